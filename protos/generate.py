@@ -1,0 +1,64 @@
+"""Generate the checked-in Python stubs of every package that uses them.
+
+Run by ``make protos`` with the lowest grpcio-tools that the packages support: generated code refuses
+a runtime older than its generator. Both distributions get the same bytes of descriptor under the
+same file name, so that they can be loaded into one process.
+
+With ``--check`` nothing is written; the exit code is 1 if a checked-in stub differs.
+"""
+
+import sys
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+from grpc_tools import protoc
+
+ROOT = Path(__file__).parent
+STUBS = {
+    ROOT / "../lookaside/_pb": "lookaside",
+    ROOT / "../client_resolver/client_resolver/_pb": "lookaside",
+    ROOT / "../lookaside/demo/_pb": "greeter",
+}
+
+
+def generate(package: str) -> dict[str, str]:
+    """Return the stubs of one proto package, as file name to text."""
+    with tempfile.TemporaryDirectory() as out:
+        arguments = [
+            "protoc",
+            f"--proto_path={ROOT}",
+            f"--proto_path={files('grpc_tools') / '_proto'}",
+            f"--python_out={out}",
+            f"--pyi_out={out}",
+            f"--grpc_python_out={out}",
+            f"{package}/{package}.proto",
+        ]
+        if protoc.main(arguments) != 0:
+            raise SystemExit(1)
+        return {
+            path.name: path.read_text().replace(f"from {package} import", "from . import")
+            for path in sorted(Path(out, package).iterdir())
+        }
+
+
+def main() -> int:
+    """Write the stubs, or compare them, and return the exit code."""
+    check = "--check" in sys.argv[1:]
+    drift = False
+    for folder, package in STUBS.items():
+        stubs = {"__init__.py": ""} | generate(package)
+        for name, text in stubs.items():
+            path = (folder / name).resolve()
+            if path.exists() and path.read_text() == text:
+                continue
+            drift = True
+            print(f"{path.relative_to(ROOT.parent.resolve())} {'differs' if check else 'written'}")
+            if not check:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+    return int(check and drift)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
