@@ -1,0 +1,109 @@
+"""TLS and mutual TLS, with certificates that are read again when they are rotated."""
+
+import ssl
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import grpc
+import structlog
+from msgspec import Struct
+
+from lookaside.errors import ConfigError
+
+_log = structlog.get_logger("lookaside.tls")
+
+
+class TlsFiles(Struct, frozen=True):
+    """Where the PEM files are.
+
+    Attributes:
+        cert: The certificate chain.
+        key: Its private key.
+        client_ca: The authorities whose certificates clients must show; None: clients show none.
+    """
+
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+class _Pem(Struct, frozen=True):
+    cert: bytes
+    key: bytes
+    client_ca: bytes | None
+
+    def configuration(self) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration(
+            [(self.key, self.cert)], root_certificates=self.client_ca
+        )
+
+
+def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
+    """Return credentials that look at the files at every handshake.
+
+    A half-written rotation, such as a certificate without its new key, is logged once and changes
+    nothing: the last good pair is used until the files fit again.
+
+    Raises:
+        ConfigError: A file can't be read, or the files don't fit.
+    """
+    reloader = _Reloader(files)
+    return grpc.dynamic_ssl_server_credentials(
+        reloader.current.configuration(),
+        # None is allowed and means unchanged, though the type stubs don't say so.
+        cast("Callable[[], grpc.ServerCertificateConfiguration]", reloader.fetch),
+        require_client_authentication=files.client_ca is not None,
+    )
+
+
+class _Reloader:
+    """Holds the last good files. `fetch` is called from gRPC's own threads."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._lock = threading.Lock()
+        self._refused: str | None = None
+        self.current = _read(files)
+
+    def fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        """Return the new configuration if the files have changed, else None."""
+        with self._lock:
+            try:
+                pem = _read(self._files)
+            except ConfigError as error:
+                if str(error) != self._refused:
+                    self._refused = str(error)
+                    _log.error("certificate not reloaded, the last one stays", error=str(error))
+                return None
+            self._refused = None
+            if pem == self.current:
+                return None
+            self.current = pem
+            _log.info("certificate reloaded", cert=str(self._files.cert))
+            return pem.configuration()
+
+
+def _read(files: TlsFiles) -> _Pem:
+    try:
+        pem = _Pem(
+            files.cert.read_bytes(),
+            files.key.read_bytes(),
+            files.client_ca.read_bytes() if files.client_ca else None,
+        )
+    except OSError as error:
+        raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from error
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(files.cert, files.key)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError(
+            f"{files.cert} and {files.key} are no certificate and key: {error}"
+        ) from error
+    if files.client_ca is not None:
+        try:
+            context.load_verify_locations(files.client_ca)
+        except (ssl.SSLError, OSError) as error:
+            raise ConfigError(f"{files.client_ca} holds no certificates: {error}") from error
+    return pem

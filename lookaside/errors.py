@@ -1,0 +1,50 @@
+"""Every error that the service raises on purpose.
+
+- `LookasideError`
+    - `ConfigError`: a setting, flag or file is wrong
+    - `SourceError`: a source can't be read, or refuses to say
+    - `RequestError`: a request can't be answered
+        - `InvalidServiceName`: malformed, or names a port that the service has not
+        - `AmbiguousPort`: the service has several ports and the name says none
+        - `ServiceNotFound`: no source knows the service
+        - `ExternalNameService`: the service is a DNS alias and has no endpoints
+        - `NotSynced`: nothing is known yet
+
+Errors of other libraries are translated where they enter, with the original as `__cause__`.
+"""
+
+
+class LookasideError(Exception):
+    """Base of all errors here. Its text is one sentence that a user can act on."""
+
+
+class ConfigError(LookasideError):
+    """A setting, flag or file is wrong."""
+
+
+class SourceError(LookasideError):
+    """A source can't be read, or refuses to say."""
+
+
+class RequestError(LookasideError):
+    """A request can't be answered."""
+
+
+class InvalidServiceName(RequestError):
+    """The name is malformed, or names a port that the service has not."""
+
+
+class AmbiguousPort(RequestError):
+    """The service has several ports and the name says none."""
+
+
+class ServiceNotFound(RequestError):
+    """No source knows the service."""
+
+
+class ExternalNameService(RequestError):
+    """The service is a DNS alias: it has no endpoints, its clients dial the DNS name."""
+
+
+class NotSynced(RequestError):
+    """Nothing is known yet: the first list of a source is still to come."""

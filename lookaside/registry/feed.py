@@ -1,0 +1,91 @@
+"""What one source knows, as the store holds it."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from lookaside.model import ServiceKey, ServiceRecord
+
+
+class SourceFeed:
+    """Where one source puts what it knows; a `lookaside.sources.Feed`.
+
+    Args:
+        source: The source's name.
+        changed: Called with the services that changed, and when the change was received.
+        turned_stale: Called with whether the view is stale, when that changes.
+        synced: Called when the first whole view is in.
+
+    Attributes:
+        records: Every service that the source knows.
+        endpoints: How many endpoints they have.
+        synced: Whether a first whole view is in.
+        stale: Whether the view may be out of date for longer than is tolerated.
+        version: The version up to which the view holds.
+        epoch: The span of time within which versions may be compared.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        changed: Callable[[list[ServiceKey], float], None],
+        turned_stale: Callable[[bool], None],
+        synced: Callable[[], None],
+    ) -> None:
+        self.source = source
+        self.records: dict[ServiceKey, ServiceRecord] = {}
+        self.endpoints = 0
+        self.synced = False
+        self.stale = False
+        self.version = 0
+        self.epoch = ""
+        self._changed = changed
+        self._turned_stale = turned_stale
+        self._announce_synced = synced
+
+    def replace(
+        self, records: Iterable[ServiceRecord], *, version: int, epoch: str, at: float
+    ) -> None:
+        """Put a whole view in the place of the last one; what is missing from it is gone."""
+        changes: dict[ServiceKey, ServiceRecord | None] = dict.fromkeys(self.records)
+        changes.update((record.key, record) for record in records)
+        self.epoch = epoch
+        first, self.synced = not self.synced, True
+        self.update(changes, version=version, at=at)
+        if first:
+            self._announce_synced()
+
+    def update(
+        self, changes: Mapping[ServiceKey, ServiceRecord | None], *, version: int, at: float
+    ) -> None:
+        """Change some services; None takes one away."""
+        self.version = version
+        changed = [key for key, record in changes.items() if self._set(key, record)]
+        if changed:
+            self._changed(changed, at)
+
+    def advance(self, version: int) -> None:
+        """Say that the view holds up to a newer version, though nothing in it changed."""
+        self.version = version
+
+    def set_stale(self, stale: bool) -> None:
+        """Say whether the view may be out of date for longer than is tolerated."""
+        if stale != self.stale:
+            self.stale = stale
+            self._turned_stale(stale)
+
+    def _set(self, key: ServiceKey, record: ServiceRecord | None) -> bool:
+        known = self.records.get(key)
+        if known == record:
+            return False
+        if known is not None:
+            self.endpoints -= _count(known)
+        if record is None:
+            del self.records[key]
+        else:
+            self.endpoints += _count(record)
+            self.records[key] = record
+        return True
+
+
+def _count(record: ServiceRecord) -> int:
+    return sum(map(len, record.endpoints.values()))

@@ -1,0 +1,64 @@
+"""Where services come from. Each source feeds the store; none knows who reads it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from lookaside.model import ServiceKey, ServiceRecord
+
+
+class Feed(Protocol):
+    """Where a source puts what it knows. The store has one per source."""
+
+    def replace(
+        self, records: Iterable[ServiceRecord], *, version: int, epoch: str, at: float
+    ) -> None:
+        """Put a whole view in the place of the last one; what is missing from it is gone.
+
+        The first call ends the source's initial sync.
+
+        Args:
+            records: Every service that the source knows.
+            version: The source's version of this view; 0 if its views have no order.
+            epoch: The span of time within which its versions may be compared.
+            at: When the view was received, in seconds of the monotonic clock.
+        """
+
+    def update(
+        self, changes: Mapping[ServiceKey, ServiceRecord | None], *, version: int, at: float
+    ) -> None:
+        """Change some services; None takes one away.
+
+        Args:
+            changes: The services as they are now.
+            version: The version up to which the whole view now holds; 0 if it has no order.
+            at: When the change was received, in seconds of the monotonic clock.
+        """
+
+    def advance(self, version: int) -> None:
+        """Say that the view holds up to a newer version, though nothing in it changed."""
+
+    def set_stale(self, stale: bool) -> None:
+        """Say whether the view may be out of date for longer than is tolerated."""
+
+
+class SourceObserver(Protocol):
+    """What a source tells of itself, for metrics."""
+
+    def source_contact(self, source: str) -> None:
+        """The source confirmed its view just now: a list, an event or a bookmark."""
+
+    def source_error(self, source: str, reason: str) -> None:
+        """Something failed; the reason is one of a few fixed words."""
+
+
+class Source(Protocol):
+    """A provider of services, run as one task."""
+
+    name: str
+
+    async def run(self) -> None:
+        """Feed the store until cancelled. Failures are retried inside, never raised.
+
+        Raises:
+            ConfigError: It can never work as it is set up.
+        """

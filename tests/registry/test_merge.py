@@ -1,0 +1,133 @@
+"""The rules of kube-proxy, a table of cases: slices in, endpoints out."""
+
+import itertools
+
+import pytest
+
+from lookaside.model import Endpoint, Health, Locality, ServiceKey, ServicePort
+from lookaside.registry.merge import merge
+from lookaside.registry.slices import Service, Slice, SliceEndpoint, SlicePort
+
+KEY = ServiceKey("shop", "greeter")
+SERVICE = Service(KEY, (ServicePort("grpc", 80),))
+GRPC = (SlicePort("grpc", 50051),)
+
+
+def a_slice(
+    name: str,
+    *endpoints: SliceEndpoint,
+    family: str = "IPv4",
+    ports: tuple[SlicePort, ...] = GRPC,
+) -> Slice:
+    return Slice(KEY, name, family, ports, endpoints)
+
+
+def ready(last: int, zone: str = "", node: str = "") -> SliceEndpoint:
+    return SliceEndpoint(f"10.0.0.{last}", zone=zone, node=node)
+
+
+def out(last: int) -> SliceEndpoint:
+    return SliceEndpoint(f"10.0.0.{last}", ready=False, serving=False)
+
+
+def draining(last: int) -> SliceEndpoint:
+    return SliceEndpoint(f"10.0.0.{last}", ready=False, serving=True, terminating=True)
+
+
+def gone(last: int) -> SliceEndpoint:
+    return SliceEndpoint(f"10.0.0.{last}", ready=False, serving=False, terminating=True)
+
+
+V4 = SliceEndpoint("10.0.0.1", target_uid="pod-1")
+V6 = SliceEndpoint("fd00::1", target_uid="pod-1")
+V6_ONLY = SliceEndpoint("fd00::2", target_uid="pod-2")
+
+CASES: dict[str, tuple[list[Slice], list[str]]] = {
+    "no slices": ([], []),
+    "a slice without endpoints": ([a_slice("a")], []),
+    "a slice without ports": ([a_slice("a", ready(1), ports=())], []),
+    "ready endpoints": ([a_slice("a", ready(2), ready(1))], ["10.0.0.1:50051", "10.0.0.2:50051"]),
+    "not ready is left out": ([a_slice("a", ready(1), out(2))], ["10.0.0.1:50051"]),
+    "terminating is left out while one is ready": (
+        [a_slice("a", ready(1), draining(2))],
+        ["10.0.0.1:50051"],
+    ),
+    "terminating and serving where none is ready": (
+        [a_slice("a", out(1), draining(2), gone(3))],
+        ["10.0.0.2:50051"],
+    ),
+    "ready while terminating, as publishNotReadyAddresses has it": (
+        [a_slice("a", SliceEndpoint("10.0.0.1", terminating=True))],
+        ["10.0.0.1:50051"],
+    ),
+    "the union of slices": (
+        [a_slice("a", ready(1)), a_slice("b", ready(2))],
+        ["10.0.0.1:50051", "10.0.0.2:50051"],
+    ),
+    "ready in one slice, draining in the other": (
+        [a_slice("a", draining(1)), a_slice("b", ready(2))],
+        ["10.0.0.2:50051"],
+    ),
+    "a Pod in two slices is one": (
+        [a_slice("a", ready(1)), a_slice("b", ready(1))],
+        ["10.0.0.1:50051"],
+    ),
+    "a target port that differs by Pod": (
+        [a_slice("a", ready(1)), a_slice("b", ready(2), ports=(SlicePort("grpc", 6000),))],
+        ["10.0.0.1:50051", "10.0.0.2:6000"],
+    ),
+    "another port's endpoints are not this one's": (
+        [a_slice("a", ready(1), ports=(SlicePort("http", 8080),))],
+        [],
+    ),
+    "a dual-stack Pod is one": (
+        [a_slice("six", V6, V6_ONLY, family="IPv6"), a_slice("zed", V4)],
+        ["10.0.0.1:50051", "[fd00::2]:50051"],
+    ),
+    "IPv6 alone": ([a_slice("six", V6, family="IPv6")], ["[fd00::1]:50051"]),
+    "FQDN slices are left out": (
+        [a_slice("name", SliceEndpoint("backend.example"), family="FQDN")],
+        [],
+    ),
+    "no target reference, as in a Service without a selector": (
+        [a_slice("mine", ready(1), ready(2))],
+        ["10.0.0.1:50051", "10.0.0.2:50051"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_slices_become_endpoints(case: str) -> None:
+    slices, expected = CASES[case]
+    for ordered in itertools.permutations(slices):
+        endpoints = merge(SERVICE, ordered).endpoints["grpc"]
+        assert [endpoint.target for endpoint in endpoints] == expected
+
+
+def test_where_a_pod_stands_in_two_slices_the_first_by_name_counts() -> None:
+    slices = [a_slice("b", ready(1, zone="right")), a_slice("a", ready(1, zone="left"))]
+    for ordered in itertools.permutations(slices):
+        (endpoint,) = merge(SERVICE, ordered).endpoints["grpc"]
+        assert endpoint.locality.zone == "left"
+
+
+def test_health_and_locality_are_told() -> None:
+    record = merge(SERVICE, [a_slice("a", ready(1, zone="eu-1a", node="node-1"))])
+    assert record.endpoints["grpc"] == (
+        Endpoint("10.0.0.1", 50051, 100, Health.READY, Locality("eu-1a", "node-1")),
+    )
+    (last,) = merge(SERVICE, [a_slice("a", draining(1))]).endpoints["grpc"]
+    assert last.health is Health.TERMINATING
+
+
+def test_each_port_of_the_service_has_its_endpoints() -> None:
+    service = Service(KEY, (ServicePort("grpc", 80), ServicePort("admin", 81), ServicePort("", 82)))
+    ports = (SlicePort("grpc", 50051), SlicePort("admin", 50052), SlicePort("old", 1))
+    record = merge(service, [a_slice("a", ready(1), ports=ports)])
+    targets = {port: [e.target for e in found] for port, found in record.endpoints.items()}
+    assert targets == {"grpc": ["10.0.0.1:50051"], "admin": ["10.0.0.1:50052"], "": []}
+
+
+def test_an_external_name_is_kept() -> None:
+    record = merge(Service(KEY, external_name="db.example"), [])
+    assert (record.external_name, record.endpoints) == ("db.example", {})
