@@ -76,7 +76,7 @@ def _v1() -> FileDescriptorProto:
     proto.package = V1.rpartition(".")[0]
     proto.ClearField("options")
     for message in proto.message_type:
-        for field in message.field:
+        for field in filter(lambda field: field.type_name, message.field):
             field.type_name = field.type_name.replace("v1alpha", "v1")
     for service in proto.service:
         for method in service.method:

@@ -1,7 +1,7 @@
 """The wire form of snapshots, by the field numbers that both responses share."""
 
 from lookaside._pb import lookaside_pb2 as pb
-from lookaside.model import Endpoint, Health, Revision, Snapshot, State
+from lookaside.model import Endpoint, Health, Locality, Revision, Snapshot, State
 
 _STATES = {
     State.PRESENT: pb.STATE_PRESENT,
@@ -53,9 +53,15 @@ def _server(endpoint: Endpoint) -> pb.Server:
         address=endpoint.target,
         weight=endpoint.weight,
         metadata=dict(endpoint.metadata),
-        locality=pb.Locality(zone=endpoint.locality.zone, node=endpoint.locality.node),
+        locality=_locality(endpoint.locality),
         health=_HEALTH[endpoint.health],
     )
+
+
+def _locality(locality: Locality) -> pb.Locality | None:
+    if locality == Locality():
+        return None
+    return pb.Locality(zone=locality.zone, node=locality.node)
 
 
 def _revision(revision: Revision) -> pb.Revision:

@@ -1,0 +1,65 @@
+# What people type. Each target sets up what it needs, on a machine with Python 3.11 and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS_VENV := .venv-protos
+SOURCES := lookaside client_resolver tests protos
+
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test test-cluster lint format protos requirements clean
+
+help: ## Show the targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: $(VENV)/.done ## Make .venv with both packages and the pinned tools.
+
+$(VENV)/.done: requirements/dev.txt pyproject.toml client_resolver/pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e ./client_resolver
+	@touch $@
+
+demo: setup ## Run the service, three backends and a client; print who answered.
+	$(BIN)/lookaside demo
+
+test: setup ## Run the tests that need neither network, root nor Go.
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-cluster: setup ## Run the tests on a real API server. Needs root and, once, Go.
+	$(BIN)/python -m tests.cluster.run $(PYTEST_ARGS)
+
+lint: setup $(PROTOS_VENV)/.done ## Check style, types, layers, protos and generated files.
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports
+	$(BIN)/buf lint protos
+	$(BIN)/buf format --diff --exit-code protos
+	$(PROTOS_VENV)/bin/python protos/generate.py --check
+
+format: setup ## Format the code.
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/buf format --write protos
+
+protos: $(PROTOS_VENV)/.done ## Generate the stubs of both packages.
+	$(PROTOS_VENV)/bin/python protos/generate.py
+
+# Generated code refuses a runtime older than its generator: a virtual environment of its own has
+# the lowest version that the packages support.
+$(PROTOS_VENV)/.done: requirements/protos.txt
+	$(PYTHON) -m venv $(PROTOS_VENV)
+	$(PROTOS_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/protos.txt
+	@touch $@
+
+requirements: setup ## Pin the newest versions anew. Needs uv.
+	for name in runtime dev protos; do \
+	    uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	        --no-header --no-emit-index-url --no-emit-find-links \
+	        --output-file requirements/$$name.txt requirements/$$name.in || exit 1; \
+	done
+
+clean: ## Remove what the other targets made.
+	rm -rf $(VENV) $(PROTOS_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

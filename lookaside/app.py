@@ -1,0 +1,222 @@
+"""The composition root: builds everything from the settings, and owns start, drain and stop."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import uvloop
+
+from lookaside import logging
+from lookaside.admin.server import AdminServer
+from lookaside.admin.status import ServiceStatus, SourceStatus, Status
+from lookaside.api.server import GrpcServer
+from lookaside.api.tls import TlsFiles
+from lookaside.api.watch import WatchLimits
+from lookaside.api.wire import WireEncoder
+from lookaside.config import Settings, SourceSetting
+from lookaside.errors import ConfigError
+from lookaside.metrics import Metrics
+from lookaside.model import ServiceName
+from lookaside.registry.feed import SourceFeed
+from lookaside.registry.readiness import Readiness
+from lookaside.registry.store import Store
+from lookaside.sources import Source
+from lookaside.sources.kubernetes import Client, KubernetesSettings, KubernetesSource, discover
+from lookaside.sources.static_file import StaticFileSource
+
+VERSION = version("lookaside-lb")
+
+_log = logging.get_logger("app")
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: The service can't run as it is set up.
+    """
+    logging.configure(settings.log_level, settings.log_format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with App(settings) as app:
+        await app.run(stop)
+
+
+class App:
+    """The whole service, as an async context manager: listening inside, stopped after.
+
+    Args:
+        settings: What to serve, and where.
+
+    Raises:
+        ConfigError: The service can't run as it is set up.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        if not settings.sources:
+            raise ConfigError("no source is given; expected --source kubernetes or file:PATH")
+        self._settings = settings
+        self._started = time.monotonic()
+        names = [str(source) for source in settings.sources]
+        self._metrics = Metrics(VERSION)
+        self._readiness = Readiness(names)
+        self._store = Store(
+            names,
+            encoder=WireEncoder(),
+            observer=self._metrics,
+            clock=time.monotonic,
+            synced=self._synced,
+        )
+        self._sources = [self._source(source) for source in settings.sources]
+        parse = partial(
+            ServiceName.parse,
+            default_namespace=settings.default_namespace,
+            cluster_domain=settings.cluster_domain,
+        )
+        self._grpc = GrpcServer(
+            self._store,
+            self._readiness,
+            self._metrics,
+            parse=parse,
+            limits=WatchLimits(settings.max_watch_age, settings.write_timeout),
+            listen=settings.listen.target,
+            tls=_tls(settings),
+            describe=settings.reflection,
+        )
+        self._admin = settings.admin and AdminServer(
+            settings.admin,
+            self._metrics,
+            not_ready=lambda: list(self._not_ready()),
+            status=self._status,
+        )
+
+    @property
+    def grpc_port(self) -> int:
+        """The port that gRPC is served on."""
+        return self._grpc.port
+
+    @property
+    def admin_port(self) -> int | None:
+        """The port that the admin HTTP server listens on; None where it is off."""
+        return self._admin.port if self._admin else None
+
+    async def __aenter__(self) -> Self:
+        if self._admin:
+            await self._admin.start()
+        await self._grpc.start()
+        _log.info(
+            "serving",
+            version=VERSION,
+            port=self._grpc.port,
+            admin_port=self.admin_port,
+            sources=[source.name for source in self._sources],
+            tls=self._settings.tls_cert is not None,
+            mutual_tls=self._settings.tls_client_ca is not None,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _log.info("draining", watchers=self._store.watchers, grace=self._settings.grace)
+        await self._grpc.stop(self._settings.grace)
+        if self._admin:
+            await self._admin.stop()
+        _log.info("stopped")
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Feed the store until told to stop.
+
+        Raises:
+            ConfigError: A source can never work as it is set up.
+        """
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        tasks = [asyncio.create_task(source.run(), name=source.name) for source in self._sources]
+        try:
+            done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in (stopping, *tasks):
+                task.cancel()
+            await asyncio.gather(stopping, *tasks, return_exceptions=True)
+
+    def _source(self, source: SourceSetting) -> Source:
+        name = str(source)
+        feed = self._store.feeds[name]
+        if source.kind == "file":
+            return StaticFileSource(
+                name,
+                Path(source.argument),
+                feed,
+                self._metrics,
+                default_namespace=self._settings.default_namespace,
+                cluster_domain=self._settings.cluster_domain,
+                stale_after=self._settings.stale_after,
+            )
+        return KubernetesSource(
+            name,
+            feed,
+            self._metrics,
+            Client(discover(self._settings.kubeconfig, self._settings.context)),
+            namespace=self._settings.namespace,
+            settings=KubernetesSettings(stale_after=self._settings.stale_after),
+        )
+
+    def _synced(self, source: str) -> None:
+        feed = self._store.feeds[source]
+        _log.info("synced", source=source, services=len(feed.records), endpoints=feed.endpoints)
+        self._readiness.synced(source)
+
+    def _not_ready(self) -> Iterator[str]:
+        if self._readiness.draining:
+            yield "shutting down"
+        for source in self._readiness.unsynced:
+            yield f"{source}: the first list is still to come"
+
+    def _status(self) -> Status:
+        snapshots = [] if self._store.unsynced else self._store.snapshots()
+        return Status(
+            version=VERSION,
+            uptime=time.monotonic() - self._started,
+            watchers=self._store.watchers,
+            sources=[_source_status(feed) for feed in self._store.feeds.values()],
+            services=[
+                ServiceStatus(
+                    str(snapshot.service),
+                    snapshot.source,
+                    snapshot.state.name.lower(),
+                    len(snapshot.endpoints),
+                )
+                for snapshot in snapshots
+            ],
+        )
+
+
+def _tls(settings: Settings) -> TlsFiles | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+
+
+def _source_status(feed: SourceFeed) -> SourceStatus:
+    state = "syncing"
+    if feed.synced:
+        state = "stale" if feed.stale else "synced"
+    return SourceStatus(feed.source, state, len(feed.records), feed.endpoints, feed.version)

@@ -1,0 +1,110 @@
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import grpc
+import pytest
+
+from lookaside._pb import lookaside_pb2 as pb
+from lookaside._pb.lookaside_pb2_grpc import LoadBalancerStub
+from lookaside.api.server import GrpcServer
+from lookaside.api.tls import TlsFiles
+from lookaside.api.watch import WatchLimits
+from lookaside.api.wire import WireEncoder
+from lookaside.model import Endpoint, ServiceKey, ServiceName, ServicePort, ServiceRecord
+from lookaside.registry.readiness import Readiness
+from lookaside.registry.store import Store
+
+KEY = ServiceKey("default", "greeter")
+Watch = grpc.aio.UnaryStreamCall[pb.WatchServersRequest, pb.WatchServersResponse]
+
+
+def record(*addresses: str, key: ServiceKey = KEY, ports: tuple[str, ...] = ("",)) -> ServiceRecord:
+    endpoints = tuple(Endpoint(address, 50051) for address in sorted(addresses))
+    return ServiceRecord(
+        key,
+        tuple(ServicePort(name, 80 + index) for index, name in enumerate(ports)),
+        dict.fromkeys(ports, endpoints),
+    )
+
+
+@dataclass
+class Observer:
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    watches: int = 0
+    pushes: int = 0
+
+    def services(self, source: str, count: int, endpoints: int) -> None: ...
+    def source_stale(self, source: str, stale: bool) -> None: ...
+    def superseded(self) -> None: ...
+    def propagated(self, seconds: float) -> None: ...
+
+    def watch_opened(self) -> None:
+        self.watches += 1
+
+    def watch_closed(self) -> None:
+        self.watches -= 1
+
+    def pushed(self) -> None:
+        self.pushes += 1
+
+    def request(self, method: str, code: str, seconds: float | None = None) -> None:
+        self.requests.append((method, code))
+
+
+class Balancer:
+    """A real server on loopback over a store that the test feeds."""
+
+    def __init__(
+        self,
+        *,
+        limits: WatchLimits | None = None,
+        tls: TlsFiles | None = None,
+        describe: bool = True,
+    ) -> None:
+        self.observer = Observer()
+        self.readiness = Readiness(["test"])
+        self.store = Store(
+            ["test"],
+            encoder=WireEncoder(),
+            observer=self.observer,
+            clock=time.monotonic,
+            synced=self.readiness.synced,
+        )
+        self.feed = self.store.feeds["test"]
+        self.server = GrpcServer(
+            self.store,
+            self.readiness,
+            self.observer,
+            parse=ServiceName.parse,
+            limits=limits or WatchLimits(max_age=0, write_timeout=30),
+            listen="127.0.0.1:0",
+            tls=tls,
+            describe=describe,
+        )
+        self.address = f"localhost:{self.server.port}"
+
+    def sync(self, *records: ServiceRecord) -> None:
+        self.feed.replace(records, version=7, epoch="test", at=0)
+
+    def update(self, record: ServiceRecord, version: int = 8) -> None:
+        self.feed.update({record.key: record}, version=version, at=0)
+
+    def watch(self, channel: grpc.aio.Channel, name: str) -> Watch:
+        request = pb.WatchServersRequest(service_name=name)
+        call: Watch = LoadBalancerStub(channel).WatchServers(request)
+        return call
+
+
+@pytest.fixture
+async def balancer() -> AsyncIterator[Balancer]:
+    balancer = Balancer()
+    await balancer.server.start()
+    yield balancer
+    await balancer.server.stop(0)
+
+
+@pytest.fixture
+async def channel(balancer: Balancer) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(balancer.address) as channel:
+        yield channel

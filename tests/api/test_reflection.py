@@ -1,0 +1,78 @@
+"""Reflection as a client of either version uses it; grpcurl itself is in tests/cluster."""
+
+import grpc
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from grpc_reflection.v1alpha import reflection_pb2 as pb
+
+from tests.api.conftest import Balancer
+
+SERVICES = [
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+    "lookaside.LoadBalancer",
+]
+
+versions = pytest.mark.parametrize("version", ["v1", "v1alpha"])
+
+
+async def ask(
+    channel: grpc.aio.Channel, version: str, request: pb.ServerReflectionRequest
+) -> pb.ServerReflectionResponse:
+    method = channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=pb.ServerReflectionRequest.SerializeToString,
+        response_deserializer=pb.ServerReflectionResponse.FromString,
+    )
+    (response,) = [response async for response in method(iter([request]))]
+    assert isinstance(response, pb.ServerReflectionResponse)
+    return response
+
+
+@versions
+async def test_the_services_are_listed(channel: grpc.aio.Channel, version: str) -> None:
+    response = await ask(channel, version, pb.ServerReflectionRequest(list_services="*"))
+    assert sorted(one.name for one in response.list_services_response.service) == SERVICES
+
+
+@versions
+@pytest.mark.parametrize(
+    ("symbol", "file"),
+    [
+        *((service, None) for service in SERVICES),
+        ("lookaside.LoadBalancer.GetServers", "lookaside/lookaside.proto"),
+        ("lookaside.Server", "lookaside/lookaside.proto"),
+        ("lookaside.Server.weight", "lookaside/lookaside.proto"),
+        ("grpc.reflection.v1.ServerReflectionRequest", "grpc/reflection/v1/reflection.proto"),
+    ],
+)
+async def test_a_symbol_is_found(
+    channel: grpc.aio.Channel, version: str, symbol: str, file: str | None
+) -> None:
+    request = pb.ServerReflectionRequest(file_containing_symbol=symbol)
+    response = await ask(channel, version, request)
+    texts = response.file_descriptor_response.file_descriptor_proto
+    names = [FileDescriptorProto.FromString(text).name for text in texts]
+    assert file is None or names == [file]
+    assert names
+
+
+@versions
+@pytest.mark.parametrize("symbol", ["lookaside.Nothing", "lookaside.LoadBalancer.Nothing", "", "."])
+async def test_an_unknown_symbol_is_not_found(
+    channel: grpc.aio.Channel, version: str, symbol: str
+) -> None:
+    request = pb.ServerReflectionRequest(file_containing_symbol=symbol)
+    response = await ask(channel, version, request)
+    assert response.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+
+
+async def test_reflection_can_be_off() -> None:
+    balancer = Balancer(describe=False)
+    await balancer.server.start()
+    async with grpc.aio.insecure_channel(balancer.address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await ask(channel, "v1", pb.ServerReflectionRequest(list_services="*"))
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    await balancer.server.stop(0)

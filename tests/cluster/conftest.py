@@ -1,0 +1,63 @@
+"""The control plane, one for all tests, and a namespace for each test."""
+
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.cluster import network
+from tests.cluster.harness import Binaries, ControlPlane
+from tests.cluster.objects import Namespace
+from tests.cluster.run import PROGRAMS
+
+_NAMESPACES: Final = itertools.count(1)
+_ADDRESSES: Final = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def binaries() -> Binaries:
+    """The programs that the runner has built; without the runner the test is skipped."""
+    folder = os.environ.get(PROGRAMS)
+    if folder is None or not network.is_private():
+        pytest.skip("needs a control plane: make test-cluster")
+    return Binaries.in_directory(Path(folder))
+
+
+@pytest.fixture(scope="session")
+def control_plane(
+    binaries: Binaries, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ControlPlane]:
+    """The one control plane of the run, ready. A test that stops a part of it starts it again."""
+    with ControlPlane(binaries, tmp_path_factory.mktemp("control-plane")) as running:
+        yield running
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[Namespace]:
+    """A namespace of the test's own, deleted after it."""
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower().removeprefix("test_"))
+    name = f"{words[:40].strip('-')}-{next(_NAMESPACES)}"
+    created = Namespace.create(control_plane, name)
+    yield created
+    created.delete()
+
+
+@pytest.fixture
+def pod_address(control_plane: ControlPlane) -> Iterator[Callable[[], str]]:
+    """A function that gives an address for a Pod, on `lo` until the test's end."""
+    given: list[str] = []
+
+    def give() -> str:
+        number = next(_ADDRESSES)
+        address = f"10.244.{number // 250}.{number % 250 + 1}"
+        network.add_address(address)
+        given.append(address)
+        return address
+
+    yield give
+    for address in given:
+        network.remove_address(address)
