@@ -1,0 +1,241 @@
+"""The service as it is run: in a process of its own, on loopback."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import aiohttp
+import grpc
+import pytest
+import trustme
+import yaml
+
+from lookaside._pb import lookaside_pb2 as pb
+from lookaside._pb.lookaside_pb2_grpc import LoadBalancerStub
+
+SECONDS = 30.0
+
+
+class Process:
+    """A running `lookaside serve`, read by its JSON log."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.log: list[dict[str, object]] = []
+
+    async def event(self, name: str) -> dict[str, object]:
+        """Wait for a log line."""
+        assert self.process.stderr
+        while True:
+            line = await asyncio.wait_for(self.process.stderr.readline(), SECONDS)
+            assert line, f"ended without {name!r}: {self.log}"
+            self.log.append(json.loads(line))
+            if self.log[-1]["event"] == name:
+                return self.log[-1]
+
+    async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return await asyncio.wait_for(self.process.wait(), SECONDS)
+
+
+@asynccontextmanager
+async def serving(*arguments: str) -> AsyncIterator[tuple[Process, str, str]]:
+    """The process, its gRPC address and the URL of its admin port."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "lookaside", "serve", "--listen", "127.0.0.1:0"),
+        *("--admin", "127.0.0.1:0", "--log-format", "json", *arguments),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        running = Process(process)
+        event = await running.event("serving")
+        yield running, f"localhost:{event['port']}", f"http://127.0.0.1:{event['admin_port']}"
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def refused(*arguments: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "lookaside", "serve", "--log-format", "json", *arguments),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, text = await asyncio.wait_for(process.communicate(), SECONDS)
+    return cast("int", process.returncode), text.decode()
+
+
+def write(path: Path, *addresses: str) -> Path:
+    endpoints = [{"address": address} for address in addresses]
+    draft = path.with_suffix(".new")
+    draft.write_text(yaml.safe_dump({"services": {"greeter": {"endpoints": endpoints}}}))
+    draft.replace(path)
+    return path
+
+
+def watch(
+    channel: grpc.aio.Channel,
+) -> grpc.aio.UnaryStreamCall[pb.WatchServersRequest, pb.WatchServersResponse]:
+    call: grpc.aio.UnaryStreamCall[pb.WatchServersRequest, pb.WatchServersResponse] = (
+        LoadBalancerStub(channel).WatchServers(pb.WatchServersRequest(service_name="greeter"))
+    )
+    return call
+
+
+async def addresses(
+    call: grpc.aio.UnaryStreamCall[pb.WatchServersRequest, pb.WatchServersResponse],
+) -> list[str]:
+    message = await asyncio.wait_for(call.read(), SECONDS)
+    assert isinstance(message, pb.WatchServersResponse)
+    return [server.address for server in message.servers]
+
+
+async def test_a_change_of_the_file_reaches_a_watch_and_a_broken_one_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path / "endpoints.yaml", "127.0.0.1:1")
+    async with (
+        serving("--source", f"file:{path}") as (process, address, _),
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        await process.event("synced")
+        call = watch(channel)
+        assert await addresses(call) == ["127.0.0.1:1"]
+        write(path, "127.0.0.1:1", "127.0.0.1:2")
+        assert await addresses(call) == ["127.0.0.1:1", "127.0.0.1:2"]
+        path.write_text("services: {greeter: {endpoints: [{address: nowhere}]}}")
+        event = await process.event("the last good list stays served")
+        assert f"{path}:1:" in str(event["reason"])
+        write(path, "127.0.0.1:3")
+        assert await addresses(call) == ["127.0.0.1:3"]
+
+
+async def test_sigterm_ends_watches_and_the_process_long_before_the_grace(tmp_path: Path) -> None:
+    path = write(tmp_path / "endpoints.yaml", "127.0.0.1:1")
+    async with (
+        serving("--source", f"file:{path}", "--grace", "10m") as (process, address, _),
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        await process.event("synced")
+        call = watch(channel)
+        await addresses(call)
+        assert await process.end() == 0
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        await process.event("stopped")
+
+
+async def test_ctrl_c_stops_as_sigterm_does(tmp_path: Path) -> None:
+    path = write(tmp_path / "endpoints.yaml", "127.0.0.1:1")
+    async with serving("--source", f"file:{path}") as (process, _, _):
+        await process.event("synced")
+        assert await process.end(signal.SIGINT) == 0
+
+
+async def test_the_admin_port_tells_of_readiness_metrics_and_state(tmp_path: Path) -> None:
+    path = write(tmp_path / "endpoints.yaml", "127.0.0.1:1")
+    async with (
+        serving("--source", f"file:{path}") as (process, address, url),
+        grpc.aio.insecure_channel(address) as channel,
+        aiohttp.ClientSession(url) as session,
+    ):
+        await process.event("synced")
+        call = watch(channel)
+        await addresses(call)
+        async with session.get("/readyz") as response:
+            assert (response.status, await response.text()) == (200, "ok\n")
+        async with session.get("/metrics") as response:
+            text = await response.text()
+        source = f'{{source="file:{path}"}}'
+        for line in (
+            f"lookaside_services{source} 1.0",
+            f"lookaside_endpoints{source} 1.0",
+            "lookaside_watchers 1.0",
+            "lookaside_pushes_total 1.0",
+        ):
+            assert line in text.splitlines()
+        async with session.get("/") as response:
+            assert "greeter.default" in await response.text()
+        call.cancel()
+
+
+async def test_a_cluster_that_cannot_be_reached_leaves_the_service_up_and_not_ready(
+    tmp_path: Path,
+) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        yaml.safe_dump(
+            {
+                "current-context": "here",
+                "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+                "clusters": [{"name": "here", "cluster": {"server": "http://127.0.0.1:1"}}],
+                "users": [{"name": "me", "user": {"token": "t"}}],
+            }
+        )
+    )
+    async with (
+        serving("--source", "kubernetes", "--kubeconfig", str(kubeconfig)) as (
+            process,
+            address,
+            url,
+        ),
+        grpc.aio.insecure_channel(address) as channel,
+        aiohttp.ClientSession(url) as session,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await watch(channel).read()
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        async with session.get("/readyz") as response:
+            assert response.status == 503
+            assert await response.text() == "kubernetes: the first list is still to come\n"
+        async with session.get("/livez") as response:
+            assert response.status == 200
+        assert await process.end() == 0
+
+
+async def test_lists_are_served_over_tls_by_flags(tmp_path: Path) -> None:
+    path = write(tmp_path / "endpoints.yaml", "127.0.0.1:1")
+    ca = trustme.CA()
+    certificate = ca.issue_cert("localhost")
+    cert, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    certificate.cert_chain_pems[0].write_to_path(cert)
+    certificate.private_key_pem.write_to_path(key)
+    credentials = grpc.ssl_channel_credentials(ca.cert_pem.bytes())
+    tls = ("--tls-cert", str(cert), "--tls-key", str(key))
+    async with (
+        serving("--source", f"file:{path}", *tls) as (process, address, _),
+        grpc.aio.secure_channel(address, credentials) as channel,
+    ):
+        await process.event("synced")
+        assert await addresses(watch(channel)) == ["127.0.0.1:1"]
+
+
+async def test_what_cannot_work_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    path = write(tmp_path / "endpoints.yaml", "127.0.0.1:1")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("services:\n  greeter: {endpoints: [{address: nowhere}]}\n")
+    async with serving("--source", f"file:{path}") as (_, address, _):
+        taken = address.replace("localhost", "127.0.0.1")
+        cases = [
+            ([], "no source is given"),
+            (["--source", f"file:{broken}", "--listen", "127.0.0.1:0"], f"{broken}:2:"),
+            (["--source", f"file:{tmp_path}/none.yaml", "--listen", "127.0.0.1:0"], "none.yaml"),
+            (["--source", f"file:{path}", "--listen", taken], f"cannot listen on {taken}"),
+            (
+                ["--source", f"file:{path}", "--tls-cert", "no.crt", "--tls-key", "no.key"],
+                "cannot read no.crt: No such file",
+            ),
+        ]
+        for arguments, sentence in cases:
+            code, text = await refused("--admin", "off", *arguments)
+            assert code == 2, text
+            last = text.splitlines()[-1]
+            assert last.startswith("Error: ")
+            assert sentence in last
+            assert "Traceback" not in text
