@@ -1,0 +1,128 @@
+"""The HTTP server of the admin port."""
+
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from aiohttp import web
+
+from lookaside.admin.status import Status, render
+from lookaside.config import Listen
+from lookaside.errors import ConfigError
+
+_STOP_SECONDS = 2.0
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+class Exposition(Protocol):
+    """What has metrics to show."""
+
+    def expose(self, accept: str) -> tuple[bytes, str]:
+        """Return all metrics as text, and its content type."""
+
+
+class AdminServer:
+    """Serves ``/metrics``, ``/livez``, ``/readyz`` and a status page at ``/``.
+
+    ``/livez`` says that the event loop turns, and nothing of sources: a balancer that lost its
+    source serves the last known lists, and a restart would lose them.
+
+    Args:
+        listen: Where to listen; port 0 lets the system choose.
+        metrics: What ``/metrics`` shows.
+        not_ready: Returns why the service is not ready, a line each; nothing if it is.
+        status: Returns what the status page shows.
+    """
+
+    def __init__(
+        self,
+        listen: Listen,
+        metrics: Exposition,
+        *,
+        not_ready: Callable[[], Sequence[str]],
+        status: Callable[[], Status],
+    ) -> None:
+        self._listen = listen
+        self._metrics = metrics
+        self._not_ready = not_ready
+        self._status = status
+        self._runner: web.AppRunner | None = None
+        self._bound: int | None = None
+
+    def __repr__(self) -> str:
+        state = "stopped" if self._bound is None else f"port {self._bound}"
+        return f"<AdminServer {self._listen} {state}>"
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on.
+
+        Raises:
+            RuntimeError: It is not started.
+        """
+        if self._bound is None:
+            raise RuntimeError("the admin server is not started")
+        return self._bound
+
+    async def start(self) -> None:
+        """Begin to listen.
+
+        Raises:
+            ConfigError: It can't listen there.
+        """
+        app = web.Application()
+        app.router.add_get("/", self._serve_status)
+        app.router.add_get("/metrics", self._serve_metrics)
+        app.router.add_get("/livez", self._serve_live)
+        app.router.add_get("/readyz", self._serve_ready)
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=_STOP_SECONDS
+        )
+        await self._runner.setup()
+        try:
+            await self._site(self._runner).start()
+        except OSError as error:
+            await self.stop()
+            raise ConfigError(
+                f"admin {self._listen}: can't listen: {error.strerror or error}"
+            ) from error
+        self._bound = int(self._runner.addresses[0][1])
+
+    def _site(self, runner: web.AppRunner) -> web.BaseSite:
+        if self._listen.host:
+            return web.TCPSite(runner, self._listen.host, self._listen.port)
+        return web.SockSite(runner, _every_address(self._listen.port))
+
+    async def stop(self) -> None:
+        """Stop listening and end what is open, within two seconds. May be called twice."""
+        runner, self._runner, self._bound = self._runner, None, None
+        if runner is not None:
+            await runner.cleanup()
+
+    async def _serve_metrics(self, request: web.Request) -> web.Response:
+        body, content_type = self._metrics.expose(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type, **_NO_STORE})
+
+    async def _serve_live(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n", headers=_NO_STORE)
+
+    async def _serve_ready(self, _request: web.Request) -> web.Response:
+        reasons = self._not_ready()
+        text = "".join(f"{reason}\n" for reason in reasons) or "ok\n"
+        return web.Response(text=text, status=503 if reasons else 200, headers=_NO_STORE)
+
+    async def _serve_status(self, _request: web.Request) -> web.Response:
+        return web.Response(text=render(self._status(), self._not_ready()), headers=_NO_STORE)
+
+
+def _every_address(port: int) -> socket.socket:
+    """Listen on one socket for both families, so that port 0 is the same port in both."""
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        except OSError as error:
+            # IPv6 is compiled in and switched off.
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+    return socket.create_server(("", port))

@@ -1,0 +1,101 @@
+"""What the status page shows, and its text."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+MOST_SERVICES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """One source.
+
+    Attributes:
+        name: Its name.
+        state: ``syncing``, ``synced`` or ``stale``, say.
+        services: How many services it has.
+        endpoints: How many endpoints they have.
+        version: The version up to which its view holds; 0 if it has no order.
+    """
+
+    name: str
+    state: str
+    services: int
+    endpoints: int
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """One port of one service.
+
+    Attributes:
+        name: Its name in full.
+        source: The source that it is from.
+        state: What its list means, in a word.
+        endpoints: How many endpoints it has.
+    """
+
+    name: str
+    source: str
+    state: str
+    endpoints: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All that the page shows.
+
+    Attributes:
+        version: The version of the service.
+        uptime: Seconds since its start.
+        watchers: How many watches are open.
+        sources: The sources, in their order.
+        services: The services, in their order.
+    """
+
+    version: str
+    uptime: float
+    watchers: int
+    sources: Sequence[SourceStatus]
+    services: Sequence[ServiceStatus]
+
+
+def render(status: Status, not_ready: Sequence[str]) -> str:
+    """Return the text of the status page.
+
+    Args:
+        status: What to show; the first `MOST_SERVICES` services.
+        not_ready: Why the service is not ready; empty if it is.
+    """
+    services = status.services[:MOST_SERVICES]
+    lines = [
+        f"lookaside {status.version}",
+        "",
+        f"ready     {'no: ' + '; '.join(not_ready) if not_ready else 'yes'}",
+        f"uptime    {int(status.uptime)} s",
+        f"watchers  {status.watchers}",
+        "",
+        *_table(
+            ("SOURCE", "STATE", "SERVICES", "ENDPOINTS", "VERSION"),
+            ((s.name, s.state, s.services, s.endpoints, s.version or "-") for s in status.sources),
+        ),
+        "",
+        *_table(
+            ("SERVICE", "STATE", "ENDPOINTS", "SOURCE"),
+            ((s.name, s.state, s.endpoints, s.source) for s in services),
+        ),
+    ]
+    if len(status.services) > len(services):
+        lines.append(f"and {len(status.services) - len(services)} more")
+    lines += ["", "see also  /metrics  /livez  /readyz"]
+    return "\n".join(lines) + "\n"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> list[str]:
+    cells = [head, *(tuple(str(cell) for cell in row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]

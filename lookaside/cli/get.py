@@ -1,0 +1,74 @@
+"""`lookaside get` and `lookaside list`: what the balancer says now."""
+
+import asyncio
+
+import click
+
+from lookaside.cli import output as form
+from lookaside.cli.client import Address, Balancer, Document, ServerList, Summary
+from lookaside.cli.options import balancer_options, output_option, timeout_option
+
+
+@click.command()
+@click.argument("service")
+@balancer_options
+@timeout_option
+@output_option("table", "wide", "json", "yaml")
+def get(
+    *,
+    service: str,
+    output: str,
+    timeout: float,
+    balancer: Address,
+) -> None:
+    """Print the backends of SERVICE.
+
+    SERVICE is NAME[.NAMESPACE[.svc[.CLUSTER_DOMAIN]]][:PORT], PORT the name or number of a Service
+    port.
+    """
+    listed = asyncio.run(_get(balancer, service, timeout))
+    if output in ("json", "yaml"):
+        click.echo(form.document(listed.document, output))
+    elif listed.servers:
+        click.echo(form.servers(listed, wide=output == "wide", aligned=form.on_terminal()))
+    name = listed.service or service
+    if listed.state == "empty":
+        click.echo(f"{name} exists and has no endpoints", err=True)
+    elif listed.state == "stale":
+        click.echo(
+            f"{name} is stale: the balancer lost its source, and this is the last list it knew",
+            err=True,
+        )
+
+
+@click.command("list")
+@click.option("-n", "--namespace", default="", metavar="NAME", help="Only of this namespace.")
+@balancer_options
+@timeout_option
+@output_option("table", "wide", "json", "yaml")
+def list_services(
+    *,
+    namespace: str,
+    output: str,
+    timeout: float,
+    balancer: Address,
+) -> None:
+    """Print the services that the balancer knows."""
+    found, document = asyncio.run(_list(balancer, namespace, timeout))
+    if output in ("json", "yaml"):
+        click.echo(form.document(document, output))
+    elif found:
+        click.echo(form.summaries(found, wide=output == "wide", aligned=form.on_terminal()))
+    else:
+        where = f" in the namespace {namespace}" if namespace else ""
+        click.echo(f"the balancer knows no services{where}", err=True)
+
+
+async def _get(address: Address, service: str, seconds: float) -> ServerList:
+    async with Balancer(address) as balancer:
+        return await balancer.get(service, seconds)
+
+
+async def _list(address: Address, namespace: str, seconds: float) -> tuple[list[Summary], Document]:
+    async with Balancer(address) as balancer:
+        return await balancer.list(namespace, seconds)

@@ -1,0 +1,124 @@
+"""`lookaside watch`: what changes, as it changes."""
+
+import asyncio
+import json
+import random
+import signal
+from datetime import datetime
+
+import click
+
+from lookaside.cli.changes import changes
+from lookaside.cli.client import Address, Balancer, ServerList
+from lookaside.cli.failures import INTERRUPTED, TERMINATED
+from lookaside.cli.options import balancer_options, output_option
+from lookaside.cli.refusals import BalancerError
+
+_FIRST_WAIT = 0.25
+_LONGEST_WAIT = 5.0
+
+
+@click.command()
+@click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
+@balancer_options
+@output_option("table", "json")
+@click.pass_context
+def watch(
+    ctx: click.Context,
+    /,
+    *,
+    services: tuple[str, ...],
+    output: str,
+    balancer: Address,
+) -> None:
+    """Print the backends of each SERVICE, and then every change, until interrupted.
+
+    A line says + for an endpoint that came, - for one that left, ~ for one that changed. With
+    -o json each message is a JSON document of one line. A balancer that goes away is tried again.
+    """
+    ctx.exit(asyncio.run(_watch_all(balancer, services, as_json=output == "json")))
+
+
+async def _watch_all(address: Address, services: tuple[str, ...], *, as_json: bool) -> int:
+    """Watch until a signal; returns the exit code."""
+    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def end(code: int) -> None:
+        if not ended.done():
+            ended.set_result(code)
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, end, INTERRUPTED)
+    loop.add_signal_handler(signal.SIGTERM, end, TERMINATED)
+    async with Balancer(address) as balancer:
+        tasks = [
+            asyncio.create_task(_Watcher(balancer, service, as_json=as_json).run())
+            for service in dict.fromkeys(services)
+        ]
+        waited: set[asyncio.Future[int] | asyncio.Future[None]] = {ended, *tasks}
+        try:
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+            return await ended
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Watcher:
+    """Prints one service, over as many streams as it takes."""
+
+    def __init__(self, balancer: Balancer, service: str, *, as_json: bool) -> None:
+        self._balancer = balancer
+        self._service = service
+        self._as_json = as_json
+        self._last: ServerList | None = None
+        self._lost = False
+        self._attempts = 0
+
+    async def run(self) -> None:
+        """Print until cancelled.
+
+        Raises:
+            BalancerError: Trying again can't help.
+        """
+        while True:
+            try:
+                async for listed in self._balancer.watch(self._service):
+                    self._heard()
+                    self._print(listed)
+            except BalancerError as error:
+                if not error.passing:
+                    raise
+                self._lose(error)
+            await asyncio.sleep(self._wait())
+
+    def _heard(self) -> None:
+        self._attempts = 0
+        if self._lost:
+            self._lost = False
+            click.echo(f"{self._service}: the balancer is back", err=True)
+
+    def _lose(self, error: BalancerError) -> None:
+        if not self._lost:
+            self._lost = True
+            text = f"{error.reason}; the list above still holds" if self._last else error.message
+            click.echo(f"{self._service}: {text}; trying again", err=True)
+
+    def _wait(self) -> float:
+        longest = min(_FIRST_WAIT * 2**self._attempts, _LONGEST_WAIT)
+        self._attempts = min(self._attempts + 1, 10)
+        return random.uniform(0, longest)  # noqa: S311 - spreads reconnects
+
+    def _print(self, listed: ServerList) -> None:
+        if self._as_json:
+            click.echo(json.dumps(listed.document, ensure_ascii=False))
+        else:
+            now = datetime.now().astimezone().strftime("%H:%M:%S")
+            name = listed.service or self._service
+            for line in changes(self._last, listed):
+                click.echo(f"{now}  {name}  {line}")
+        self._last = listed

@@ -1,0 +1,15 @@
+"""The settings of the service, and reading files with errors that say where."""
+
+from lookaside.config.loading import load
+from lookaside.config.settings import SETTINGS, Setting, Settings
+from lookaside.config.values import SOURCE_KINDS, Listen, SourceSetting
+
+__all__ = [
+    "SETTINGS",
+    "SOURCE_KINDS",
+    "Listen",
+    "Setting",
+    "Settings",
+    "SourceSetting",
+    "load",
+]

@@ -1,0 +1,204 @@
+"""The metrics of one process, on a registry of their own.
+
+Children of labelled metrics are kept: looking one up costs three times what counting does.
+"""
+
+import platform
+import time
+from collections.abc import Callable
+
+import grpc
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    ProcessCollector,
+)
+from prometheus_client.exposition import choose_encoder
+
+_PROPAGATION_BUCKETS = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+_REQUEST_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+
+
+class Metrics:
+    """What the service counts of itself. Satisfies the observers of sources, store and API.
+
+    Every method is cheap, never raises, and belongs to the event loop's thread.
+
+    Args:
+        version: The version of the service, for ``lookaside_build_info``.
+        clock: Seconds of a monotonic clock.
+    """
+
+    def __init__(self, version: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.registry = CollectorRegistry()
+        self._clock = clock
+        self._contacts: dict[str, float] = {}
+        self._contact_counts: dict[str, Counter] = {}
+        self._totals: dict[str, tuple[Gauge, Gauge, Counter]] = {}
+        self._requests: dict[tuple[str, str], Counter] = {}
+        self._durations: dict[str, Histogram] = {}
+
+        self._services = Gauge(
+            "lookaside_services", "Services known.", ["source"], registry=self.registry
+        )
+        self._endpoints = Gauge(
+            "lookaside_endpoints", "Endpoints known.", ["source"], registry=self.registry
+        )
+        self._changes = Counter(
+            "lookaside_changes",
+            "Changes that a source made to what is served.",
+            ["source"],
+            registry=self.registry,
+        )
+        self._source_contacts = Counter(
+            "lookaside_source_contacts",
+            "Times that a source confirmed its view: lists, events and bookmarks.",
+            ["source"],
+            registry=self.registry,
+        )
+        self._source_age = Gauge(
+            "lookaside_source_last_contact_age_seconds",
+            "Time since a source last confirmed its view.",
+            ["source"],
+            registry=self.registry,
+        )
+        self._source_errors = Counter(
+            "lookaside_source_errors",
+            "Failures of a source.",
+            ["source", "reason"],
+            registry=self.registry,
+        )
+        self._source_stale = Gauge(
+            "lookaside_source_stale",
+            "1 while a source confirmed nothing for longer than it may, else 0.",
+            ["source"],
+            registry=self.registry,
+        )
+        self._watchers = Gauge("lookaside_watchers", "Open watches.", registry=self.registry)
+        self._pushes = Counter(
+            "lookaside_pushes", "Messages written to watches.", registry=self.registry
+        )
+        self._superseded = Counter(
+            "lookaside_superseded",
+            "Lists that a watch was not sent, since a newer one came before it took them.",
+            registry=self.registry,
+        )
+        self._propagation = Histogram(
+            "lookaside_propagation_seconds",
+            "Time from a change at the source to its last write to a watch.",
+            buckets=_PROPAGATION_BUCKETS,
+            registry=self.registry,
+        )
+        self._request_counts = Counter(
+            "lookaside_requests",
+            "Calls that ended, watches among them.",
+            ["method", "code"],
+            registry=self.registry,
+        )
+        self._request_seconds = Histogram(
+            "lookaside_request_seconds",
+            "Time that calls took, without watches.",
+            ["method"],
+            buckets=_REQUEST_BUCKETS,
+            registry=self.registry,
+        )
+        Info("lookaside_build", "What runs.", registry=self.registry).info(
+            {
+                "version": version,
+                "python": platform.python_version(),
+                "grpcio": grpc.__version__,
+            }
+        )
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+    def expose(self, accept: str = "") -> tuple[bytes, str]:
+        """Return all metrics as text, and its content type.
+
+        Args:
+            accept: The request's Accept header: OpenMetrics where it asks for it, else Prometheus.
+        """
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
+    def source_contact(self, source: str) -> None:
+        """A source confirmed its view just now."""
+        if source not in self._contacts:
+            self._source_age.labels(source).set_function(
+                lambda: self._clock() - self._contacts[source]
+            )
+            self._contact_counts[source] = self._source_contacts.labels(source)
+        self._contacts[source] = self._clock()
+        self._contact_counts[source].inc()
+
+    def source_error(self, source: str, reason: str) -> None:
+        """A source failed; the reason is one of a few fixed words."""
+        self._source_errors.labels(source, reason).inc()
+
+    def source_stale(self, source: str, stale: bool) -> None:
+        """A source became stale, or fresh again."""
+        self._source_stale.labels(source).set(stale)
+
+    def services(self, source: str, count: int, endpoints: int) -> None:
+        """What a source serves has changed.
+
+        Args:
+            source: The source.
+            count: How many services it has now.
+            endpoints: How many endpoints they have together.
+        """
+        totals = self._totals.get(source)
+        if totals is None:
+            totals = self._totals[source] = (
+                self._services.labels(source),
+                self._endpoints.labels(source),
+                self._changes.labels(source),
+            )
+        totals[0].set(count)
+        totals[1].set(endpoints)
+        totals[2].inc()
+
+    def watch_opened(self) -> None:
+        """A watch began."""
+        self._watchers.inc()
+
+    def watch_closed(self) -> None:
+        """A watch ended, for whatever reason."""
+        self._watchers.dec()
+
+    def pushed(self) -> None:
+        """A message was written to a watch."""
+        self._pushes.inc()
+
+    def superseded(self) -> None:
+        """A list was replaced by a newer one before its watch took it."""
+        self._superseded.inc()
+
+    def propagated(self, seconds: float) -> None:
+        """A change was written to the last of its watches, so long after the source saw it."""
+        self._propagation.observe(seconds)
+
+    def request(self, method: str, code: str, seconds: float | None = None) -> None:
+        """A call ended.
+
+        Args:
+            method: The name of the method, such as GetServers.
+            code: The name of the status code, such as OK or NOT_FOUND.
+            seconds: How long it took; None for a watch.
+        """
+        count = self._requests.get((method, code))
+        if count is None:
+            count = self._requests[method, code] = self._request_counts.labels(method, code)
+        count.inc()
+        if seconds is None:
+            return
+        duration = self._durations.get(method)
+        if duration is None:
+            duration = self._durations[method] = self._request_seconds.labels(method)
+        duration.observe(seconds)

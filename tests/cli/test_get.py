@@ -1,0 +1,312 @@
+"""`lookaside get` and `lookaside list` against a balancer."""
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+import trustme
+import yaml
+from click.testing import CliRunner, Result
+
+from lookaside._pb import lookaside_pb2 as pb
+from lookaside.cli import main, output
+from tests.cli.conftest import Balancer, server
+
+Run = Callable[..., Result]
+
+GREETER = pb.GetServersResponse(
+    servers=[
+        server("10.0.0.1:80", 50, "eu-1a", version="v2", app="greeter"),
+        server("[fd00::1]:80"),
+    ],
+    revision=pb.Revision(digest="ab12", version=7, epoch="e"),
+    state=pb.STATE_PRESENT,
+    service="greeter.shop",
+)
+
+
+@pytest.fixture(autouse=True)
+def _known(balancer: Balancer) -> None:
+    balancer.lists["greeter"] = GREETER
+    balancer.summaries = [
+        pb.ServiceSummary(
+            service="greeter.shop",
+            source="kubernetes",
+            state=pb.STATE_PRESENT,
+            servers=2,
+            revision=pb.Revision(digest="ab12"),
+        ),
+        pb.ServiceSummary(service="idle.x", source="file:a", state=pb.STATE_EMPTY),
+    ]
+
+
+@pytest.fixture
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "on_terminal", lambda: True)
+
+
+@pytest.mark.usefixtures("_terminal")
+def test_a_terminal_gets_columns(run: Run) -> None:
+    result = run("get", "greeter")
+
+    assert result.exit_code == 0
+    assert result.stdout == (
+        "ADDRESS       WEIGHT  HEALTH  ZONE\n"
+        "10.0.0.1:80   50      ready   eu-1a\n"
+        "[fd00::1]:80  100     ready   -\n"
+    )
+    assert result.stderr == ""
+
+
+@pytest.mark.usefixtures("_terminal")
+def test_wide_shows_node_and_metadata(run: Run) -> None:
+    assert run("get", "greeter", "-o", "wide").stdout == (
+        "ADDRESS       WEIGHT  HEALTH  ZONE   NODE  METADATA\n"
+        "10.0.0.1:80   50      ready   eu-1a  n1    app=greeter,version=v2\n"
+        "[fd00::1]:80  100     ready   -      -     -\n"
+    )
+
+
+def test_a_pipe_gets_tabs(run: Run) -> None:
+    assert run("get", "greeter").stdout.splitlines()[1] == "10.0.0.1:80\t50\tready\teu-1a"
+
+
+def test_json_is_that_of_the_message(run: Run) -> None:
+    document = json.loads(run("get", "greeter", "-o", "json").stdout)
+
+    assert document["service"] == "greeter.shop"
+    assert document["state"] == "STATE_PRESENT"
+    assert document["revision"] == {"digest": "ab12", "version": "7", "epoch": "e"}
+    assert document["servers"][0] == {
+        "address": "10.0.0.1:80",
+        "weight": 50,
+        "metadata": {"version": "v2", "app": "greeter"},
+        "locality": {"zone": "eu-1a", "node": "n1"},
+        "health": "HEALTH_READY",
+    }
+
+
+def test_yaml_says_what_json_does(run: Run) -> None:
+    assert yaml.safe_load(run("get", "greeter", "-o", "yaml").stdout) == json.loads(
+        run("get", "greeter", "-o", "json").stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "servers", "note"),
+    [
+        (pb.STATE_EMPTY, [], "idle.x exists and has no endpoints\n"),
+        (
+            pb.STATE_STALE,
+            [server("10.0.0.1:80")],
+            "idle.x is stale: the balancer lost its source, and this is the last list it knew\n",
+        ),
+        (pb.STATE_UNSPECIFIED, [], "idle.x exists and has no endpoints\n"),
+        (pb.STATE_UNSPECIFIED, [server("10.0.0.1:80")], ""),
+    ],
+)
+def test_what_a_list_means_is_said_beside_it(
+    balancer: Balancer, run: Run, state: pb.State, servers: list[pb.Server], note: str
+) -> None:
+    balancer.lists["idle"] = pb.GetServersResponse(servers=servers, state=state, service="idle.x")
+
+    result = run("get", "idle")
+
+    assert (result.exit_code, result.stderr) == (0, note)
+    assert bool(result.stdout) is bool(servers)
+
+
+def test_an_empty_list_is_there_in_json(balancer: Balancer, run: Run) -> None:
+    balancer.lists["idle"] = pb.GetServersResponse(state=pb.STATE_EMPTY, service="idle.x")
+
+    assert json.loads(run("get", "idle", "-o", "json").stdout)["servers"] == []
+
+
+def test_an_unknown_service_is_one_sentence_and_code_3(run: Run) -> None:
+    result = run("get", "nothing")
+
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr == "Error: service nothing is not known\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "exit_code", "sentence"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, "service name 'A': no", 2, "service name 'A': no"),
+        (
+            grpc.StatusCode.UNAVAILABLE,
+            "source kubernetes: no list yet",
+            4,
+            "the balancer at ADDRESS says unavailable: source kubernetes: no list yet",
+        ),
+        (
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "a.b is an alias of c.example",
+            1,
+            "the balancer at ADDRESS says failed precondition: a.b is an alias of c.example",
+        ),
+        (
+            grpc.StatusCode.PERMISSION_DENIED,
+            "",
+            1,
+            "the balancer at ADDRESS says permission denied: no reason given",
+        ),
+        (
+            grpc.StatusCode.UNIMPLEMENTED,
+            "",
+            1,
+            "what answers at ADDRESS is not a Lookaside balancer, or an older one",
+        ),
+    ],
+)
+def test_a_refusal_is_one_sentence_and_a_code(
+    balancer: Balancer,
+    run: Run,
+    code: grpc.StatusCode,
+    details: str,
+    exit_code: int,
+    sentence: str,
+) -> None:
+    balancer.refusal = (code, details)
+
+    result = run("get", "greeter")
+
+    assert result.exit_code == exit_code
+    assert result.stderr == f"Error: {sentence.replace('ADDRESS', balancer.address)}\n"
+
+
+@pytest.mark.parametrize("command", [("get", "greeter"), ("list",)])
+def test_a_balancer_that_is_not_there_is_one_sentence_and_code_4(command: tuple[str, ...]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+
+    result = CliRunner().invoke(main, [*command, "--address", address])
+
+    assert result.exit_code == 4
+    assert result.stderr == (
+        f"Error: can't reach the balancer at {address}: connection refused; --address or "
+        "LOOKASIDE_ADDRESS says where it is\n"
+    )
+
+
+def test_a_balancer_that_says_nothing_is_given_up_after_the_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        result = CliRunner().invoke(
+            main, ["get", "greeter", "--address", address, "--timeout", "200ms"]
+        )
+
+    assert result.exit_code == 4
+    assert result.stderr == (
+        f"Error: the balancer at {address} did not answer in time; --timeout gives it more\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--address", "a"], "--address 'a': expected HOST:PORT, such as localhost:50052"),
+        (["--address", "::1:5"], "--address '::1:5': expected HOST:PORT, such as localhost:50052"),
+        (["--timeout", "soon"], "Invalid value for '--timeout': 'soon': expected seconds"),
+        (["--timeout", "0"], "Invalid value for '--timeout': '0': expected a length of time"),
+        (["--cert", __file__], "--cert and --key go together"),
+        (
+            ["--plaintext", "--cacert", __file__],
+            "--plaintext doesn't go with --cacert, --cert or --key",
+        ),
+        (["-o", "xml"], "'xml' is not one of 'table', 'wide', 'json', 'yaml'"),
+    ],
+)
+def test_wrong_usage_is_code_2(run: Run, arguments: list[str], sentence: str) -> None:
+    result = run("get", "greeter", *arguments)
+
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+
+
+def test_a_port_alone_is_on_this_machine(balancer: Balancer, run: Run) -> None:
+    assert run("get", "greeter", "--address", f":{balancer.port}").exit_code == 0
+
+
+def test_a_target_of_grpc_is_taken_as_it_is(balancer: Balancer, run: Run) -> None:
+    assert run("get", "greeter", "--address", f"ipv4:///{balancer.address}").exit_code in (0, 4)
+
+
+@pytest.mark.usefixtures("_terminal")
+def test_list_shows_every_service(run: Run) -> None:
+    assert run("list").stdout == (
+        "SERVICE       STATE    SERVERS  SOURCE\n"
+        "greeter.shop  present  2        kubernetes\n"
+        "idle.x        empty    0        file:a\n"
+    )
+    assert run("list", "-o", "wide").stdout.splitlines()[1].endswith("kubernetes  ab12")
+
+
+def test_list_of_a_namespace(run: Run) -> None:
+    assert run("list", "-n", "x").stdout.splitlines()[1:] == ["idle.x\tempty\t0\tfile:a"]
+
+
+def test_list_as_json(run: Run) -> None:
+    document = json.loads(run("list", "-o", "json").stdout)
+
+    assert [each["service"] for each in document["services"]] == ["greeter.shop", "idle.x"]
+
+
+def test_a_list_without_services_says_so(run: Run) -> None:
+    result = run("list", "--namespace", "none")
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "the balancer knows no services in the namespace none\n"
+
+
+def test_control_characters_are_not_passed_on(balancer: Balancer, run: Run) -> None:
+    balancer.lists["greeter"] = pb.GetServersResponse(
+        servers=[server("10.0.0.1:80", zone="\x1b[31m\t")], state=pb.STATE_PRESENT
+    )
+
+    assert "?[31m?" in run("get", "greeter").stdout
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def secure(authority: trustme.CA) -> Iterator[Balancer]:
+    """A balancer that wants a certificate of its clients."""
+    issued = authority.issue_cert("balancer.example")
+    stub = Balancer(
+        lists={"greeter": GREETER},
+        credentials=grpc.ssl_server_credentials(
+            [(issued.private_key_pem.bytes(), b"".join(p.bytes() for p in issued.cert_chain_pems))],
+            authority.cert_pem.bytes(),
+            require_client_auth=True,
+        ),
+    )
+    stub.start()
+    yield stub
+    stub.stop()
+
+
+def test_tls_with_a_client_certificate(
+    secure: Balancer, authority: trustme.CA, tmp_path: Path
+) -> None:
+    mine = authority.issue_cert("client.example")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    mine.private_key_pem.write_to_path(tmp_path / "key.pem")
+    mine.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    common = ["get", "greeter", "--address", secure.address, "--cacert", f"{tmp_path}/ca.pem"]
+    client = ["--cert", f"{tmp_path}/cert.pem", "--key", f"{tmp_path}/key.pem"]
+
+    good = CliRunner().invoke(main, [*common, *client, "--authority", "balancer.example"])
+    other_name = CliRunner().invoke(main, [*common, *client])
+    plain = CliRunner().invoke(main, ["get", "greeter", "--address", secure.address])
+
+    assert good.exit_code == 0, good.stderr
+    assert "10.0.0.1:80" in good.stdout
+    assert other_name.exit_code == plain.exit_code == 4
+    assert "can't reach the balancer" in other_name.stderr

@@ -1,0 +1,118 @@
+"""The command itself, and how `serve` takes its settings."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from click.testing import CliRunner
+
+import lookaside
+from lookaside.cli import main
+from lookaside.config import SETTINGS, Listen, Settings, SourceSetting
+from lookaside.errors import ConfigError, LookasideError, SourceError
+
+
+class App(ModuleType):
+    """Stands for the service: remembers the settings that it is to run with."""
+
+    def __init__(self) -> None:
+        super().__init__("lookaside.app")
+        self.settings: list[Settings] = []
+        self.failure: BaseException | None = None
+
+    def run(self, settings: Settings) -> None:
+        self.settings.append(settings)
+        if self.failure is not None:
+            raise self.failure
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> App:
+    stub = App()
+    monkeypatch.setitem(sys.modules, "lookaside.app", stub)
+    monkeypatch.setattr(lookaside, "app", stub, raising=False)
+    return stub
+
+
+def test_the_version_is_told() -> None:
+    result = CliRunner().invoke(main, ["--version"])
+
+    assert result.exit_code == 0
+    assert result.stdout.startswith("lookaside 0.")
+
+
+def test_help_names_every_setting_with_its_variable() -> None:
+    text = CliRunner().invoke(main, ["serve", "--help"], terminal_width=300).stdout
+
+    for setting in SETTINGS:
+        assert setting.flag in text
+        assert f"env: {setting.variable}; default: {setting.shown_default}" in text
+
+
+def test_serve_runs_with_what_flags_variables_and_file_say(app: App, tmp_path: Path) -> None:
+    file = tmp_path / "lookaside.yaml"
+    file.write_text("source: kubernetes\ngrace: 3\nlog_level: debug\n")
+
+    result = CliRunner().invoke(
+        main,
+        ["serve", "--source", "file:a", "--source", "kubernetes", "--no-reflection"],
+        env={"LOOKASIDE_CONFIG": str(file), "LOOKASIDE_LISTEN": ":1", "LOOKASIDE_GRACE": "5s"},
+    )
+
+    assert (result.exit_code, result.output) == (0, "")
+    assert app.settings == [
+        Settings(
+            sources=(SourceSetting("file", "a"), SourceSetting("kubernetes")),
+            listen=Listen("", 1),
+            grace=5,
+            log_level="debug",
+            reflection=False,
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["--grace", "soon"],
+            (
+                "Error: --grace 'soon': expected seconds, or a number with a unit as in 500ms, "
+                "30s, 5m or 1h\n"
+            ),
+        ),
+        (["--source", "dns:a:1"], "Error: --source 'dns:a:1': expected kubernetes or file:PATH\n"),
+        (["--tls-key", "k"], "Error: tls_key is given without tls_cert; TLS needs both\n"),
+        (
+            ["--config", "/nowhere.yaml"],
+            "Error: /nowhere.yaml: can't read the config file: No such file or directory\n",
+        ),
+    ],
+)
+def test_a_bad_setting_is_one_sentence_and_code_2(
+    app: App, arguments: list[str], sentence: str
+) -> None:
+    result = CliRunner().invoke(main, ["serve", *arguments])
+
+    assert (result.exit_code, result.stderr) == (2, sentence)
+    assert app.settings == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "text"),
+    [
+        (ConfigError("f.yaml:1:2: no"), 2, "Error: f.yaml:1:2: no\n"),
+        (SourceError("gone"), 1, "Error: gone\n"),
+        (LookasideError("failed"), 1, "Error: failed\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_a_failure_of_the_service_is_one_sentence_and_a_code(
+    app: App, failure: BaseException, code: int, text: str
+) -> None:
+    app.failure = failure
+
+    result = CliRunner().invoke(main, ["serve"])
+
+    assert (result.exit_code, result.stderr) == (code, text)
