@@ -4,6 +4,7 @@
     - `ConfigError`: a setting, flag or file is wrong
     - `SourceError`: a source can't be read, or refuses to say
     - `RequestError`: a request can't be answered
+        - `InvalidRequest`: its fields don't go together
         - `InvalidServiceName`: malformed, or names a port that the service has not
         - `AmbiguousPort`: the service has several ports and the name says none
         - `ServiceNotFound`: no source knows the service
@@ -28,6 +29,10 @@ class SourceError(LookasideError):
 
 class RequestError(LookasideError):
     """A request can't be answered."""
+
+
+class InvalidRequest(RequestError):
+    """The fields of a request don't go together."""
 
 
 class InvalidServiceName(RequestError):

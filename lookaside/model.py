@@ -8,6 +8,7 @@ import enum
 import ipaddress
 import re
 from collections.abc import Mapping
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -125,11 +126,7 @@ class Endpoint(Struct, frozen=True, order=True, gc=False):
     @property
     def target(self) -> str:
         """``HOST:PORT`` to dial, an IPv6 address in brackets."""
-        return (
-            f"[{self.address}]:{self.port}"
-            if ":" in self.address
-            else f"{self.address}:{self.port}"
-        )
+        return target(self.address, self.port)
 
 
 class ServicePort(Struct, frozen=True, order=True, gc=False):
@@ -139,7 +136,61 @@ class ServicePort(Struct, frozen=True, order=True, gc=False):
     number: int = 0
 
 
-class ServiceRecord(Struct, frozen=True):
+class Hints(Struct, frozen=True, gc=False):
+    """Whom one endpoint is meant for: clients in these zones, or on these nodes."""
+
+    zones: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+
+
+class Verdict(Struct, frozen=True, order=True, gc=False):
+    """What became of one endpoint that a source knows of.
+
+    Attributes:
+        address: Its address.
+        port: The port to dial; 0 where its slice has no such port.
+        slice: The EndpointSlice that it stands in, or "".
+        listed: Whether it is in the list.
+        reason: Why, in words.
+        resource_version: The resource version of that slice, or "".
+        weight: The weight that it has, or would have.
+        weight_origin: Where the weight is from, in words.
+        target: The object behind it, or "".
+        locality: Where it runs.
+    """
+
+    address: str
+    port: int
+    slice: str
+    listed: bool
+    reason: str
+    resource_version: str = ""
+    weight: int = DEFAULT_WEIGHT
+    weight_origin: str = "default"
+    target: str = ""
+    locality: Locality = Locality()
+
+
+class Explanation(Struct, frozen=True):
+    """Why a list is as it is.
+
+    Attributes:
+        verdicts: One for each endpoint that the source knows of, in ascending order.
+        notes: What holds for the list as a whole, a sentence each.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Evidence(Protocol):
+    """What a record was made of."""
+
+    def explain(self, port: str) -> Explanation:
+        """Tell why the list of a port, given by its name, is as it is."""
+
+
+class ServiceRecord(Struct, frozen=True, eq=False):
     """What one source knows of one service.
 
     Attributes:
@@ -147,12 +198,30 @@ class ServiceRecord(Struct, frozen=True):
         ports: Its ports, in the order of the source.
         endpoints: The endpoints of each port, by the port's name, in ascending order.
         external_name: The DNS name that the service is an alias of; it has no endpoints then.
+        hints: By port name, whom each endpoint is meant for; a port whose list has no use for
+            hints is left out.
+        service_config: The gRPC service config for its clients, JSON; "" for none.
+        evidence: What it was made of, to be explained on demand. Records that differ in it alone
+            are the same to clients.
     """
 
     key: ServiceKey
     ports: tuple[ServicePort, ...]
     endpoints: Mapping[str, tuple[Endpoint, ...]]
     external_name: str = ""
+    hints: Mapping[str, tuple[Hints, ...]] = {}
+    service_config: str = ""
+    evidence: Evidence | None = None
+
+    def serves_as(self, other: "ServiceRecord") -> bool:
+        """Whether it gives every client what another record gives it."""
+        return (
+            self.endpoints == other.endpoints
+            and self.ports == other.ports
+            and self.hints == other.hints
+            and self.service_config == other.service_config
+            and self.external_name == other.external_name
+        )
 
 
 class Revision(Struct, frozen=True, gc=False):
@@ -178,6 +247,7 @@ class Snapshot(Struct, frozen=True):
         state: What the list means.
         endpoints: The backends, in ascending order.
         revision: Which state of the list this is.
+        service_config: The gRPC service config for its clients, JSON; "" for none.
     """
 
     service: ServiceName
@@ -185,6 +255,12 @@ class Snapshot(Struct, frozen=True):
     state: State
     endpoints: tuple[Endpoint, ...]
     revision: Revision
+    service_config: str = ""
+
+
+def target(address: str, port: int) -> str:
+    """Return ``HOST:PORT`` to dial, an IPv6 address in brackets."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def canonical_host(text: str) -> str:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19lookaside/lookaside.proto\x12\tlookaside\"0\n\x06\x43lient\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\":\n\x08Revision\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\t\"&\n\x08Locality\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\"L\n\x11GetServersRequest\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12!\n\x06\x63lient\x18\x02 \x01(\x0b\x32\x11.lookaside.Client\"\x91\x01\n\x12GetServersResponse\x12\"\n\x07servers\x18\x01 \x03(\x0b\x32\x11.lookaside.Server\x12%\n\x08revision\x18\x02 \x01(\x0b\x32\x13.lookaside.Revision\x12\x1f\n\x05state\x18\x03 \x01(\x0e\x32\x10.lookaside.State\x12\x0f\n\x07service\x18\x04 \x01(\t\"N\n\x13WatchServersRequest\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12!\n\x06\x63lient\x18\x02 \x01(\x0b\x32\x11.lookaside.Client\"\x93\x01\n\x14WatchServersResponse\x12\"\n\x07servers\x18\x01 \x03(\x0b\x32\x11.lookaside.Server\x12%\n\x08revision\x18\x02 \x01(\x0b\x32\x13.lookaside.Revision\x12\x1f\n\x05state\x18\x03 \x01(\x0e\x32\x10.lookaside.State\x12\x0f\n\x07service\x18\x04 \x01(\t\"\xd7\x01\n\x06Server\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x05\x12\x31\n\x08metadata\x18\x03 \x03(\x0b\x32\x1f.lookaside.Server.MetadataEntry\x12%\n\x08locality\x18\x04 \x01(\x0b\x32\x13.lookaside.Locality\x12!\n\x06health\x18\x05 \x01(\x0e\x32\x11.lookaside.Health\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"(\n\x13ListServicesRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\"C\n\x14ListServicesResponse\x12+\n\x08services\x18\x01 \x03(\x0b\x32\x19.lookaside.ServiceSummary\"\x8a\x01\n\x0eServiceSummary\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x1f\n\x05state\x18\x03 \x01(\x0e\x32\x10.lookaside.State\x12\x0f\n\x07servers\x18\x04 \x01(\r\x12%\n\x08revision\x18\x05 \x01(\x0b\x32\x13.lookaside.Revision*e\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PRESENT\x10\x01\x12\x0f\n\x0bSTATE_EMPTY\x10\x02\x12\x10\n\x0cSTATE_ABSENT\x10\x03\x12\x0f\n\x0bSTATE_STALE\x10\x04*J\n\x06Health\x12\x16\n\x12HEALTH_UNSPECIFIED\x10\x00\x12\x10\n\x0cHEALTH_READY\x10\x01\x12\x16\n\x12HEALTH_TERMINATING\x10\x02\x32\xfd\x01\n\x0cLoadBalancer\x12I\n\nGetServers\x12\x1c.lookaside.GetServersRequest\x1a\x1d.lookaside.GetServersResponse\x12Q\n\x0cWatchServers\x12\x1e.lookaside.WatchServersRequest\x1a\x1f.lookaside.WatchServersResponse0\x01\x12O\n\x0cListServices\x12\x1e.lookaside.ListServicesRequest\x1a\x1f.lookaside.ListServicesResponseB$Z\"github.com/example/lookaside/protob\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19lookaside/lookaside.proto\x12\tlookaside\"0\n\x06\x43lient\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\":\n\x08Revision\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\t\"&\n\x08Locality\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\"a\n\x11GetServersRequest\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12!\n\x06\x63lient\x18\x02 \x01(\x0b\x32\x11.lookaside.Client\x12\x13\n\x0bsubset_size\x18\x03 \x01(\r\"\xa9\x01\n\x12GetServersResponse\x12\"\n\x07servers\x18\x01 \x03(\x0b\x32\x11.lookaside.Server\x12%\n\x08revision\x18\x02 \x01(\x0b\x32\x13.lookaside.Revision\x12\x1f\n\x05state\x18\x03 \x01(\x0e\x32\x10.lookaside.State\x12\x0f\n\x07service\x18\x04 \x01(\t\x12\x16\n\x0eservice_config\x18\x05 \x01(\t\"\x97\x01\n\x13WatchServersRequest\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12!\n\x06\x63lient\x18\x02 \x01(\x0b\x32\x11.lookaside.Client\x12\"\n\x05known\x18\x03 \x01(\x0b\x32\x13.lookaside.Revision\x12\x0e\n\x06\x64\x65ltas\x18\x04 \x01(\x08\x12\x13\n\x0bsubset_size\x18\x05 \x01(\r\"&\n\x05\x44\x65lta\x12\x0c\n\x04\x62\x61se\x18\x01 \x01(\t\x12\x0f\n\x07removed\x18\x02 \x03(\t\"\xcc\x01\n\x14WatchServersResponse\x12\"\n\x07servers\x18\x01 \x03(\x0b\x32\x11.lookaside.Server\x12%\n\x08revision\x18\x02 \x01(\x0b\x32\x13.lookaside.Revision\x12\x1f\n\x05state\x18\x03 \x01(\x0e\x32\x10.lookaside.State\x12\x0f\n\x07service\x18\x04 \x01(\t\x12\x16\n\x0eservice_config\x18\x05 \x01(\t\x12\x1f\n\x05\x64\x65lta\x18\x06 \x01(\x0b\x32\x10.lookaside.Delta\"\xd7\x01\n\x06Server\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x05\x12\x31\n\x08metadata\x18\x03 \x03(\x0b\x32\x1f.lookaside.Server.MetadataEntry\x12%\n\x08locality\x18\x04 \x01(\x0b\x32\x13.lookaside.Locality\x12!\n\x06health\x18\x05 \x01(\x0e\x32\x11.lookaside.Health\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"(\n\x13ListServicesRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\"C\n\x14ListServicesResponse\x12+\n\x08services\x18\x01 \x03(\x0b\x32\x19.lookaside.ServiceSummary\"\x8a\x01\n\x0eServiceSummary\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x1f\n\x05state\x18\x03 \x01(\x0e\x32\x10.lookaside.State\x12\x0f\n\x07servers\x18\x04 \x01(\r\x12%\n\x08revision\x18\x05 \x01(\x0b\x32\x13.lookaside.Revision\"^\n\x0e\x45xplainRequest\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12!\n\x06\x63lient\x18\x02 \x01(\x0b\x32\x11.lookaside.Client\x12\x13\n\x0bsubset_size\x18\x03 \x01(\r\"\xbc\x01\n\x0f\x45xplainResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x1f\n\x05state\x18\x03 \x01(\x0e\x32\x10.lookaside.State\x12%\n\x08revision\x18\x04 \x01(\x0b\x32\x13.lookaside.Revision\x12\r\n\x05notes\x18\x05 \x03(\t\x12\x31\n\tendpoints\x18\x06 \x03(\x0b\x32\x1e.lookaside.EndpointExplanation\"\xcd\x01\n\x13\x45ndpointExplanation\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0e\n\x06listed\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05slice\x18\x04 \x01(\t\x12\x18\n\x10resource_version\x18\x05 \x01(\t\x12\x0e\n\x06weight\x18\x06 \x01(\x05\x12\x15\n\rweight_origin\x18\x07 \x01(\t\x12\x0e\n\x06target\x18\x08 \x01(\t\x12%\n\x08locality\x18\t \x01(\x0b\x32\x13.lookaside.Locality*e\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PRESENT\x10\x01\x12\x0f\n\x0bSTATE_EMPTY\x10\x02\x12\x10\n\x0cSTATE_ABSENT\x10\x03\x12\x0f\n\x0bSTATE_STALE\x10\x04*J\n\x06Health\x12\x16\n\x12HEALTH_UNSPECIFIED\x10\x00\x12\x10\n\x0cHEALTH_READY\x10\x01\x12\x16\n\x12HEALTH_TERMINATING\x10\x02\x32\xbf\x02\n\x0cLoadBalancer\x12I\n\nGetServers\x12\x1c.lookaside.GetServersRequest\x1a\x1d.lookaside.GetServersResponse\x12Q\n\x0cWatchServers\x12\x1e.lookaside.WatchServersRequest\x1a\x1f.lookaside.WatchServersResponse0\x01\x12O\n\x0cListServices\x12\x1e.lookaside.ListServicesRequest\x1a\x1f.lookaside.ListServicesResponse\x12@\n\x07\x45xplain\x12\x19.lookaside.ExplainRequest\x1a\x1a.lookaside.ExplainResponseB$Z\"github.com/example/lookaside/protob\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'Z\"github.com/example/lookaside/proto'
   _globals['_SERVER_METADATAENTRY']._loaded_options = None
   _globals['_SERVER_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_STATE']._serialized_start=1116
-  _globals['_STATE']._serialized_end=1217
-  _globals['_HEALTH']._serialized_start=1219
-  _globals['_HEALTH']._serialized_end=1293
+  _globals['_STATE']._serialized_start=1827
+  _globals['_STATE']._serialized_end=1928
+  _globals['_HEALTH']._serialized_start=1930
+  _globals['_HEALTH']._serialized_end=2004
   _globals['_CLIENT']._serialized_start=40
   _globals['_CLIENT']._serialized_end=88
   _globals['_REVISION']._serialized_start=90
@@ -45,23 +45,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOCALITY']._serialized_start=150
   _globals['_LOCALITY']._serialized_end=188
   _globals['_GETSERVERSREQUEST']._serialized_start=190
-  _globals['_GETSERVERSREQUEST']._serialized_end=266
-  _globals['_GETSERVERSRESPONSE']._serialized_start=269
-  _globals['_GETSERVERSRESPONSE']._serialized_end=414
-  _globals['_WATCHSERVERSREQUEST']._serialized_start=416
-  _globals['_WATCHSERVERSREQUEST']._serialized_end=494
-  _globals['_WATCHSERVERSRESPONSE']._serialized_start=497
-  _globals['_WATCHSERVERSRESPONSE']._serialized_end=644
-  _globals['_SERVER']._serialized_start=647
-  _globals['_SERVER']._serialized_end=862
-  _globals['_SERVER_METADATAENTRY']._serialized_start=815
-  _globals['_SERVER_METADATAENTRY']._serialized_end=862
-  _globals['_LISTSERVICESREQUEST']._serialized_start=864
-  _globals['_LISTSERVICESREQUEST']._serialized_end=904
-  _globals['_LISTSERVICESRESPONSE']._serialized_start=906
-  _globals['_LISTSERVICESRESPONSE']._serialized_end=973
-  _globals['_SERVICESUMMARY']._serialized_start=976
-  _globals['_SERVICESUMMARY']._serialized_end=1114
-  _globals['_LOADBALANCER']._serialized_start=1296
-  _globals['_LOADBALANCER']._serialized_end=1549
+  _globals['_GETSERVERSREQUEST']._serialized_end=287
+  _globals['_GETSERVERSRESPONSE']._serialized_start=290
+  _globals['_GETSERVERSRESPONSE']._serialized_end=459
+  _globals['_WATCHSERVERSREQUEST']._serialized_start=462
+  _globals['_WATCHSERVERSREQUEST']._serialized_end=613
+  _globals['_DELTA']._serialized_start=615
+  _globals['_DELTA']._serialized_end=653
+  _globals['_WATCHSERVERSRESPONSE']._serialized_start=656
+  _globals['_WATCHSERVERSRESPONSE']._serialized_end=860
+  _globals['_SERVER']._serialized_start=863
+  _globals['_SERVER']._serialized_end=1078
+  _globals['_SERVER_METADATAENTRY']._serialized_start=1031
+  _globals['_SERVER_METADATAENTRY']._serialized_end=1078
+  _globals['_LISTSERVICESREQUEST']._serialized_start=1080
+  _globals['_LISTSERVICESREQUEST']._serialized_end=1120
+  _globals['_LISTSERVICESRESPONSE']._serialized_start=1122
+  _globals['_LISTSERVICESRESPONSE']._serialized_end=1189
+  _globals['_SERVICESUMMARY']._serialized_start=1192
+  _globals['_SERVICESUMMARY']._serialized_end=1330
+  _globals['_EXPLAINREQUEST']._serialized_start=1332
+  _globals['_EXPLAINREQUEST']._serialized_end=1426
+  _globals['_EXPLAINRESPONSE']._serialized_start=1429
+  _globals['_EXPLAINRESPONSE']._serialized_end=1617
+  _globals['_ENDPOINTEXPLANATION']._serialized_start=1620
+  _globals['_ENDPOINTEXPLANATION']._serialized_end=1825
+  _globals['_LOADBALANCER']._serialized_start=2007
+  _globals['_LOADBALANCER']._serialized_end=2326
 # @@protoc_insertion_point(module_scope)

@@ -58,44 +58,66 @@ class Locality(_message.Message):
     def __init__(self, zone: _Optional[str] = ..., node: _Optional[str] = ...) -> None: ...
 
 class GetServersRequest(_message.Message):
-    __slots__ = ("service_name", "client")
+    __slots__ = ("service_name", "client", "subset_size")
     SERVICE_NAME_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
+    SUBSET_SIZE_FIELD_NUMBER: _ClassVar[int]
     service_name: str
     client: Client
-    def __init__(self, service_name: _Optional[str] = ..., client: _Optional[_Union[Client, _Mapping]] = ...) -> None: ...
+    subset_size: int
+    def __init__(self, service_name: _Optional[str] = ..., client: _Optional[_Union[Client, _Mapping]] = ..., subset_size: _Optional[int] = ...) -> None: ...
 
 class GetServersResponse(_message.Message):
-    __slots__ = ("servers", "revision", "state", "service")
+    __slots__ = ("servers", "revision", "state", "service", "service_config")
     SERVERS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_CONFIG_FIELD_NUMBER: _ClassVar[int]
     servers: _containers.RepeatedCompositeFieldContainer[Server]
     revision: Revision
     state: State
     service: str
-    def __init__(self, servers: _Optional[_Iterable[_Union[Server, _Mapping]]] = ..., revision: _Optional[_Union[Revision, _Mapping]] = ..., state: _Optional[_Union[State, str]] = ..., service: _Optional[str] = ...) -> None: ...
+    service_config: str
+    def __init__(self, servers: _Optional[_Iterable[_Union[Server, _Mapping]]] = ..., revision: _Optional[_Union[Revision, _Mapping]] = ..., state: _Optional[_Union[State, str]] = ..., service: _Optional[str] = ..., service_config: _Optional[str] = ...) -> None: ...
 
 class WatchServersRequest(_message.Message):
-    __slots__ = ("service_name", "client")
+    __slots__ = ("service_name", "client", "known", "deltas", "subset_size")
     SERVICE_NAME_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    DELTAS_FIELD_NUMBER: _ClassVar[int]
+    SUBSET_SIZE_FIELD_NUMBER: _ClassVar[int]
     service_name: str
     client: Client
-    def __init__(self, service_name: _Optional[str] = ..., client: _Optional[_Union[Client, _Mapping]] = ...) -> None: ...
+    known: Revision
+    deltas: bool
+    subset_size: int
+    def __init__(self, service_name: _Optional[str] = ..., client: _Optional[_Union[Client, _Mapping]] = ..., known: _Optional[_Union[Revision, _Mapping]] = ..., deltas: bool = ..., subset_size: _Optional[int] = ...) -> None: ...
+
+class Delta(_message.Message):
+    __slots__ = ("base", "removed")
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    base: str
+    removed: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, base: _Optional[str] = ..., removed: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WatchServersResponse(_message.Message):
-    __slots__ = ("servers", "revision", "state", "service")
+    __slots__ = ("servers", "revision", "state", "service", "service_config", "delta")
     SERVERS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
     servers: _containers.RepeatedCompositeFieldContainer[Server]
     revision: Revision
     state: State
     service: str
-    def __init__(self, servers: _Optional[_Iterable[_Union[Server, _Mapping]]] = ..., revision: _Optional[_Union[Revision, _Mapping]] = ..., state: _Optional[_Union[State, str]] = ..., service: _Optional[str] = ...) -> None: ...
+    service_config: str
+    delta: Delta
+    def __init__(self, servers: _Optional[_Iterable[_Union[Server, _Mapping]]] = ..., revision: _Optional[_Union[Revision, _Mapping]] = ..., state: _Optional[_Union[State, str]] = ..., service: _Optional[str] = ..., service_config: _Optional[str] = ..., delta: _Optional[_Union[Delta, _Mapping]] = ...) -> None: ...
 
 class Server(_message.Message):
     __slots__ = ("address", "weight", "metadata", "locality", "health")
@@ -143,3 +165,51 @@ class ServiceSummary(_message.Message):
     servers: int
     revision: Revision
     def __init__(self, service: _Optional[str] = ..., source: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., servers: _Optional[int] = ..., revision: _Optional[_Union[Revision, _Mapping]] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("service_name", "client", "subset_size")
+    SERVICE_NAME_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    SUBSET_SIZE_FIELD_NUMBER: _ClassVar[int]
+    service_name: str
+    client: Client
+    subset_size: int
+    def __init__(self, service_name: _Optional[str] = ..., client: _Optional[_Union[Client, _Mapping]] = ..., subset_size: _Optional[int] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("service", "source", "state", "revision", "notes", "endpoints")
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    source: str
+    state: State
+    revision: Revision
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    endpoints: _containers.RepeatedCompositeFieldContainer[EndpointExplanation]
+    def __init__(self, service: _Optional[str] = ..., source: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., revision: _Optional[_Union[Revision, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., endpoints: _Optional[_Iterable[_Union[EndpointExplanation, _Mapping]]] = ...) -> None: ...
+
+class EndpointExplanation(_message.Message):
+    __slots__ = ("address", "listed", "reason", "slice", "resource_version", "weight", "weight_origin", "target", "locality")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    LISTED_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SLICE_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    LOCALITY_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    listed: bool
+    reason: str
+    slice: str
+    resource_version: str
+    weight: int
+    weight_origin: str
+    target: str
+    locality: Locality
+    def __init__(self, address: _Optional[str] = ..., listed: bool = ..., reason: _Optional[str] = ..., slice: _Optional[str] = ..., resource_version: _Optional[str] = ..., weight: _Optional[int] = ..., weight_origin: _Optional[str] = ..., target: _Optional[str] = ..., locality: _Optional[_Union[Locality, _Mapping]] = ...) -> None: ...

@@ -10,19 +10,22 @@ from grpc.aio import ServicerContext
 
 from lookaside._pb import lookaside_pb2 as pb
 from lookaside.api.watch import Watch, WatchLimits
-from lookaside.api.wire import summary
+from lookaside.api.wire import explanation, summary
 from lookaside.errors import (
     AmbiguousPort,
     ExternalNameService,
+    InvalidRequest,
     InvalidServiceName,
     NotSynced,
     RequestError,
     ServiceNotFound,
 )
 from lookaside.model import ServiceName
+from lookaside.policy.topology import Place
+from lookaside.policy.view import View
 from lookaside.registry.readiness import Readiness
 from lookaside.registry.store import Store
-from lookaside.registry.subscription import Published, Subscription
+from lookaside.registry.subscription import Subscription
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -31,6 +34,7 @@ WatchContext = ServicerContext[pb.WatchServersRequest, bytes]
 SERVICE = pb.DESCRIPTOR.services_by_name["LoadBalancer"].full_name
 
 _CODES: dict[type[RequestError], grpc.StatusCode] = {
+    InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     InvalidServiceName: grpc.StatusCode.INVALID_ARGUMENT,
     AmbiguousPort: grpc.StatusCode.INVALID_ARGUMENT,
     ServiceNotFound: grpc.StatusCode.NOT_FOUND,
@@ -56,7 +60,7 @@ class ApiObserver(Protocol):
 
 
 class LoadBalancer:
-    """Answers GetServers, WatchServers and ListServices from the store.
+    """Answers GetServers, WatchServers, ListServices and Explain from the store.
 
     Args:
         store: What is known.
@@ -97,6 +101,11 @@ class LoadBalancer:
                     pb.ListServicesRequest.FromString,
                     pb.ListServicesResponse.SerializeToString,
                 ),
+                "Explain": grpc.unary_unary_rpc_method_handler(
+                    self.explain,
+                    pb.ExplainRequest.FromString,
+                    pb.ExplainResponse.SerializeToString,
+                ),
             },
         )
 
@@ -106,11 +115,11 @@ class LoadBalancer:
         """Answer with the list as it is now, as the bytes of a GetServersResponse."""
         began = time.monotonic()
         try:
-            published = self._store.get(self._parse(request.service_name))
+            published = self._store.get(self._parse(request.service_name), _view(request))
         except RequestError as error:
             await self._refuse(context, "GetServers", error, began)
         self._observer.request("GetServers", "OK", time.monotonic() - began)
-        return published.wire
+        return published.whole()
 
     async def list_services(
         self,
@@ -126,11 +135,31 @@ class LoadBalancer:
         self._observer.request("ListServices", "OK", time.monotonic() - began)
         return pb.ListServicesResponse(services=map(summary, snapshots))
 
+    async def explain(
+        self,
+        request: pb.ExplainRequest,
+        context: ServicerContext[pb.ExplainRequest, pb.ExplainResponse],
+    ) -> pb.ExplainResponse:
+        """Answer with every endpoint of a service and why it is in its list or not."""
+        began = time.monotonic()
+        try:
+            explained = self._store.explain(self._parse(request.service_name), _view(request))
+        except RequestError as error:
+            await self._refuse(context, "Explain", error, began)
+        self._observer.request("Explain", "OK", time.monotonic() - began)
+        return explanation(*explained)
+
     async def watch_servers(self, request: pb.WatchServersRequest, context: WatchContext) -> None:
         """Write the list at once and after every change, as bytes of WatchServersResponses."""
         with Watch(self._readiness, self._limits) as watch:
             try:
-                subscription = self._store.subscribe(self._parse(request.service_name), watch.wake)
+                subscription = self._store.subscribe(
+                    self._parse(request.service_name),
+                    watch.wake,
+                    view=_view(request),
+                    known=request.known.digest,
+                    deltas=request.deltas,
+                )
             except RequestError as error:
                 await self._refuse(context, "WatchServers", error)
             self._observer.watch_opened()
@@ -150,8 +179,8 @@ class LoadBalancer:
                     continue
                 case RequestError() as error:
                     await self._refuse(context, "WatchServers", error)
-                case Published(wire=wire):
-                    if await watch.write(context, wire):
+                case bytes() as message:
+                    if await watch.write(context, message):
                         self._observer.pushed()
                     subscription.written()
         context.set_code(watch.code)
@@ -169,3 +198,19 @@ class LoadBalancer:
         seconds = None if began is None else time.monotonic() - began
         self._observer.request(method, code.name, seconds)
         await context.abort(code, str(error))
+
+
+def _view(request: pb.GetServersRequest | pb.WatchServersRequest | pb.ExplainRequest) -> View:
+    """Return who asks, as far as it decides over the list.
+
+    Raises:
+        InvalidRequest: A subset is asked for, and no client is named whose it would be.
+    """
+    client = request.client
+    if request.subset_size and not client.id:
+        raise InvalidRequest("subset_size is set and client.id is not: a subset is a client's own")
+    return View(
+        Place(client.zone, client.node),
+        request.subset_size,
+        client.id if request.subset_size else "",
+    )

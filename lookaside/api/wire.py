@@ -1,7 +1,20 @@
 """The wire form of snapshots, by the field numbers that both responses share."""
 
+from collections.abc import Iterable
+
 from lookaside._pb import lookaside_pb2 as pb
-from lookaside.model import Endpoint, Health, Locality, Revision, Snapshot, State
+from lookaside.model import (
+    Endpoint,
+    Explanation,
+    Health,
+    Locality,
+    Revision,
+    Snapshot,
+    State,
+    Verdict,
+    target,
+)
+from lookaside.registry.diff import Difference
 
 _STATES = {
     State.PRESENT: pb.STATE_PRESENT,
@@ -24,17 +37,31 @@ class WireEncoder:
 
     def snapshot(self, snapshot: Snapshot) -> bytes:
         """Encode a whole snapshot; equal snapshots give equal bytes."""
-        message = pb.WatchServersResponse(
-            servers=map(_server, snapshot.endpoints),
-            revision=_revision(snapshot.revision),
-            state=_STATES[snapshot.state],
-            service=str(snapshot.service),
-        )
+        message = _message(snapshot, snapshot.endpoints)
+        return message.SerializeToString(deterministic=True)
+
+    def delta(self, snapshot: Snapshot, base: str, difference: Difference) -> bytes:
+        """Encode a snapshot as its difference from the one whose digest is the base."""
+        message = _message(snapshot, difference.changed)
+        message.delta.base = base
+        message.delta.removed.extend(difference.removed)
         return message.SerializeToString(deterministic=True)
 
     def revision(self, revision: Revision) -> bytes:
         """Encode a revision alone: appended to a snapshot's bytes, it takes the place of theirs."""
         return pb.WatchServersResponse(revision=_revision(revision)).SerializeToString()
+
+
+def explanation(snapshot: Snapshot, explained: Explanation) -> pb.ExplainResponse:
+    """Return a list with its reasons."""
+    return pb.ExplainResponse(
+        service=str(snapshot.service),
+        source=snapshot.source,
+        state=_STATES[snapshot.state],
+        revision=_revision(snapshot.revision),
+        notes=explained.notes,
+        endpoints=map(_verdict, explained.verdicts),
+    )
 
 
 def summary(snapshot: Snapshot) -> pb.ServiceSummary:
@@ -45,6 +72,30 @@ def summary(snapshot: Snapshot) -> pb.ServiceSummary:
         state=_STATES[snapshot.state],
         servers=len(snapshot.endpoints),
         revision=_revision(snapshot.revision),
+    )
+
+
+def _message(snapshot: Snapshot, endpoints: Iterable[Endpoint]) -> pb.WatchServersResponse:
+    return pb.WatchServersResponse(
+        servers=map(_server, endpoints),
+        revision=_revision(snapshot.revision),
+        state=_STATES[snapshot.state],
+        service=str(snapshot.service),
+        service_config=snapshot.service_config,
+    )
+
+
+def _verdict(verdict: Verdict) -> pb.EndpointExplanation:
+    return pb.EndpointExplanation(
+        address=target(verdict.address, verdict.port) if verdict.port else verdict.address,
+        listed=verdict.listed,
+        reason=verdict.reason,
+        slice=verdict.slice,
+        resource_version=verdict.resource_version,
+        weight=verdict.weight,
+        weight_origin=verdict.weight_origin,
+        target=verdict.target,
+        locality=_locality(verdict.locality),
     )
 
 

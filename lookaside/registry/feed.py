@@ -74,17 +74,14 @@ class SourceFeed:
             self._turned_stale(stale)
 
     def _set(self, key: ServiceKey, record: ServiceRecord | None) -> bool:
-        known = self.records.get(key)
-        if known == record:
-            return False
+        known = self.records.pop(key, None)
         if known is not None:
             self.endpoints -= _count(known)
         if record is None:
-            del self.records[key]
-        else:
-            self.endpoints += _count(record)
-            self.records[key] = record
-        return True
+            return known is not None
+        self.records[key] = record
+        self.endpoints += _count(record)
+        return known is None or not known.serves_as(record)
 
 
 def _count(record: ServiceRecord) -> int:

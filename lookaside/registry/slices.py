@@ -1,12 +1,15 @@
-"""What a Kubernetes source knows, as records: EndpointSlices and Services.
+"""What a Kubernetes source knows, as records: EndpointSlices, Services and Pods.
 
-The fields are those of discovery.k8s.io/v1 EndpointSlice and core/v1 Service that decide over
-traffic; the nil of a condition has been replaced by its meaning.
+The fields are those of discovery.k8s.io/v1 EndpointSlice, core/v1 Service and core/v1 Pod that
+decide over traffic; the nil of a condition has been replaced by its meaning. Annotations are as
+written.
 """
+
+from collections.abc import Mapping
 
 from msgspec import Struct
 
-from lookaside.model import ServiceKey, ServicePort
+from lookaside.model import Hints, ServiceKey, ServicePort
 
 
 class SlicePort(Struct, frozen=True, gc=False):
@@ -29,6 +32,8 @@ class SliceEndpoint(Struct, frozen=True, gc=False):
         target_uid: The UID of the object behind it, a Pod's in general, or "".
         target_name: The name of that object, or "".
         hostname: The host name that it has in DNS, or "".
+        target_kind: The kind of that object, or "".
+        hints: Whom it is meant for.
     """
 
     address: str
@@ -40,6 +45,13 @@ class SliceEndpoint(Struct, frozen=True, gc=False):
     target_uid: str = ""
     target_name: str = ""
     hostname: str = ""
+    target_kind: str = ""
+    hints: Hints = Hints()
+
+    @property
+    def pod(self) -> str:
+        """The name of the Pod behind it, or ""."""
+        return self.target_name if self.target_kind == "Pod" else ""
 
 
 class Slice(Struct, frozen=True):
@@ -51,6 +63,9 @@ class Slice(Struct, frozen=True):
         address_type: "IPv4", "IPv6" or "FQDN".
         ports: Its ports; those with no number are left out.
         endpoints: Its endpoints.
+        weight: Its annotation lookaside.dev/weight, or "".
+        resource_version: Its resource version.
+        set_aside: What of it could not be read, a sentence each.
     """
 
     service: ServiceKey
@@ -58,11 +73,42 @@ class Slice(Struct, frozen=True):
     address_type: str
     ports: tuple[SlicePort, ...]
     endpoints: tuple[SliceEndpoint, ...]
+    weight: str = ""
+    resource_version: str = ""
+    set_aside: tuple[str, ...] = ()
 
 
 class Service(Struct, frozen=True):
-    """A Service: the ports that clients ask by, or the DNS name that it is an alias of."""
+    """A Service.
+
+    Attributes:
+        key: Its namespace and name.
+        ports: The ports that clients ask by.
+        external_name: The DNS name that it is an alias of, or "".
+        weights: Its annotation lookaside.dev/weights, or "".
+        service_config: Its annotation lookaside.dev/service-config, or "".
+    """
 
     key: ServiceKey
     ports: tuple[ServicePort, ...] = ()
     external_name: str = ""
+    weights: str = ""
+    service_config: str = ""
+
+
+class Pod(Struct, frozen=True):
+    """The metadata of a Pod.
+
+    Attributes:
+        namespace: Its namespace.
+        name: Its name.
+        uid: Its UID.
+        labels: Its labels.
+        weight: Its annotation lookaside.dev/weight, or "".
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    labels: Mapping[str, str]
+    weight: str = ""

@@ -13,10 +13,17 @@ from lookaside.model import (
     Snapshot,
     State,
 )
+from lookaside.policy.view import View
+from lookaside.registry.feed import SourceFeed
 
 
-def resolve_port(name: ServiceName, record: ServiceRecord) -> ServiceName:
+def resolve_port(name: ServiceName, record: ServiceRecord, *, aliases: bool = False) -> ServiceName:
     """Return the name with the port's own name in the place of "" or a number.
+
+    Args:
+        name: The service, and what the client says of the port.
+        record: What its source knows of the service.
+        aliases: Whether a DNS alias is to be let through.
 
     Raises:
         ExternalNameService: The service is a DNS alias.
@@ -24,6 +31,8 @@ def resolve_port(name: ServiceName, record: ServiceRecord) -> ServiceName:
         InvalidServiceName: The service has no such port.
     """
     if record.external_name:
+        if aliases:
+            return ServiceName(name.key)
         raise ExternalNameService(
             f"service {name.key} is an ExternalName: dial {record.external_name} by DNS"
         )
@@ -41,15 +50,21 @@ def resolve_port(name: ServiceName, record: ServiceRecord) -> ServiceName:
     )
 
 
-def present(
-    name: ServiceName, record: ServiceRecord, *, source: str, stale: bool, version: int, epoch: str
-) -> Snapshot:
-    """Return the snapshot of a port that `resolve_port` has named."""
-    endpoints = record.endpoints.get(name.port, ())
+def present(name: ServiceName, record: ServiceRecord, view: View, feed: SourceFeed) -> Snapshot:
+    """Return the snapshot of a port that `resolve_port` has named.
+
+    Args:
+        name: The service and the port's own name.
+        record: What its source knows of the service.
+        view: Who asks, narrowed for this list.
+        feed: The source.
+    """
+    endpoints = view.of(record.endpoints.get(name.port, ()), record.hints.get(name.port, ()))
     found = State.PRESENT if endpoints else State.EMPTY
-    state = State.STALE if stale else found
-    revision = Revision(_digest(name, state, endpoints), version, epoch)
-    return Snapshot(name, source, state, endpoints, revision)
+    state = State.STALE if feed.stale else found
+    digest = _digest(name, state, endpoints, record.service_config)
+    revision = Revision(digest, feed.version, feed.epoch)
+    return Snapshot(name, feed.source, state, endpoints, revision, record.service_config)
 
 
 def absent(name: ServiceName, *, stale: bool) -> Snapshot:
@@ -58,9 +73,12 @@ def absent(name: ServiceName, *, stale: bool) -> Snapshot:
     return Snapshot(name, "", state, (), Revision(_digest(name, state, ())))
 
 
-def _digest(name: ServiceName, state: State, endpoints: tuple[Endpoint, ...]) -> str:
+def _digest(
+    name: ServiceName, state: State, endpoints: tuple[Endpoint, ...], service_config: str = ""
+) -> str:
     """Hash a list over its canonical form: MessagePack of the records, whose order is fixed."""
-    return xxhash.xxh3_128_hexdigest(msgspec.msgpack.encode((name, state, endpoints)))
+    canonical = msgspec.msgpack.encode((name, state, endpoints, service_config))
+    return xxhash.xxh3_128_hexdigest(canonical)
 
 
 def _listed(record: ServiceRecord) -> str:

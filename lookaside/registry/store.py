@@ -1,32 +1,34 @@
 """The versioned store: what every source knows, and who watches it.
 
-Each port of a service has one immutable snapshot. It is encoded once and sent to every watcher as
-those bytes. A watcher has one slot that holds the newest state alone, so a slow reader costs what a
-fast one does and stalls nobody.
+Each port of a service has one immutable snapshot for each kind of client that must tell them apart:
+in general one. It is encoded once and sent to every watcher as those bytes. A watcher has one slot
+that holds the newest state alone, so a slow reader costs what a fast one does and stalls nobody.
 
 Where two sources know a service, the one that was named first has it.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import msgspec
-
 from lookaside.errors import NotSynced, RequestError, ServiceNotFound
-from lookaside.model import Revision, ServiceKey, ServiceName, ServiceRecord, Snapshot, State
+from lookaside.model import (
+    Explanation,
+    Revision,
+    ServiceKey,
+    ServiceName,
+    ServiceRecord,
+    Snapshot,
+    State,
+)
+from lookaside.policy.view import WHOLE, View
+from lookaside.registry.explain import explain
 from lookaside.registry.feed import SourceFeed
+from lookaside.registry.published import Encoder, Published
 from lookaside.registry.snapshots import absent, present, resolve_port
-from lookaside.registry.subscription import Fanout, Published, Subscription
+from lookaside.registry.subscription import Fanout, Subscription
 
-
-class Encoder(Protocol):
-    """The wire form of snapshots. Concatenated messages merge, so that the last revision counts."""
-
-    def snapshot(self, snapshot: Snapshot) -> bytes:
-        """Encode a whole snapshot."""
-
-    def revision(self, revision: Revision) -> bytes:
-        """Encode what is appended to a snapshot's bytes to give them another revision."""
+_HISTORY = 8
 
 
 class StoreObserver(Protocol):
@@ -46,13 +48,32 @@ class StoreObserver(Protocol):
 
 
 class _Topic:
-    """The watchers of one name, and what they were told last."""
+    """The watchers of one name with one view, and what they were told last.
 
-    __slots__ = ("last", "watchers")
+    Attributes:
+        last: What they were told last.
+        watchers: The watchers, in the order in which they came.
+    """
+
+    __slots__ = ("_history", "last", "watchers")
 
     def __init__(self, last: Published | RequestError) -> None:
         self.last = last
         self.watchers: dict[Subscription, None] = {}
+        self._history: deque[Published] = deque(maxlen=_HISTORY)
+
+    def move(self, outcome: Published | RequestError) -> bool:
+        """Go on to a new outcome; False if it is what was told last."""
+        if _same(outcome, self.last):
+            return False
+        if isinstance(self.last, Published):
+            self._history.append(self.last)
+        self.last = outcome
+        return True
+
+    def known(self, digest: str) -> Published | None:
+        """Return an earlier list of this topic."""
+        return next((one for one in self._history if one.digest == digest), None)
 
 
 class Store:
@@ -83,8 +104,8 @@ class Store:
         self._observer = observer
         self._clock = clock
         self._synced = synced
-        self._published: dict[ServiceKey, dict[str, Published]] = {}
-        self._topics: dict[ServiceKey, dict[str, _Topic]] = {}
+        self._published: dict[ServiceKey, dict[tuple[str, View], Published]] = {}
+        self._topics: dict[ServiceKey, dict[tuple[str, View], _Topic]] = {}
 
     @property
     def unsynced(self) -> list[str]:
@@ -98,38 +119,72 @@ class Store:
             len(topic.watchers) for ports in self._topics.values() for topic in ports.values()
         )
 
-    def get(self, name: ServiceName) -> Published:
+    def get(self, name: ServiceName, view: View = WHOLE) -> Published:
         """Return the list of a service as it is now.
 
         Raises:
             ServiceNotFound: No source knows the service.
             RequestError: Another of its kinds: the name can't be answered.
         """
-        published = self._current(name)
-        if published.snapshot.state is State.ABSENT:
-            raise ServiceNotFound(f"service {name.key} is not known")
-        if not published.snapshot.source:
-            raise NotSynced(f"service {name.key} is not in the last view of a source that was lost")
+        published = self._current(name, view)
+        _require_known(published.snapshot)
         return published
 
-    def subscribe(self, name: ServiceName, wake: Callable[[], None]) -> Subscription:
+    def explain(self, name: ServiceName, view: View = WHOLE) -> tuple[Snapshot, Explanation]:
+        """Return the list of a service as it is now, and why it is so.
+
+        Raises:
+            ServiceNotFound: No source knows the service.
+            RequestError: Another of its kinds: the name can't be answered.
+        """
+        feed, record = self._lookup(name.key)
+        if feed is None or record is None:
+            snapshot = self._absent(name)
+            _require_known(snapshot)
+            return snapshot, Explanation(())
+        name = resolve_port(name, record, aliases=True)
+        return self._snapshot(name, feed, record, view), explain(name, record, view)
+
+    def subscribe(
+        self,
+        name: ServiceName,
+        wake: Callable[[], None],
+        *,
+        view: View = WHOLE,
+        known: str = "",
+        deltas: bool = False,
+    ) -> Subscription:
         """Watch a name. Its slot is filled at once, and again after every change.
 
         Args:
             name: What to watch; a service that does not exist may yet appear.
             wake: Called whenever the slot has been filled.
+            view: Who watches.
+            known: The digest of the list that the watcher holds. While that is the list, the slot
+                stays empty.
+            deltas: Whether the watcher takes deltas.
 
         Raises:
             RequestError: The name can't be answered.
         """
-        published = self._current(name)
-        ports = self._topics.setdefault(name.key, {})
-        topic = ports.setdefault(name.port, _Topic(published))
+        published = self._current(name, view)
+        topic = self._topics.setdefault(name.key, {}).setdefault(
+            (name.port, view), _Topic(published)
+        )
         subscription = Subscription(
-            name, wake=wake, leave=self._leave, superseded=self._observer.superseded
+            name,
+            view,
+            deltas=deltas,
+            wake=wake,
+            leave=self._leave,
+            superseded=self._observer.superseded,
         )
         topic.watchers[subscription] = None
-        subscription.offer(published)
+        base = published if known == published.digest else topic.known(known)
+        if base is not None:
+            subscription.hold(base)
+        if base is not published:
+            subscription.offer(published)
         return subscription
 
     def snapshots(self, namespace: str = "") -> list[Snapshot]:
@@ -181,63 +236,52 @@ class Store:
                 return feed, record
         return None, None
 
-    def _current(self, name: ServiceName) -> Published:
+    def _current(self, name: ServiceName, view: View) -> Published:
         """Return the list with the revision up to which its source holds now."""
-        published = self._publish(name)
-        snapshot = published.snapshot
-        feed = self.feeds.get(snapshot.source)
+        published = self._publish(name, view)
+        feed = self.feeds.get(published.snapshot.source)
         if feed is None:
             return published
-        revision = Revision(snapshot.revision.digest, feed.version, feed.epoch)
-        if revision == snapshot.revision:
-            return published
-        return Published(
-            msgspec.structs.replace(snapshot, revision=revision),
-            published.wire + self._encoder.revision(revision),
-        )
+        return published.at(Revision(published.digest, feed.version, feed.epoch))
 
-    def _publish(self, name: ServiceName) -> Published:
+    def _publish(self, name: ServiceName, view: View) -> Published:
         """Return the list and its bytes, the very same ones while nothing has changed."""
         feed, record = self._lookup(name.key)
         if feed is None or record is None:
-            stale = any(feed.stale for feed in self.feeds.values())
-            return self._encoded(absent(name, stale=stale))
+            return Published(self._absent(name), self._encoder)
         name = resolve_port(name, record)
-        ports = self._published.setdefault(name.key, {})
-        published = ports.get(name.port)
+        view = view.narrowed(record.endpoints.get(name.port, ()), record.hints.get(name.port, ()))
+        published = self._published.setdefault(name.key, {}).get((name.port, view))
         if published is None:
-            published = ports[name.port] = self._encoded(self._snapshot(name, feed, record))
+            published = Published(present(name, record, view, feed), self._encoder)
+            # A subset is one client's own: to keep it would be to keep it for nobody else.
+            if not view.subset:
+                self._published[name.key][name.port, view] = published
         return published
 
-    def _encoded(self, snapshot: Snapshot) -> Published:
-        return Published(snapshot, self._encoder.snapshot(snapshot))
+    def _absent(self, name: ServiceName) -> Snapshot:
+        return absent(name, stale=any(feed.stale for feed in self.feeds.values()))
 
-    def _snapshot(self, name: ServiceName, feed: SourceFeed, record: ServiceRecord) -> Snapshot:
-        return present(
-            name,
-            record,
-            source=feed.source,
-            stale=feed.stale,
-            version=feed.version,
-            epoch=feed.epoch,
-        )
+    def _snapshot(
+        self, name: ServiceName, feed: SourceFeed, record: ServiceRecord, view: View = WHOLE
+    ) -> Snapshot:
+        endpoints, hints = record.endpoints.get(name.port, ()), record.hints.get(name.port, ())
+        return present(name, record, view.narrowed(endpoints, hints), feed)
 
     def _changed(self, key: ServiceKey, at: float) -> None:
         self._published.pop(key, None)
-        for port, topic in list(self._topics.get(key, {}).items()):
-            outcome = self._outcome(ServiceName(key, port))
-            if _same(outcome, topic.last):
+        for (port, view), topic in list(self._topics.get(key, {}).items()):
+            if not topic.move(self._outcome(ServiceName(key, port), view)):
                 continue
-            topic.last = outcome
             fanout = Fanout(
                 len(topic.watchers), lambda: self._observer.propagated(self._clock() - at)
             )
             for subscription in list(topic.watchers):
-                subscription.offer(outcome, fanout)
+                subscription.offer(topic.last, fanout)
 
-    def _outcome(self, name: ServiceName) -> Published | RequestError:
+    def _outcome(self, name: ServiceName, view: View) -> Published | RequestError:
         try:
-            return self._publish(name)
+            return self._publish(name, view)
         except RequestError as error:
             return error
 
@@ -248,13 +292,22 @@ class Store:
             self._changed(key, at)
 
     def _leave(self, subscription: Subscription) -> None:
-        key, port = subscription.name.key, subscription.name.port
-        ports = self._topics[key]
-        del ports[port].watchers[subscription]
-        if not ports[port].watchers:
-            del ports[port]
-        if not ports:
+        key, topic = subscription.name.key, (subscription.name.port, subscription.view)
+        topics = self._topics[key]
+        del topics[topic].watchers[subscription]
+        if not topics[topic].watchers:
+            del topics[topic]
+        if not topics:
             del self._topics[key]
+
+
+def _require_known(snapshot: Snapshot) -> None:
+    if snapshot.state is State.ABSENT:
+        raise ServiceNotFound(f"service {snapshot.service.key} is not known")
+    if not snapshot.source:
+        raise NotSynced(
+            f"service {snapshot.service.key} is not in the last view of a source that was lost"
+        )
 
 
 def _not_synced(sources: list[str]) -> NotSynced:
@@ -263,5 +316,5 @@ def _not_synced(sources: list[str]) -> NotSynced:
 
 def _same(one: Published | RequestError, other: Published | RequestError) -> bool:
     if isinstance(one, Published) and isinstance(other, Published):
-        return one.snapshot.revision.digest == other.snapshot.revision.digest
+        return one.digest == other.digest
     return type(one) is type(other) and str(one) == str(other)

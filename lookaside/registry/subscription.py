@@ -2,17 +2,10 @@
 
 from collections.abc import Callable
 
-from msgspec import Struct
-
 from lookaside.errors import RequestError
-from lookaside.model import ServiceName, Snapshot
-
-
-class Published(Struct, frozen=True):
-    """A snapshot and its wire form."""
-
-    snapshot: Snapshot
-    wire: bytes
+from lookaside.model import ServiceName
+from lookaside.policy.view import WHOLE, View
+from lookaside.registry.published import Published
 
 
 class Fanout:
@@ -41,28 +34,43 @@ class Subscription:
 
     Args:
         name: What is watched.
+        view: Who watches it.
+        deltas: Whether the watcher takes deltas.
         wake: Called whenever the slot has been filled.
         leave: Called once, when the watch is closed.
         superseded: Called when an outcome is overwritten before it was taken.
     """
 
-    __slots__ = ("_fanout", "_leave", "_outcome", "_superseded", "_wake", "_writing", "name")
+    __slots__ = (
+        *("_deltas", "_fanout", "_held", "_leave", "_outcome", "_superseded"),
+        *("_taken", "_wake", "_writing", "name", "view"),
+    )
 
     def __init__(
         self,
         name: ServiceName,
+        view: View = WHOLE,
         *,
+        deltas: bool = False,
         wake: Callable[[], None],
         leave: Callable[["Subscription"], None],
         superseded: Callable[[], None],
     ) -> None:
         self.name = name
+        self.view = view
+        self._deltas = deltas
         self._wake = wake
         self._leave: Callable[[Subscription], None] | None = leave
         self._superseded = superseded
         self._outcome: Published | RequestError | None = None
         self._fanout: Fanout | None = None
+        self._taken: Published | None = None
         self._writing: Fanout | None = None
+        self._held: Published | None = None
+
+    def hold(self, published: Published) -> None:
+        """Say what the watcher has already, from an earlier watch."""
+        self._held = published
 
     def offer(self, outcome: Published | RequestError, fanout: Fanout | None = None) -> None:
         """Fill the slot, whatever it held. A closed watch takes nothing."""
@@ -75,15 +83,29 @@ class Subscription:
         self._outcome, self._fanout = outcome, fanout
         self._wake()
 
-    def take(self) -> Published | RequestError | None:
-        """Empty the slot: the newest state, the error that ends the watch, or None."""
+    def take(self) -> bytes | RequestError | None:
+        """Empty the slot: the message to write, the error that ends the watch, or None.
+
+        None too where the slot holds what the watcher has already: a change that was undone before
+        it was taken.
+        """
         outcome, self._outcome = self._outcome, None
         _settle(self._writing)
         self._writing, self._fanout = self._fanout, None
-        return outcome
+        if not isinstance(outcome, Published):
+            return outcome
+        if self._held is not None and self._held.digest == outcome.digest:
+            self.written()
+            return None
+        self._taken = outcome
+        if self._deltas and self._held is not None:
+            return outcome.since(self._held)
+        return outcome.whole()
 
     def written(self) -> None:
         """Say that what was taken last has been handed to the connection."""
+        if self._taken is not None:
+            self._held, self._taken = self._taken, None
         _settle(self._writing)
         self._writing = None
 

@@ -3,6 +3,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from lookaside.model import Endpoint, Revision, ServiceKey, ServicePort, ServiceRecord, Snapshot
+from lookaside.registry.diff import Difference
 from lookaside.registry.store import Store
 
 KEY = ServiceKey("shop", "greeter")
@@ -29,6 +30,11 @@ class TextEncoder:
         self.encoded += 1
         addresses = ",".join(endpoint.address for endpoint in snapshot.endpoints)
         return f"{snapshot.state.name} {addresses}".encode()
+
+    def delta(self, snapshot: Snapshot, base: str, difference: Difference) -> bytes:
+        changed = ",".join(endpoint.address for endpoint in difference.changed)
+        removed = ",".join(target.partition(":")[0] for target in difference.removed)
+        return f"{snapshot.state.name} +{changed} -{removed}".encode()
 
     def revision(self, revision: Revision) -> bytes:
         return f" @{revision.version}".encode()

@@ -1,16 +1,21 @@
 """The rules of kube-proxy, a table of cases: slices in, endpoints out."""
 
 import itertools
+from collections.abc import Iterable
 
 import pytest
 
-from lookaside.model import Endpoint, Health, Locality, ServiceKey, ServicePort
-from lookaside.registry.merge import merge
+from lookaside.model import Endpoint, Health, Locality, ServiceKey, ServicePort, ServiceRecord
+from lookaside.registry.merge import HeldSlice, Inputs
 from lookaside.registry.slices import Service, Slice, SliceEndpoint, SlicePort
 
 KEY = ServiceKey("shop", "greeter")
 SERVICE = Service(KEY, (ServicePort("grpc", 80),))
 GRPC = (SlicePort("grpc", 50051),)
+
+
+def merge(service: Service, slices: Iterable[Slice]) -> ServiceRecord:
+    return Inputs(service, slices=tuple(map(HeldSlice, slices))).merge()
 
 
 def a_slice(
@@ -114,7 +119,14 @@ def test_where_a_pod_stands_in_two_slices_the_first_by_name_counts() -> None:
 def test_health_and_locality_are_told() -> None:
     record = merge(SERVICE, [a_slice("a", ready(1, zone="eu-1a", node="node-1"))])
     assert record.endpoints["grpc"] == (
-        Endpoint("10.0.0.1", 50051, 100, Health.READY, Locality("eu-1a", "node-1")),
+        Endpoint(
+            "10.0.0.1",
+            50051,
+            100,
+            Health.READY,
+            Locality("eu-1a", "node-1"),
+            (("node", "node-1"), ("zone", "eu-1a")),
+        ),
     )
     (last,) = merge(SERVICE, [a_slice("a", draining(1))]).endpoints["grpc"]
     assert last.health is Health.TERMINATING

@@ -9,7 +9,7 @@ from lookaside.errors import (
     ServiceNotFound,
 )
 from lookaside.model import Endpoint, ServiceKey, ServiceName, ServiceRecord, State
-from lookaside.registry.subscription import Published, Subscription
+from lookaside.registry.subscription import Subscription
 from tests.registry.conftest import KEY, World, record
 
 NAME = ServiceName(KEY)
@@ -19,9 +19,9 @@ def wire(subscription: Subscription) -> str | None:
     outcome = subscription.take()
     if outcome is None:
         return None
-    assert isinstance(outcome, Published)
+    assert isinstance(outcome, bytes)
     subscription.written()
-    return outcome.wire.decode()
+    return outcome.decode()
 
 
 def watch(world: World, name: ServiceName = NAME) -> Subscription:
@@ -106,11 +106,11 @@ def test_a_slow_reader_gets_the_newest_state_alone(world: World) -> None:
 
 def test_a_late_answer_carries_the_version_up_to_which_the_list_holds(world: World) -> None:
     world.sync(record("10.0.0.1"))
-    assert world.store.get(NAME).wire == b"PRESENT 10.0.0.1"
+    assert world.store.get(NAME).whole() == b"PRESENT 10.0.0.1"
     world.first.advance(42)
     published = world.store.get(NAME)
     assert published.snapshot.revision.version == 42
-    assert published.wire == b"PRESENT 10.0.0.1 @42"
+    assert published.whole() == b"PRESENT 10.0.0.1 @42"
     assert wire(watch(world)) == "PRESENT 10.0.0.1 @42"
 
 

@@ -50,6 +50,11 @@ class LoadBalancerStub(object):
                 request_serializer=lookaside_dot_lookaside__pb2.ListServicesRequest.SerializeToString,
                 response_deserializer=lookaside_dot_lookaside__pb2.ListServicesResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/lookaside.LoadBalancer/Explain',
+                request_serializer=lookaside_dot_lookaside__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=lookaside_dot_lookaside__pb2.ExplainResponse.FromString,
+                _registered_method=True)
 
 
 class LoadBalancerServicer(object):
@@ -66,9 +71,9 @@ class LoadBalancerServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchServers(self, request, context):
-        """WatchServers gives the list at once and again after every change, each time whole. A watch of
-        an unknown service says STATE_ABSENT and stays open. Errors are those of GetServers, less
-        NOT_FOUND.
+        """WatchServers gives the list at once and again after every change: each time whole, or, to a
+        client that takes deltas, what has changed. A watch of an unknown service says STATE_ABSENT and
+        stays open. Errors are those of GetServers, less NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -76,6 +81,14 @@ class LoadBalancerServicer(object):
 
     def ListServices(self, request, context):
         """ListServices gives every service that the balancer knows, without its servers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Explain(self, request, context):
+        """Explain tells for every endpoint of a service, in its list or not, why. Errors are those of
+        GetServers; an alias is explained, not refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,6 +111,11 @@ def add_LoadBalancerServicer_to_server(servicer, server):
                     servicer.ListServices,
                     request_deserializer=lookaside_dot_lookaside__pb2.ListServicesRequest.FromString,
                     response_serializer=lookaside_dot_lookaside__pb2.ListServicesResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=lookaside_dot_lookaside__pb2.ExplainRequest.FromString,
+                    response_serializer=lookaside_dot_lookaside__pb2.ExplainResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -182,6 +200,33 @@ class LoadBalancer(object):
             '/lookaside.LoadBalancer/ListServices',
             lookaside_dot_lookaside__pb2.ListServicesRequest.SerializeToString,
             lookaside_dot_lookaside__pb2.ListServicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lookaside.LoadBalancer/Explain',
+            lookaside_dot_lookaside__pb2.ExplainRequest.SerializeToString,
+            lookaside_dot_lookaside__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,37 @@
+"""Who asks, as far as it decides over the list."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from lookaside.model import Endpoint, Hints
+from lookaside.policy.subset import subset
+from lookaside.policy.topology import ANYWHERE, Place, relevant, select
+
+
+class View(Struct, frozen=True, gc=False):
+    """What a client's list depends on beside the service.
+
+    Attributes:
+        place: Where the client runs.
+        subset: How many endpoints it wants; 0 for all.
+        client: Its id, by which its subset is chosen.
+    """
+
+    place: Place = ANYWHERE
+    subset: int = 0
+    client: str = ""
+
+    def narrowed(self, endpoints: Sequence[Endpoint], hints: Sequence[Hints]) -> "View":
+        """Return the view without what is of no matter to a list: equal views get equal lists."""
+        place = relevant(hints, self.place) if hints else ANYWHERE
+        if 0 < self.subset < len(endpoints):
+            return View(place, self.subset, self.client)
+        return View(place)
+
+    def of(self, endpoints: tuple[Endpoint, ...], hints: Sequence[Hints]) -> tuple[Endpoint, ...]:
+        """Return a list as a client with this view, `narrowed` for the list, is to see it."""
+        return subset(select(endpoints, hints, self.place), self.subset, self.client)
+
+
+WHOLE = View()

@@ -1,0 +1,83 @@
+"""Weights and the annotations that set them.
+
+An endpoint's weight is, in this order: its Pod's annotation ``lookaside.dev/weight``; the first
+rule of its Service's annotation ``lookaside.dev/weights`` that matches it; its EndpointSlice's
+annotation ``lookaside.dev/weight``; 100. The nearer to the endpoint, the stronger.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Struct
+
+from lookaside.model import MAX_WEIGHT, Locality
+
+WEIGHT = "lookaside.dev/weight"
+WEIGHTS = "lookaside.dev/weights"
+
+_MAX_RULES = 100
+
+
+class WeightRule(Struct, frozen=True, forbid_unknown_fields=True):
+    """The weight of the endpoints that match; each condition that is given must hold.
+
+    Attributes:
+        weight: 0 to `MAX_WEIGHT`; 0 is no new requests.
+        labels: Labels that the Pod must have.
+        zone: The zone that the endpoint must run in.
+        node: The node that it must run on.
+    """
+
+    weight: int
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    zone: str = ""
+    node: str = ""
+
+    def matches(self, locality: Locality, labels: Mapping[str, str]) -> bool:
+        """Whether an endpoint has this weight."""
+        return (
+            self.zone in ("", locality.zone)
+            and self.node in ("", locality.node)
+            and all(labels.get(name) == value for name, value in self.labels.items())
+        )
+
+    def __str__(self) -> str:
+        conditions = [f"{name}={value}" for name, value in sorted(self.labels.items())]
+        conditions += [f"zone {self.zone}"] if self.zone else []
+        conditions += [f"node {self.node}"] if self.node else []
+        return ", ".join(conditions) or "every endpoint"
+
+
+def parse_weight(text: str) -> int:
+    """Read the annotation ``lookaside.dev/weight``.
+
+    Raises:
+        ValueError: It is not a whole number from 0 to `MAX_WEIGHT`.
+    """
+    stripped = text.strip()
+    if not (stripped.isascii() and stripped.isdecimal() and int(stripped) <= MAX_WEIGHT):
+        raise ValueError(f"{text!r} is not a whole number from 0 to {MAX_WEIGHT}")
+    return int(stripped)
+
+
+def parse_rules(text: str) -> tuple[WeightRule, ...]:
+    """Read the annotation ``lookaside.dev/weights``: a list of rules, in YAML or JSON.
+
+    For a canary at a tenth of the others' share::
+
+        - {labels: {version: v2}, weight: 10}
+        - {zone: eu-1a, weight: 50}
+
+    Raises:
+        ValueError: It is not such a list; the text says where and why.
+    """
+    try:
+        rules = msgspec.yaml.decode(text, type=tuple[WeightRule, ...])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    if len(rules) > _MAX_RULES:
+        raise ValueError(f"{len(rules)} rules; at most {_MAX_RULES} are allowed")
+    for index, rule in enumerate(rules):
+        if not 0 <= rule.weight <= MAX_WEIGHT:
+            raise ValueError(f"weight {rule.weight} of rule {index + 1} is not 0 to {MAX_WEIGHT}")
+    return rules

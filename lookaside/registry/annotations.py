@@ -1,0 +1,118 @@
+"""Reading annotations: a bad one is refused alone, and the last good value of its object stays."""
+
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+
+from lookaside.model import DEFAULT_WEIGHT, Locality
+from lookaside.policy.service_config import parse_service_config
+from lookaside.policy.weights import WEIGHT, WEIGHTS, WeightRule, parse_rules
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Refusal(Struct, frozen=True, order=True):
+    """An annotation that is not used.
+
+    Attributes:
+        kind: The kind of the object that has it: Service, EndpointSlice or Pod.
+        namespace: The object's namespace.
+        name: The object's name.
+        annotation: The annotation's name.
+        reason: Why it is refused.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    annotation: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kind} {self.namespace}/{self.name}: annotation {self.annotation} is refused: "
+            f"{self.reason}"
+        )
+
+
+class Reading(Struct, Generic[T_co], frozen=True):
+    """What one annotation says.
+
+    Attributes:
+        value: Its value, or the last good one; None where there never was one.
+        error: Why the annotation as it is now is refused; "" if it is not.
+    """
+
+    value: T_co | None = None
+    error: str = ""
+
+
+def read(text: str, parse: Callable[[str], T], before: Reading[T] | None = None) -> Reading[T]:
+    """Read an annotation.
+
+    Args:
+        text: The annotation; "" if there is none.
+        parse: Makes its value; raises ValueError with what is wrong.
+        before: What the same object's annotation said last.
+    """
+    if not text:
+        return Reading()
+    try:
+        return Reading(parse(text))
+    except ValueError as error:
+        return Reading(before.value if before else None, str(error))
+
+
+class ServicePolicy(Struct, frozen=True):
+    """What the annotations of a Service say."""
+
+    weights: Reading[tuple[WeightRule, ...]] = Reading()
+    service_config: Reading[str] = Reading()
+
+
+def service_policy(weights: str, config: str, before: ServicePolicy | None) -> ServicePolicy:
+    """Read the annotations of a Service."""
+    known = before or ServicePolicy()
+    return ServicePolicy(
+        read(weights, parse_rules, known.weights),
+        read(config, parse_service_config, known.service_config),
+    )
+
+
+def weigh(
+    pod: Reading[int],
+    rules: tuple[WeightRule, ...],
+    slice_: Reading[int],
+    locality: Locality,
+    labels: Mapping[str, str],
+) -> tuple[int, str]:
+    """Return an endpoint's weight and where it is from, in words.
+
+    Args:
+        pod: The Pod's annotation.
+        rules: The Service's rules.
+        slice_: The EndpointSlice's annotation.
+        locality: Where the endpoint runs.
+        labels: The Pod's labels.
+    """
+    if pod.value is not None:
+        return pod.value, f"Pod annotation {WEIGHT}"
+    for rule in rules:
+        if rule.matches(locality, labels):
+            return rule.weight, f"Service annotation {WEIGHTS} ({rule})"
+    if slice_.value is not None:
+        return slice_.value, f"EndpointSlice annotation {WEIGHT}"
+    return DEFAULT_WEIGHT, "default"
+
+
+def refusals(
+    kind: str, namespace: str, name: str, readings: Mapping[str, Reading[object]]
+) -> list[Refusal]:
+    """Return the refusals among an object's annotations, given by their names."""
+    return [
+        Refusal(kind, namespace, name, annotation, reading.error)
+        for annotation, reading in readings.items()
+        if reading.error
+    ]

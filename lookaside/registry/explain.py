@@ -1,0 +1,62 @@
+"""Why a list is as it is, for one client."""
+
+import msgspec
+
+from lookaside.model import Explanation, ServiceName, ServiceRecord, Verdict
+from lookaside.policy.view import View
+
+
+def explain(name: ServiceName, record: ServiceRecord, view: View) -> Explanation:
+    """Return what became of each endpoint of a port that `resolve_port` has named.
+
+    Args:
+        name: The service and the port's own name.
+        record: What its source knows of the service.
+        view: Who asks.
+    """
+    endpoints, hints = record.endpoints.get(name.port, ()), record.hints.get(name.port, ())
+    whole = _whole(name, record)
+    narrow = view.narrowed(endpoints, hints)
+    here = View(narrow.place).of(endpoints, hints)
+    mine = narrow.of(endpoints, hints)
+    near = {(one.address, one.port) for one in here}
+    own = {(one.address, one.port) for one in mine}
+    meant = {(one.address, one.port): hint for one, hint in zip(endpoints, hints, strict=False)}
+
+    def judged(verdict: Verdict) -> Verdict:
+        target = (verdict.address, verdict.port)
+        if not verdict.listed or target in own:
+            return verdict
+        reason = f"not in the subset of {view.subset} for client {view.client!r}"
+        if target not in near:
+            hint = meant[target]
+            node = bool(narrow.place.node)
+            reason = (
+                f"meant for {'node' if node else 'zone'} "
+                f"{', '.join(hint.nodes if node else hint.zones)}; the client is in "
+                f"{narrow.place.node or narrow.place.zone}"
+            )
+        return msgspec.structs.replace(verdict, listed=False, reason=reason)
+
+    return Explanation(tuple(map(judged, whole.verdicts)), whole.notes)
+
+
+def _whole(name: ServiceName, record: ServiceRecord) -> Explanation:
+    if record.evidence is not None:
+        return record.evidence.explain(name.port)
+    return Explanation(
+        tuple(
+            Verdict(
+                address=endpoint.address,
+                port=endpoint.port,
+                slice="",
+                listed=True,
+                reason="given by the source",
+                weight=endpoint.weight,
+                weight_origin="the source",
+                locality=endpoint.locality,
+            )
+            for endpoint in record.endpoints.get(name.port, ())
+        ),
+        () if record.endpoints.get(name.port) else ("the source gives it no endpoints",),
+    )

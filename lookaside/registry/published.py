@@ -1,0 +1,84 @@
+"""A snapshot and its bytes, made when they are first wanted and shared by all who want them."""
+
+from typing import Protocol
+
+import msgspec
+
+from lookaside.model import Revision, Snapshot
+from lookaside.registry.diff import Difference, diff
+
+
+class Encoder(Protocol):
+    """The wire form of snapshots. Concatenated messages merge, so that the last revision counts."""
+
+    def snapshot(self, snapshot: Snapshot) -> bytes:
+        """Encode a whole snapshot."""
+
+    def delta(self, snapshot: Snapshot, base: str, difference: Difference) -> bytes:
+        """Encode a snapshot as its difference from the one whose digest is the base."""
+
+    def revision(self, revision: Revision) -> bytes:
+        """Encode what is appended to a snapshot's bytes to give them another revision."""
+
+
+class Published:
+    """A snapshot that is ready to be sent.
+
+    Args:
+        snapshot: The snapshot.
+        encoder: Makes its bytes.
+        same: The same list under an older revision, whose bytes are used again.
+
+    Attributes:
+        snapshot: The snapshot.
+    """
+
+    __slots__ = ("_deltas", "_encoder", "_same", "_whole", "snapshot")
+
+    def __init__(
+        self, snapshot: Snapshot, encoder: Encoder, same: "Published | None" = None
+    ) -> None:
+        self.snapshot = snapshot
+        self._encoder = encoder
+        self._same = same
+        self._whole: bytes | None = None
+        self._deltas: dict[str, bytes] = {}
+
+    @property
+    def digest(self) -> str:
+        """The digest of the list: equal for equal lists."""
+        return self.snapshot.revision.digest
+
+    def at(self, revision: Revision) -> "Published":
+        """Return the same list under another revision."""
+        if revision == self.snapshot.revision:
+            return self
+        snapshot = msgspec.structs.replace(self.snapshot, revision=revision)
+        return Published(snapshot, self._encoder, self)
+
+    def whole(self) -> bytes:
+        """Return the whole list's bytes."""
+        if self._whole is None:
+            if self._same is None:
+                self._whole = self._encoder.snapshot(self.snapshot)
+            else:
+                self._whole = self._same.whole() + self._revision()
+        return self._whole
+
+    def since(self, base: "Published") -> bytes:
+        """Return the bytes of what has changed since another list, or of all where that is less."""
+        delta = self._deltas.get(base.digest)
+        if delta is None:
+            delta = self._deltas[base.digest] = self._since(base)
+        return delta
+
+    def _since(self, base: "Published") -> bytes:
+        if self._same is not None:
+            return self._same.since(base) + self._revision()
+        difference = diff(base.snapshot.endpoints, self.snapshot.endpoints)
+        if difference.size > len(self.snapshot.endpoints):
+            return self.whole()
+        return self._encoder.delta(self.snapshot, base.digest, difference)
+
+    def _revision(self) -> bytes:
+        return self._encoder.revision(self.snapshot.revision)
