@@ -1,0 +1,1 @@
+"""A lookaside load balancer for gRPC on Kubernetes."""

@@ -180,7 +180,7 @@ SETTINGS: Final = (
         "DURATION",
         values.positive,
         "How long a source may confirm nothing until its lists are marked stale. They stay served.",
-        default="60s",
+        default="120s",
     ),
     Setting("grace", "DURATION", values.duration, "How long SIGTERM waits for open calls.", "30s"),
     Setting(

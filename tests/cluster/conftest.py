@@ -10,8 +10,11 @@ from typing import Final
 import pytest
 
 from tests.cluster import network
+from tests.cluster.balancer import LEAST_RIGHTS, Balancer
+from tests.cluster.figures import FIGURES
+from tests.cluster.greeters import Greeters
 from tests.cluster.harness import Binaries, ControlPlane
-from tests.cluster.objects import Namespace
+from tests.cluster.objects import Account, Namespace
 from tests.cluster.run import PROGRAMS
 
 _NAMESPACES: Final = itertools.count(1)
@@ -61,3 +64,35 @@ def pod_address(control_plane: ControlPlane) -> Iterator[Callable[[], str]]:
     yield give
     for address in given:
         network.remove_address(address)
+
+
+@pytest.fixture(scope="session")
+def account(control_plane: ControlPlane) -> Account:
+    """A service account with the least rights that the service needs in the whole cluster."""
+    system = Namespace.create(control_plane, "lookaside-system")
+    return system.service_account("lookaside", LEAST_RIGHTS, everywhere=True)
+
+
+@pytest.fixture(scope="module")
+def balancer(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balancer]:
+    """The service on its default ports, ready; one for all tests of a module."""
+    with Balancer(account.kubeconfig, tmp_path_factory.mktemp("lookaside")) as running:
+        running.wait_ready()
+        yield running
+
+
+@pytest.fixture
+def greeters(
+    namespace: Namespace, pod_address: Callable[[], str], tmp_path: Path
+) -> Iterator[Greeters]:
+    """The greeters of the Service `greeter` in the test's namespace; none at first."""
+    with Greeters(namespace, pod_address, tmp_path) as running:
+        yield running
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was measured."""
+    if FIGURES:
+        terminalreporter.section("figures")
+        for line in FIGURES:
+            terminalreporter.write_line(line)

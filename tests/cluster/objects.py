@@ -212,7 +212,7 @@ class Namespace:
         """
         self._api.create(f"{self._core}/serviceaccounts", {"metadata": {"name": name}})
         if rules:
-            self._grant(name, rules, everywhere=everywhere)
+            self.grant(name, rules, everywhere=everywhere)
         return self.account(name)
 
     def account(self, name: str) -> Account:
@@ -224,14 +224,33 @@ class Namespace:
         )
         return Account(self.control_plane.client(token), token, kubeconfig)
 
-    def _grant(self, name: str, rules: Sequence[Object], *, everywhere: bool) -> None:
+    def grant(
+        self,
+        name: str,
+        rules: Sequence[Object],
+        *,
+        account: str | None = None,
+        everywhere: bool = False,
+    ) -> None:
+        """Create a role and bind it to a service account.
+
+        Args:
+            name: The role's name.
+            rules: Its rules.
+            account: The service account; None: the one of the role's name.
+            everywhere: The role holds in the whole cluster, not in this namespace alone.
+        """
         kind, scope, role = "Role", f"{RBAC}/namespaces/{self.name}", name
         if everywhere:
             kind, scope, role = "ClusterRole", RBAC, f"{self.name}-{name}"
         metadata = {"name": role}
         self._api.create(f"{scope}/{kind.lower()}s", {"metadata": metadata, "rules": list(rules)})
         reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role}
-        subject = {"kind": "ServiceAccount", "name": name, "namespace": self.name}
+        subject = {
+            "kind": "ServiceAccount",
+            "name": account or name,
+            "namespace": self.name,
+        }
         binding = {"metadata": metadata, "roleRef": reference, "subjects": [subject]}
         self._api.create(f"{scope}/{kind.lower()}bindings", binding)
 
