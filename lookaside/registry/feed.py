@@ -19,7 +19,7 @@ class SourceFeed:
         endpoints: How many endpoints they have.
         synced: Whether a first whole view is in.
         stale: Whether the view may be out of date for longer than is tolerated.
-        version: The version up to which the view holds.
+        version: The version up to which the whole view holds.
         epoch: The span of time within which versions may be compared.
     """
 
@@ -38,6 +38,7 @@ class SourceFeed:
         self.stale = False
         self.version = 0
         self.epoch = ""
+        self._touched: dict[ServiceKey, int] = {}
         self._changed = changed
         self._turned_stale = turned_stale
         self._announce_synced = synced
@@ -50,7 +51,9 @@ class SourceFeed:
         changes.update((record.key, record) for record in records)
         self.epoch = epoch
         first, self.synced = not self.synced, True
-        self.update(changes, version=version, at=at)
+        self.version = version
+        self._touched.clear()
+        self._apply(changes, at)
         if first:
             self._announce_synced()
 
@@ -58,20 +61,28 @@ class SourceFeed:
         self, changes: Mapping[ServiceKey, ServiceRecord | None], *, version: int, at: float
     ) -> None:
         """Change some services; None takes one away."""
-        self.version = version
-        changed = [key for key, record in changes.items() if self._set(key, record)]
-        if changed:
-            self._changed(changed, at)
+        self._touched.update(dict.fromkeys(changes, version))
+        self._apply(changes, at)
 
     def advance(self, version: int) -> None:
-        """Say that the view holds up to a newer version, though nothing in it changed."""
+        """Say that the whole view holds up to a newer version."""
         self.version = version
+        self._touched = {key: at for key, at in self._touched.items() if at > version}
+
+    def version_of(self, key: ServiceKey) -> int:
+        """Return the version up to which what is known of one service holds."""
+        return max(self.version, self._touched.get(key, 0))
 
     def set_stale(self, stale: bool) -> None:
         """Say whether the view may be out of date for longer than is tolerated."""
         if stale != self.stale:
             self.stale = stale
             self._turned_stale(stale)
+
+    def _apply(self, changes: Mapping[ServiceKey, ServiceRecord | None], at: float) -> None:
+        changed = [key for key, record in changes.items() if self._set(key, record)]
+        if changed:
+            self._changed(changed, at)
 
     def _set(self, key: ServiceKey, record: ServiceRecord | None) -> bool:
         known = self.records.pop(key, None)

@@ -1,5 +1,7 @@
 """From what a source knows of a service to the snapshot of one of its ports."""
 
+from collections.abc import Collection
+
 import msgspec
 import xxhash
 
@@ -63,14 +65,22 @@ def present(name: ServiceName, record: ServiceRecord, view: View, feed: SourceFe
     found = State.PRESENT if endpoints else State.EMPTY
     state = State.STALE if feed.stale else found
     digest = _digest(name, state, endpoints, record.service_config)
-    revision = Revision(digest, feed.version, feed.epoch)
+    revision = Revision(digest, feed.version_of(name.key), feed.epoch)
     return Snapshot(name, feed.source, state, endpoints, revision, record.service_config)
 
 
-def absent(name: ServiceName, *, stale: bool) -> Snapshot:
-    """Return the snapshot of a service that no source knows."""
-    state = State.STALE if stale else State.ABSENT
-    return Snapshot(name, "", state, (), Revision(_digest(name, state, ())))
+def absent(name: ServiceName, feeds: Collection[SourceFeed]) -> Snapshot:
+    """Return the snapshot of a service that no source knows.
+
+    Its absence too holds up to a version, where one source alone has versions.
+    """
+    state = State.STALE if any(feed.stale for feed in feeds) else State.ABSENT
+    digest = _digest(name, state, ())
+    ordered = [feed for feed in feeds if feed.version]
+    if len(ordered) != 1:
+        return Snapshot(name, "", state, (), Revision(digest))
+    revision = Revision(digest, ordered[0].version_of(name.key), ordered[0].epoch)
+    return Snapshot(name, "", state, (), revision)
 
 
 def _digest(

@@ -242,7 +242,7 @@ class Store:
         feed = self.feeds.get(published.snapshot.source)
         if feed is None:
             return published
-        return published.at(Revision(published.digest, feed.version, feed.epoch))
+        return published.at(Revision(published.digest, feed.version_of(name.key), feed.epoch))
 
     def _publish(self, name: ServiceName, view: View) -> Published:
         """Return the list and its bytes, the very same ones while nothing has changed."""
@@ -260,7 +260,7 @@ class Store:
         return published
 
     def _absent(self, name: ServiceName) -> Snapshot:
-        return absent(name, stale=any(feed.stale for feed in self.feeds.values()))
+        return absent(name, self.feeds.values())
 
     def _snapshot(
         self, name: ServiceName, feed: SourceFeed, record: ServiceRecord, view: View = WHOLE

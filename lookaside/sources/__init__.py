@@ -30,12 +30,13 @@ class Feed(Protocol):
 
         Args:
             changes: The services as they are now.
-            version: The version up to which the whole view now holds; 0 if it has no order.
+            version: The version up to which they hold; 0 if it has no order. The whole view still
+                holds up to where `replace` or `advance` said.
             at: When the change was received, in seconds of the monotonic clock.
         """
 
     def advance(self, version: int) -> None:
-        """Say that the view holds up to a newer version, though nothing in it changed."""
+        """Say that the whole view holds up to a newer version."""
 
     def set_stale(self, stale: bool) -> None:
         """Say whether the view may be out of date for longer than is tolerated."""

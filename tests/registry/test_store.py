@@ -114,6 +114,34 @@ def test_a_late_answer_carries_the_version_up_to_which_the_list_holds(world: Wor
     assert wire(watch(world)) == "PRESENT 10.0.0.1 @42"
 
 
+def test_a_change_orders_its_own_service_and_no_other(world: World) -> None:
+    quiet = ServiceKey("shop", "quiet")
+    world.sync(record("10.0.0.1"), record("10.0.0.9", key=quiet))
+
+    def versions() -> list[int]:
+        names = (NAME, ServiceName(quiet))
+        return [world.store.get(name).snapshot.revision.version for name in names]
+
+    assert versions() == [10, 10]
+    world.first.update({KEY: record("10.0.0.2")}, version=30, at=0)
+    assert versions() == [30, 10]
+    world.first.advance(20)
+    assert versions() == [30, 20]
+    world.first.advance(40)
+    assert versions() == [40, 40]
+
+
+def test_an_absence_holds_up_to_a_version_too(world: World) -> None:
+    world.sync(record("10.0.0.1"))
+    subscription = watch(world)
+    world.first.update({KEY: None}, version=30, at=0)
+    revision = world.store._absent(subscription.name).revision
+    assert (revision.version, revision.epoch) == (30, "e")
+    world.second.replace([], version=5, epoch="other", at=0)
+    revision = world.store._absent(subscription.name).revision
+    assert (revision.version, revision.epoch) == (0, "")
+
+
 def test_the_digest_depends_on_the_list_alone(world: World) -> None:
     world.sync(record("10.0.0.1", "10.0.0.2"))
     before = world.store.get(NAME).snapshot.revision

@@ -1,0 +1,44 @@
+"""Lines out of chunks."""
+
+from lookaside.sources.kubernetes.errors import Oversized
+
+
+class LineBuffer:
+    """Splits a byte stream into lines, and keeps the last, unfinished one.
+
+    Args:
+        limit: The longest line, in bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take a chunk and return the lines that it ends; blank ones are left out.
+
+        Raises:
+            Oversized: A line is longer than the limit. Lines before it in the same chunk are lost.
+        """
+        end = chunk.rfind(b"\n")
+        if end < 0:
+            self._keep(chunk)
+            return []
+        self._parts.append(chunk[:end])
+        lines = b"".join(self._parts).split(b"\n")
+        self._parts, self._size = [], 0
+        self._keep(chunk[end + 1 :])
+        if any(len(line) > self._limit for line in lines):
+            raise Oversized(f"a line of the watch is longer than {self._limit} bytes")
+        return [line for line in lines if line and not line.isspace()]
+
+    def rest(self) -> bytes:
+        """Return what stands after the last line end, without blanks."""
+        return b"".join(self._parts).strip()
+
+    def _keep(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size > self._limit:
+            raise Oversized(f"a line of the watch is longer than {self._limit} bytes")
+        self._parts.append(part)

@@ -1,0 +1,100 @@
+"""What is known of one resource, and up to which version. Pure: it is told, and raises."""
+
+from collections.abc import Collection
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+
+from lookaside.sources.kubernetes.decode import Bookmark, Change, Item, Key
+from lookaside.sources.kubernetes.errors import Doubtful, Rewound
+
+T = TypeVar("T")
+
+Listed = dict[Key, T]
+
+
+class Difference(Struct, Generic[T], frozen=True):
+    """What an event did to the mirror: what stood there before, and what stands there now."""
+
+    key: Key
+    old: T | None
+    new: T | None
+
+
+class Mirror(Generic[T]):
+    """The objects of one resource, as the last list and the events since have left them.
+
+    Attributes:
+        position: The resource version to watch from; None: there must be a list first.
+        version: The last resource version as a number; 0 if versions are not numbers.
+        doubting: An empty list awaits its confirmation.
+    """
+
+    def __init__(self) -> None:
+        self._items: Listed[T] = {}
+        self.position: str | None = None
+        self.version = 0
+        self.doubting = False
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def items(self) -> Collection[T]:
+        """The objects."""
+        return self._items.values()
+
+    def collect(self, listed: Listed[T], item: Item[T], *, deleted: bool = False) -> None:
+        """Put an object among those of a list. A malformed one leaves what is known of it."""
+        if item.key is None:
+            return
+        value = self._items.get(item.key) if item.malformed else item.value
+        if deleted or value is None:
+            listed.pop(item.key, None)
+        else:
+            listed[item.key] = value
+
+    def commit(self, listed: Listed[T], version: str) -> bool:
+        """Put a list in the place of what is held, and say whether its version went back.
+
+        Raises:
+            Doubtful: It is empty and the last one was not; the next one is believed.
+        """
+        if self._items and not listed and not self.doubting:
+            self.doubting = True
+            raise Doubtful("the list is empty and the last one was not; it is read again")
+        number = _number(version)
+        rewound = 0 < number < self.version
+        self._items = listed
+        self.position = version
+        self.version = number
+        self.doubting = False
+        return rewound
+
+    def follow(self, event: Change[T] | Bookmark) -> Difference[T] | None:
+        """Take one event of a watch and move the position. None: no object changed.
+
+        Raises:
+            Rewound: Its version is lower than one before; it is not taken.
+        """
+        version = event.version
+        number = _number(version)
+        if number and number < self.version:
+            raise Rewound(f"resource version {number} came after {self.version}")
+        difference = None
+        if isinstance(event, Change) and (key := event.item.key) is not None:
+            old = self._items.get(key)
+            self.collect(self._items, event.item, deleted=event.deleted)
+            new = self._items.get(key)
+            if old is not new:
+                difference = Difference(key, old, new)
+        if version:
+            self.position = version
+            self.version = number
+        return difference
+
+
+def _number(version: str) -> int:
+    """Read a resource version, a number of 64 bits since Kubernetes 1.35; 0: it is not one."""
+    decimal = version.isascii() and version.isdecimal() and len(version) < 20
+    return int(version) if decimal else 0

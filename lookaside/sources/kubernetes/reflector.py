@@ -1,0 +1,341 @@
+"""List, then watch, for ever: a mirror of one resource. See client-go's tools/cache/reflector.go.
+
+What to do after a failure is decided in `policy`; here is the I/O.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Generic, Protocol, TypeVar
+
+import structlog
+from msgspec import Struct, field
+
+from lookaside.sources.kubernetes.client import Opener, Stream
+from lookaside.sources.kubernetes.decode import Change, Item
+from lookaside.sources.kubernetes.errors import (
+    ApiStatus,
+    Broken,
+    Garbled,
+    KubernetesError,
+    Silent,
+)
+from lookaside.sources.kubernetes.lines import LineBuffer
+from lookaside.sources.kubernetes.mirror import Difference, Listed, Mirror
+from lookaside.sources.kubernetes.policy import (
+    Backoff,
+    Phase,
+    RelistBudget,
+    Verdict,
+    is_fruitless,
+    judge,
+)
+from lookaside.sources.kubernetes.resources import Resource
+from lookaside.sources.kubernetes.settings import KubernetesSettings
+
+J = TypeVar("J")
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Handler(Protocol[T]):
+    """Who is told of what a reflector sees. Times are in seconds of the reflector's clock."""
+
+    def replaced(self, items: Collection[T], version: int, *, rewound: bool, at: float) -> None:
+        """Take a whole list. `rewound`: its version is lower than one seen before."""
+
+    def changed(self, differences: Sequence[Difference[T]], version: int, *, at: float) -> None:
+        """Take some events in their order; none is a bookmark."""
+
+    def contact(self, *, at: float) -> None:
+        """Note that the API server is there, and that the mirror is as good as it was."""
+
+    def failed(self, reason: str) -> None:
+        """Note a failure, by one of a few fixed words."""
+
+
+class Timing(Struct, frozen=True):
+    """Time and chance, so that tests can have their own.
+
+    Attributes:
+        clock: A monotonic clock, in seconds.
+        sleep: Pauses for so many seconds.
+        rng: The source of jitter.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    rng: random.Random = field(default_factory=random.Random)
+
+
+class Reflector(Generic[J, T]):
+    """A mirror of one resource in one namespace or all.
+
+    Args:
+        resource: What is mirrored.
+        opener: The connection to the API server.
+        handler: Who is told.
+        namespace: The namespace; None: all.
+        settings: Bounds.
+        timing: Clock, sleep and chance.
+    """
+
+    def __init__(
+        self,
+        resource: Resource[J, T],
+        opener: Opener,
+        handler: Handler[T],
+        *,
+        namespace: str | None,
+        settings: KubernetesSettings,
+        timing: Timing,
+    ) -> None:
+        self._resource = resource
+        self._opener = opener
+        self._handler = handler
+        self._settings = settings
+        self._timing = timing
+        self._path = resource.path(namespace)
+        self._rbac_rule = resource.rbac_rule(namespace)
+        self._backoff = Backoff(
+            settings.backoff, settings.backoff_ceiling, settings.backoff_reset, timing.rng
+        )
+        self._budget = RelistBudget(settings.relists, settings.relist_span)
+        self._log = structlog.get_logger("lookaside.kubernetes").bind(resource=resource.plural)
+        self._mirror: Mirror[T] = Mirror()
+        self._stream: Stream | None = None
+        self._streams_lists = settings.stream_lists
+        self._page_next = False
+        self._distrusted = False
+        self._opened_at = 0.0
+        self._open_watch = False
+        self._fruitful = False
+        self._fruitless = 0
+        self._complaint = ""
+
+    def __repr__(self) -> str:
+        state = "to list" if self._mirror.position is None else f"at {self._mirror.position}"
+        return f"<Reflector {self._path} {state}, {len(self._mirror)} objects>"
+
+    def distrust(self) -> None:
+        """List anew, at once: what is held may be of another history."""
+        self._distrusted = True
+        if self._stream is not None:
+            self._stream.close()
+
+    async def run(self) -> None:
+        """Mirror until cancelled."""
+        while True:
+            if self._distrusted:
+                self._distrusted = False
+                self._mirror.position = None
+            error: KubernetesError | None = None
+            self._fruitful = self._open_watch = False
+            try:
+                await self._follow_or_list()
+            except KubernetesError as caught:
+                error = caught
+            if self._distrusted:
+                continue
+            await self._act(error)
+
+    async def _follow_or_list(self) -> None:
+        if self._mirror.position is None:
+            pages = self._page_next or self._mirror.doubting or not self._streams_lists
+            if not pages and await self._stream_list():
+                return
+            await self._page_list()
+        if not self._distrusted:
+            await self._watch()
+
+    async def _act(self, error: KubernetesError | None) -> None:
+        now = self._timing.clock()
+        phase = Phase.LIST if self._mirror.position is None else Phase.WATCH
+        if phase is Phase.WATCH and not self._fruitful and is_fruitless(error):
+            self._fruitless += 1
+        elif self._fruitful:
+            self._fruitless = 0
+        if self._open_watch and (error is None or isinstance(error, Broken)):
+            # Whoever ended the connection was there until now, and would have sent what changed.
+            self._handler.contact(at=now)
+        verdict = judge(error, phase, lived=now - self._opened_at, fruitless=self._fruitless)
+        if error is not None:
+            self._complain(error, phase)
+            self._handler.failed(error.reason)
+        elif verdict.pause:
+            self._handler.failed("closed")
+        if verdict.relist:
+            self._mirror.position = None
+            self._fruitless = 0
+        await self._pause(verdict, now)
+
+    async def _pause(self, verdict: Verdict, now: float) -> None:
+        delay = 0.0
+        if verdict.pause:
+            delay = max(self._backoff.pause(now), verdict.at_least)
+        if verdict.charged:
+            delay = self._budget.take(now, delay)
+        if delay:
+            await self._timing.sleep(delay)
+
+    async def _stream_list(self) -> bool:
+        """List and watch in one stream (WatchList, KEP-3157). False: it is not to be had."""
+        query = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
+        try:
+            await self._watch(query, {})
+        except KubernetesError as error:
+            if self._mirror.position is not None:
+                raise
+            match error:
+                case ApiStatus(in_stream=False, code=400 | 422):
+                    self._log.info("the API server does not stream lists; pages are used")
+                    self._streams_lists = False
+                    return False
+                case ApiStatus(code=401 | 403 | 429):
+                    pass
+                case ApiStatus() | Silent() | Garbled():
+                    self._page_next = True
+            raise
+        return True
+
+    async def _page_list(self) -> None:
+        """List in pages. With no resourceVersion each list is a quorum read."""
+        settings = self._settings
+        items: Listed[T] = {}
+        token, limit, version = "", settings.page_size, ""
+        while True:
+            query = {"limit": str(limit)} if limit else {}
+            if token:
+                query["continue"] = token
+            try:
+                async with self._open(query) as stream:
+                    body = await stream.read(settings.max_page)
+            except ApiStatus as error:
+                if error.code == 410 and token:
+                    # As client-go's pager: the token outlived its snapshot, and would again.
+                    items, token, limit = {}, "", 0
+                    continue
+                raise
+            page = self._resource.codec.page(body)
+            for item in page.items:
+                self._note_flaws(item)
+                self._mirror.collect(items, item)
+            token, version = page.token, page.version
+            if not token:
+                break
+        self._commit(items, version)
+
+    async def _watch(
+        self, query: dict[str, str] | None = None, listed: Listed[T] | None = None
+    ) -> None:
+        """Follow a watch until it ends.
+
+        Args:
+            query: What to ask for in the place of events from the position on.
+            listed: Where to collect the initial events of a streamed list.
+        """
+        shortest = self._settings.watch_timeout
+        query = query or {"resourceVersion": self._mirror.position or ""}
+        query["watch"] = "true"
+        query["allowWatchBookmarks"] = "true"
+        query["timeoutSeconds"] = str(int(shortest * (1 + self._timing.rng.random())))
+        lines = LineBuffer(self._settings.max_line)
+        self._opened_at = self._timing.clock()
+        async with self._open(query) as stream:
+            self._stream = stream
+            try:
+                self._opened_at = self._timing.clock()
+                if self._distrusted:
+                    return
+                if listed is None:
+                    self._open_watch = True
+                    self._recovered()
+                    self._handler.contact(at=self._opened_at)
+                async for chunk in stream.chunks():
+                    listed = self._take(lines.feed(chunk), listed)
+                if lines.rest():
+                    listed = self._take([lines.rest()], listed)
+            finally:
+                self._stream = None
+        if listed is not None:
+            raise Garbled("a streamed list ended before its end")
+
+    def _open(self, query: dict[str, str]) -> AbstractAsyncContextManager[Stream]:
+        return self._opener.open(
+            self._path,
+            query,
+            connect_timeout=self._settings.connect_timeout,
+            read_timeout=self._settings.read_timeout,
+        )
+
+    def _take(self, lines: Sequence[bytes], listed: Listed[T] | None) -> Listed[T] | None:
+        """Take the events of some lines, as one change; return what is still being listed."""
+        at = self._timing.clock()
+        differences: list[Difference[T]] = []
+        moved = False
+        try:
+            for line in lines:
+                event = self._resource.codec.event(line)
+                if event is None:
+                    continue
+                if isinstance(event, Change) and not event.deleted:
+                    self._note_flaws(event.item)
+                if listed is None:
+                    difference = self._mirror.follow(event)
+                    moved = True
+                    if difference is not None:
+                        differences.append(difference)
+                elif isinstance(event, Change):
+                    self._mirror.collect(listed, event.item, deleted=event.deleted)
+                elif event.initial_end:
+                    self._commit(listed, event.version)
+                    self._open_watch = True
+                    listed = None
+        finally:
+            if moved:
+                self._fruitful = True
+                self._handler.changed(differences, self._mirror.version, at=at)
+        return listed
+
+    def _note_flaws(self, item: Item[T]) -> None:
+        flaws = item.flaws + item.malformed
+        if flaws:
+            name = "/".join(item.key or ())
+            self._log.warning("malformed parts are set aside", object=name, parts=flaws)
+        for _ in range(flaws):
+            self._handler.failed("malformed")
+
+    def _commit(self, listed: Listed[T], version: str) -> None:
+        """Put a list in the place of what is held, and tell of it.
+
+        Raises:
+            Doubtful: It is empty and the last one was not.
+        """
+        mirror = self._mirror
+        before = mirror.version
+        rewound = mirror.commit(listed, version)
+        if rewound:
+            self._log.warning("resource versions went back", last=before, now=mirror.version)
+        self._page_next = False
+        self._fruitful = True
+        self._recovered()
+        at = self._timing.clock()
+        self._handler.replaced(mirror.items, mirror.version, rewound=rewound, at=at)
+
+    def _complain(self, error: KubernetesError, phase: Phase) -> None:
+        """Log a failure once, however often it comes in a row."""
+        quiet = isinstance(error, Silent) and phase is Phase.WATCH
+        if quiet or error.reason == self._complaint:
+            return
+        self._complaint = error.reason
+        if isinstance(error, ApiStatus) and error.code == 403:
+            self._log.error("forbidden", missing=self._rbac_rule, error=str(error))
+        else:
+            self._log.warning("interrupted", reason=error.reason, error=str(error))
+
+    def _recovered(self) -> None:
+        if self._complaint:
+            self._log.info("recovered", position=self._mirror.position)
+        self._complaint = ""

@@ -1,0 +1,74 @@
+"""Services of core/v1 (staging/src/k8s.io/api/core/v1/types.go)."""
+
+import msgspec
+from msgspec import Raw, Struct
+
+from lookaside.model import ServiceKey, ServicePort
+from lookaside.registry.slices import Service
+from lookaside.sources.kubernetes.decode import Codec, Item, Meta, each
+
+
+class _Port(Struct, gc=False):
+    port: int
+    name: str | None = None
+
+
+class _Spec(Struct, gc=False, rename="camel"):
+    type: str | None = None
+    external_name: str | None = None
+    ports: list[_Port] | None = None
+
+
+class ServiceJson(Struct, gc=False):
+    """The JSON of a Service."""
+
+    metadata: Meta
+    spec: _Spec
+
+
+class _LooseSpec(Struct, gc=False, rename="camel"):
+    type: str | None = None
+    external_name: str | None = None
+    ports: list[Raw] | None = None
+
+
+class _LooseService(Struct, gc=False):
+    metadata: Meta
+    spec: _LooseSpec
+
+
+_LOOSE = msgspec.json.Decoder(_LooseService)
+_PORT = msgspec.json.Decoder(_Port)
+
+
+def convert_service(json: ServiceJson) -> Item[Service]:
+    """Make a service of well-formed JSON. Ports with no valid number are set aside."""
+    meta, spec = json.metadata, json.spec
+    ports = tuple(
+        ServicePort(port.name or "", port.port)
+        for port in spec.ports or ()
+        if 0 < port.port < 65536
+    )
+    value = Service(
+        ServiceKey(meta.namespace, meta.name),
+        ports,
+        (spec.external_name or "") if spec.type == "ExternalName" else "",
+    )
+    flaws = len(spec.ports or ()) - len(ports)
+    return Item((meta.namespace, meta.name), value, meta.resource_version, flaws)
+
+
+def salvage_service(raw: bytes | Raw) -> Item[Service]:
+    """Make a service of what is well-formed in a service that is not.
+
+    Raises:
+        msgspec.DecodeError: Its metadata or spec is wrong.
+    """
+    loose = _LOOSE.decode(raw)
+    ports, bad = each(_PORT, loose.spec.ports)
+    spec = _Spec(loose.spec.type, loose.spec.external_name, ports)
+    item = convert_service(ServiceJson(loose.metadata, spec))
+    return Item(item.key, item.value, item.version, item.flaws + bad)
+
+
+SERVICES = Codec(ServiceJson, convert_service, salvage_service)

@@ -1,0 +1,45 @@
+"""What can be tuned of a Kubernetes source."""
+
+from msgspec import Struct
+
+MIB = 1024 * 1024
+
+
+class KubernetesSettings(Struct, frozen=True, kw_only=True):
+    """Bounds of a Kubernetes source.
+
+    Attributes:
+        connect_timeout: How long a connection may take to be made, in seconds.
+        read_timeout: How long the API server may be silent, in seconds. Above the minute or so
+            between two bookmarks.
+        watch_timeout: The shortest time after which the API server is asked to end a watch, in
+            seconds; the longest is twice that.
+        stale_after: How old the view may grow before it is called stale, in seconds. Above
+            `read_timeout` and a reconnect, so that a half-open connection that heals goes unsaid.
+        empty_grace: How long a service that has just lost the last of its slices keeps its
+            endpoints, in seconds: slices are at times deleted and made anew.
+        stream_lists: Ask for lists as streams first, where the API server offers that.
+        page_size: How many objects a page of a list has.
+        max_line: The longest watch event, in bytes.
+        max_page: The longest page of a list, in bytes.
+        backoff: The shortest pause after a failure, in seconds.
+        backoff_ceiling: The longest pause after a failure, in seconds.
+        backoff_reset: After how long without a failure the pauses are short again, in seconds.
+        relists: How many relists there may be within `relist_span`.
+        relist_span: In seconds.
+    """
+
+    connect_timeout: float = 10.0
+    read_timeout: float = 90.0
+    watch_timeout: float = 300.0
+    stale_after: float = 120.0
+    empty_grace: float = 1.0
+    stream_lists: bool = True
+    page_size: int = 500
+    max_line: int = 16 * MIB
+    max_page: int = 512 * MIB
+    backoff: float = 0.8
+    backoff_ceiling: float = 30.0
+    backoff_reset: float = 120.0
+    relists: int = 2
+    relist_span: float = 60.0

@@ -1,0 +1,105 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from lookaside.sources.kubernetes import (
+    Client,
+    Credentials,
+    Kubeconfig,
+    KubernetesSettings,
+    KubernetesSource,
+)
+from tests.faults.apiserver import SERVICES, SLICES, ApiServer, service_json, slice_json
+from tests.faults.recording import FakeTime, RecordingFeed, RecordingObserver
+
+
+class World:
+    """An API server with one service, and a source that watches it."""
+
+    def __init__(self, server: ApiServer, directory: Path) -> None:
+        self.server = server
+        self.directory = directory
+        self.time = FakeTime()
+        self.feed = RecordingFeed()
+        self.observer = RecordingObserver()
+        self.task: asyncio.Task[None] | None = None
+        self.source: KubernetesSource | None = None
+
+    def start(
+        self,
+        *,
+        credentials: Credentials | None = None,
+        namespace: str | None = None,
+        **settings: Any,
+    ) -> KubernetesSource:
+        """Run a source with these settings."""
+        self.source = KubernetesSource(
+            "cluster",
+            self.feed,
+            self.observer,
+            Client(credentials or Kubeconfig(self.kubeconfig())),
+            namespace=namespace,
+            settings=KubernetesSettings(**{"empty_grace": 0.0, **settings}),
+            timing=self.time.timing(),
+        )
+        self.task = asyncio.create_task(self.source.run())
+        return self.source
+
+    async def start_synced(self, **settings: Any) -> None:
+        """Run a source until it follows both resources."""
+        self.start(**settings)
+        await self.feed.until(lambda: self.feed.synced)
+        await self.server.watched()
+
+    async def stop(self) -> None:
+        """Cancel the source, which must end within a second."""
+        if self.task is None:
+            return
+        task, self.task = self.task, None
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=1.0)
+        assert done, "the source does not stop within a second"
+        assert task.cancelled(), task.exception()
+
+    def kubeconfig(self, **user: str) -> Path:
+        path = self.directory / "kubeconfig"
+        path.write_text(
+            json.dumps(
+                {
+                    "current-context": "test",
+                    "contexts": [{"name": "test", "context": {"cluster": "test", "user": "me"}}],
+                    "clusters": [{"name": "test", "cluster": {"server": self.server.url}}],
+                    "users": [{"name": "me", "user": user}],
+                }
+            )
+        )
+        return path
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[ApiServer]:
+    server = ApiServer()
+    server.put(SERVICES, service_json())
+    server.put(SLICES, slice_json("greeter-1", "10.0.0.1", "10.0.0.2"))
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest_asyncio.fixture
+async def world(server: ApiServer, tmp_path: Path) -> AsyncIterator[World]:
+    world = World(server, tmp_path)
+    yield world
+    await world.stop()

@@ -1,0 +1,157 @@
+"""Tokens that expire and certificates that change under a running source."""
+
+import json
+import ssl
+import stat
+from pathlib import Path
+
+import pytest
+import trustme
+
+from lookaside.errors import ConfigError
+from lookaside.sources.kubernetes import (
+    Client,
+    InCluster,
+    Kubeconfig,
+    KubernetesSource,
+)
+from tests.faults.apiserver import SERVICES, SLICES, ApiServer, service_json, slice_json
+from tests.faults.conftest import World
+from tests.faults.recording import RecordingFeed, RecordingObserver
+
+
+async def reconnect(world: World) -> None:
+    """End every watch, so that the source asks again, and wait until it follows."""
+    for watcher in world.server.open_watches():
+        watcher.abort()
+    await world.server.until(lambda: not world.server.open_watches())
+    await world.server.watched()
+
+
+async def test_a_token_that_was_rotated_is_read_again(world: World, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("old\n")
+    config = world.kubeconfig(tokenFile=str(token))
+    world.server.tokens = {"old"}
+    await world.start_synced(credentials=Kubeconfig(config))
+    world.server.tokens = {"new"}
+    for watcher in world.server.open_watches():
+        watcher.end()
+    await world.observer.failed("unauthorized", times=4)
+    assert world.feed.addresses == ["10.0.0.1", "10.0.0.2"]
+    token.write_text("new\n")
+    await world.server.watched()
+    assert world.server.requests[-1].token == "new"
+    assert world.server.count("stream", "list") == 2
+
+
+async def test_a_kubeconfig_that_was_rewritten_is_read_again(world: World) -> None:
+    world.server.tokens = {"old"}
+    await world.start_synced(credentials=Kubeconfig(world.kubeconfig(token="old")))
+    world.server.tokens = {"brand-new"}
+    world.kubeconfig(token="brand-new")
+    await reconnect(world)
+    assert world.server.requests[-1].token == "brand-new"
+
+
+async def test_an_exec_plugin_is_run_again_when_its_token_is_refused(
+    world: World, tmp_path: Path
+) -> None:
+    plugin = tmp_path / "plugin"
+    plugin.write_text(f"#!/bin/sh\necho run >> {tmp_path}/runs\ncat {tmp_path}/credential\n")
+    plugin.chmod(plugin.stat().st_mode | stat.S_IXUSR)
+
+    def give(token: str) -> None:
+        (tmp_path / "credential").write_text(
+            json.dumps(
+                {
+                    "apiVersion": "client.authentication.k8s.io/v1",
+                    "kind": "ExecCredential",
+                    "status": {"token": token, "expirationTimestamp": "2999-01-01T00:00:00Z"},
+                }
+            )
+        )
+
+    give("first")
+    path = world.kubeconfig()
+    config = json.loads(path.read_text())
+    execution = {"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin)}
+    config["users"][0]["user"] = {"exec": execution}
+    path.write_text(json.dumps(config))
+    world.server.tokens = {"first"}
+    await world.start_synced(credentials=Kubeconfig(path))
+    assert (tmp_path / "runs").read_text().count("run") == 1
+    give("second")
+    world.server.tokens = {"second"}
+    await reconnect(world)
+    assert world.server.requests[-1].token == "second"
+    assert world.observer.errors["unauthorized"] >= 1
+
+
+@pytest.fixture
+def service_account(tmp_path: Path) -> Path:
+    directory = tmp_path / "serviceaccount"
+    directory.mkdir()
+    (directory / "token").write_text("mounted\n")
+    return directory
+
+
+def server_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+async def test_a_rotated_ca_is_trusted_without_a_restart(
+    tmp_path: Path, service_account: Path
+) -> None:
+    old, new = trustme.CA(), trustme.CA()
+    ca = service_account / "ca.crt"
+    ca.write_bytes(old.cert_pem.bytes())
+    server = ApiServer(tls=server_context(old))
+    server.tokens = {"mounted"}
+    server.put(SERVICES, service_json())
+    server.put(SLICES, slice_json("greeter-1", "10.0.0.1"))
+    await server.start()
+    world = World(server, tmp_path)
+    environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.port)}
+    try:
+        await world.start_synced(credentials=InCluster(service_account, environ))
+        await server.stop()
+        server.tls = server_context(new)
+        await server.start()
+        await world.observer.failed("unreachable", times=6)
+        assert world.feed.addresses == ["10.0.0.1"]
+        ca.write_bytes(new.cert_pem.bytes())
+        await server.watched()
+        server.put(SLICES, slice_json("greeter-1", "10.0.0.2"))
+        await world.feed.shows("10.0.0.2")
+        assert server.count("stream", "list") == 2
+    finally:
+        await world.stop()
+        await server.stop()
+
+
+async def test_credentials_that_vanish_for_a_while_are_a_failure_like_others(
+    world: World, tmp_path: Path
+) -> None:
+    path = world.kubeconfig()
+    await world.start_synced(credentials=Kubeconfig(path))
+    text = path.read_text()
+    path.write_text("{")
+    for watcher in world.server.open_watches():
+        watcher.end()
+    await world.observer.failed("unreachable", times=4)
+    path.unlink()
+    await world.observer.failed("unreachable", times=8)
+    path.write_text(text)
+    await world.server.watched()
+    assert world.server.count("stream", "list") == 2
+
+
+async def test_no_credentials_to_begin_with_is_a_configuration_error(tmp_path: Path) -> None:
+    source = KubernetesSource(
+        "cluster", RecordingFeed(), RecordingObserver(), Client(Kubeconfig(tmp_path / "none"))
+    )
+    with pytest.raises(ConfigError, match="no such file"):
+        await source.run()

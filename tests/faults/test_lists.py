@@ -1,0 +1,275 @@
+"""Lists that fail, lie, or come in pieces."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.faults.apiserver import (
+    SERVICES,
+    SLICES,
+    Fault,
+    answer,
+    hang,
+    refuse,
+    service_json,
+    slice_json,
+    status,
+)
+from tests.faults.conftest import World
+from tests.faults.recording import GREETER
+
+STREAM_OR_PAGES = pytest.mark.parametrize("stream_lists", [True, False])
+
+
+@STREAM_OR_PAGES
+async def test_a_list_gives_the_endpoints(world: World, stream_lists: bool) -> None:
+    await world.start_synced(stream_lists=stream_lists)
+    assert world.feed.addresses == ["10.0.0.1", "10.0.0.2"]
+    assert world.feed.version == world.server.version
+    assert world.feed.epochs == ["kubernetes"]
+    assert bool(world.server.count("stream")) is stream_lists
+    assert "version 1002 of 'kubernetes'" in repr(world.source)
+
+
+async def test_one_namespace_is_asked_for_alone(world: World) -> None:
+    world.server.put(
+        SERVICES, {**service_json("other"), "metadata": {"name": "x", "namespace": "y"}}
+    )
+    await world.start_synced(namespace="default")
+    assert set(world.feed.records) == {GREETER}
+    assert all("/namespaces/default/" in request.http.path for request in world.server.requests)
+
+
+@pytest.mark.parametrize("resource", [SLICES, SERVICES])
+async def test_a_list_that_hangs_leaves_nothing_synced_and_the_source_stoppable(
+    world: World, resource: str
+) -> None:
+    world.server.lists[resource].always(hang)
+    source = world.start()
+    await world.server.until(lambda: world.server.count("stream") == 2)
+    await world.stop()
+    assert not source.synced
+    assert not world.feed.synced
+
+
+async def test_a_list_that_hangs_is_tried_again_after_the_read_timeout(world: World) -> None:
+    world.server.lists[SLICES].once(hang, times=2)
+    world.start(read_timeout=0.2)
+    await world.feed.shows("10.0.0.1", "10.0.0.2")
+    assert world.observer.errors["silent"] >= 2
+    assert world.time.delays
+
+
+@pytest.mark.parametrize(
+    ("namespace", "where"), [(None, "a ClusterRole"), ("default", "a Role in namespace 'default'")]
+)
+async def test_a_forbidden_list_names_the_missing_rule_once(
+    world: World, namespace: str | None, where: str
+) -> None:
+    world.server.lists[SLICES].once(refuse(403, "endpointslices is forbidden"), times=8)
+    with capture_logs() as logs:
+        world.start(namespace=namespace)
+        await world.observer.failed("forbidden", times=4)
+        assert not world.feed.synced
+        await world.feed.until(lambda: world.feed.synced)
+    [entry] = [entry for entry in logs if entry["event"] == "forbidden"]
+    assert entry["missing"] == (
+        f'{where} needs the rule apiGroups: ["discovery.k8s.io"], '
+        'resources: ["endpointslices"], verbs: ["list", "watch"]'
+    )
+    delays = world.time.delays
+    assert len(delays) == 8
+    assert all(0.8 <= delay <= 30 for delay in delays)
+    assert sum(delays[4:]) > 4 * sum(delays[:3])
+
+
+WRONG_LISTS = {
+    "a Status": answer(status(500, "etcd is away")),
+    "no version": answer({"kind": "EndpointSliceList", "metadata": {}, "items": []}),
+    "no metadata": answer({"kind": "EndpointSliceList", "items": []}),
+    "an empty object": answer({}),
+    "HTML": answer(b"<html>Sign in to the hotel's network</html>"),
+    "cut": answer(b'{"kind":"EndpointSliceList","metadata":{"resourceVersion":"9"},"items":[{'),
+    "refused": refuse(500, "internal error"),
+}
+
+
+@pytest.mark.parametrize("fault", WRONG_LISTS.values(), ids=WRONG_LISTS.keys())
+async def test_a_wrong_list_is_an_error_and_what_is_cached_stays(
+    world: World, fault: Fault
+) -> None:
+    await world.start_synced(stream_lists=False)
+    world.server.lists[SLICES].once(fault, times=3)
+    world.server.put(SLICES, slice_json("greeter-2", "10.0.0.3"))
+    await world.feed.shows("10.0.0.1", "10.0.0.2", "10.0.0.3")
+    world.server.compact(SLICES)
+    world.server.put(SLICES, slice_json("greeter-1"))
+    await world.feed.shows("10.0.0.3")
+    views = len(world.feed.views)
+    for watcher in world.server.open_watches(SLICES):
+        watcher.end()
+    world.server.compact(SLICES)
+    await world.server.until(lambda: world.server.count("list", resource=SLICES) == 5)
+    await world.server.watched()
+    assert world.feed.views[views:] == []
+    assert world.observer.errors["garbled"] + world.observer.errors["error"] == 3
+
+
+@STREAM_OR_PAGES
+async def test_an_empty_list_after_a_full_one_is_held_until_a_second_read_agrees(
+    world: World, stream_lists: bool
+) -> None:
+    await world.start_synced(stream_lists=stream_lists)
+    world.server.forget(SLICES)
+    world.server.lists[SLICES].once(lambda request: _allow())
+    world.server.lists[SLICES].once(refuse(503))
+    await relist(world)
+    await world.observer.failed("emptied")
+    assert world.feed.addresses == ["10.0.0.1", "10.0.0.2"]
+    await world.feed.shows()
+    assert world.server.requests[-1].verb in ("list", "watch")
+    assert world.server.count("list", "stream", resource=SLICES) == 4
+    assert world.feed.views == [["10.0.0.1", "10.0.0.2"], []]
+
+
+async def test_an_empty_list_that_a_second_read_denies_is_never_shown(world: World) -> None:
+    await world.start_synced(stream_lists=False)
+    empty = {"kind": "EndpointSliceList", "metadata": {"resourceVersion": "2000"}, "items": []}
+    world.server.version = 2000
+    world.server.lists[SLICES].once(answer(empty))
+    await relist(world)
+    await world.observer.failed("emptied")
+    world.server.put(SLICES, slice_json("greeter-2", "10.0.0.9"))
+    await world.feed.shows("10.0.0.1", "10.0.0.2", "10.0.0.9")
+    assert [] not in world.feed.views
+
+
+async def test_an_empty_list_at_the_start_is_believed(world: World) -> None:
+    world.server.forget(SLICES)
+    await world.start_synced()
+    assert world.feed.addresses == []
+    assert not world.observer.errors
+
+
+async def test_a_list_comes_in_pages(world: World) -> None:
+    addresses = [f"10.0.1.{number}" for number in range(7)]
+    for address in addresses:
+        world.server.put(SLICES, slice_json(f"slice-{address}", address))
+    await world.start_synced(stream_lists=False, page_size=3)
+    assert world.feed.addresses == sorted(["10.0.0.1", "10.0.0.2", *addresses])
+    assert world.server.count("list", resource=SLICES) == 3
+
+
+async def test_an_expired_page_token_begins_the_list_anew_in_one_piece(world: World) -> None:
+    for number in range(7):
+        world.server.put(SLICES, slice_json(f"slice-{number}", f"10.0.1.{number}"))
+    world.server.tokens_expire = True
+    await world.start_synced(stream_lists=False, page_size=3)
+    assert len(world.feed.addresses or []) == 9
+    queries = [each.query for each in world.server.requests if each.resource == SLICES]
+    assert queries[0] == {"limit": "3"}
+    assert queries[1].keys() == {"limit", "continue"}
+    assert queries[2] == {}
+
+
+async def test_a_server_that_streams_no_lists_is_asked_for_pages_from_then_on(
+    world: World,
+) -> None:
+    world.server.streams_lists = False
+    await world.start_synced()
+    assert not world.time.delays
+    assert not world.observer.errors
+    await relist(world)
+    assert world.server.count("stream", resource=SLICES) == 1
+    assert world.server.count("list", resource=SLICES) == 2
+
+
+async def test_a_streamed_list_that_ends_early_is_not_believed(world: World) -> None:
+    world.server.lists[SLICES].once(answer(b""))
+    world.server.lists[SLICES].once(
+        answer(b'{"type":"ADDED","object":{"metadata":{"name":"a","namespace":"b"}}}\n')
+    )
+    await world.start_synced()
+    assert world.feed.views == [["10.0.0.1", "10.0.0.2"]]
+    assert world.observer.errors["garbled"] == 2
+
+
+async def test_a_relist_publishes_what_is_gone(world: World) -> None:
+    world.server.put(SERVICES, service_json("other"))
+    world.server.put(SLICES, slice_json("other-1", "10.0.0.9", service="other"))
+    await world.start_synced()
+    world.server.forget(SERVICES)
+    world.server.put(SERVICES, service_json("other"))
+    await relist(world, SERVICES)
+    await world.feed.until(lambda: GREETER not in world.feed.records)
+    assert len(world.feed.records) == 1
+    assert world.feed.replaced == 1
+
+
+async def test_a_list_above_the_cap_is_refused(world: World) -> None:
+    world.server.put(SLICES, slice_json("big", *[f"10.1.0.{n}" for n in range(200)]))
+    world.start(stream_lists=False, max_page=2_000)
+    await world.observer.failed("oversized", times=2)
+    assert not world.feed.synced
+
+
+async def test_a_malformed_slice_and_endpoint_of_a_list_are_set_aside_alone(world: World) -> None:
+    bad_endpoint = slice_json("bad-endpoint", "10.0.0.3", "not an address", "10.0.0.4")
+    bad_endpoint["endpoints"].append({"addresses": "10.0.0.5"})
+    world.server.put(SLICES, bad_endpoint, slice_json("bad", "10.0.0.6", addressType=4))
+    await world.start_synced(stream_lists=False)
+    assert world.feed.addresses == ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]
+    assert world.observer.errors == {"malformed": 3}
+
+
+async def test_a_slice_that_turns_malformed_keeps_its_last_good_endpoints(world: World) -> None:
+    await world.start_synced()
+    world.server.put(SLICES, slice_json("greeter-1", "10.0.0.7", addressType=4))
+    await world.observer.failed("malformed")
+    await relist(world)
+    await world.observer.failed("malformed", times=2)
+    assert world.feed.addresses == ["10.0.0.1", "10.0.0.2"]
+    world.server.delete(SLICES, "greeter-1")
+    await world.feed.shows()
+
+
+async def test_null_lists_and_conditions_are_legal(world: World) -> None:
+    world.server.put(
+        SLICES,
+        slice_json("nothing", endpoints=None, ports=None),
+        slice_json("unsaid", endpoints=[{"addresses": ["10.0.0.3"], "conditions": None}]),
+        slice_json("null", endpoints=[{"addresses": ["10.0.0.4"], "conditions": {"ready": None}}]),
+    )
+    await world.start_synced(stream_lists=False)
+    assert world.feed.addresses == ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]
+    assert not world.observer.errors
+
+
+async def test_a_slice_without_its_label_is_ignored(world: World) -> None:
+    world.server.put(SLICES, slice_json("stray", "10.0.0.3", service=None))
+    await world.start_synced()
+    assert world.feed.addresses == ["10.0.0.1", "10.0.0.2"]
+    world.server.put(SLICES, slice_json("greeter-1", "10.0.0.3", service=None))
+    await world.feed.shows()
+    assert not world.observer.errors
+
+
+async def test_an_address_in_two_slices_is_given_once(world: World) -> None:
+    world.server.put(SLICES, slice_json("greeter-2", "10.0.0.2", "10.0.0.3"))
+    await world.start_synced()
+    assert world.feed.addresses == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+    world.server.delete(SLICES, "greeter-1")
+    await world.feed.shows("10.0.0.2", "10.0.0.3")
+
+
+async def relist(world: World, resource: str = SLICES) -> None:
+    """Make the source list a resource anew, and wait until it has asked."""
+    before = world.server.count("list", "stream", resource=resource)
+    world.server.compact(resource)
+    world.server.send_error(resource, status(410, "too old"))
+    await world.server.until(
+        lambda: world.server.count("list", "stream", resource=resource) > before
+    )
+
+
+async def _allow() -> None:
+    """Let the server answer as it will."""

@@ -1,0 +1,50 @@
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lookaside.sources.kubernetes.errors import Oversized
+from lookaside.sources.kubernetes.lines import LineBuffer
+
+LINE = st.binary(max_size=20).map(lambda data: data.replace(b"\n", b""))
+
+
+@given(st.lists(LINE), LINE, st.lists(st.integers(0, 400)))
+def test_lines_are_the_same_however_they_are_cut(
+    lines: list[bytes], last: bytes, cuts: list[int]
+) -> None:
+    data = b"".join(line + b"\n" for line in lines) + last
+    edges = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
+    buffer = LineBuffer(1000)
+    seen = [
+        line for start, end in itertools.pairwise(edges) for line in buffer.feed(data[start:end])
+    ]
+    assert seen == [line for line in lines if line.strip()]
+    assert buffer.rest() == last.strip()
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [b"12345678901"],
+        [b"12345678901\n"],
+        [b"a\n12345678901\nb\n"],
+        [b"123456", b"78901"],
+        [b"123456", b"78901\n"],
+        [b"a\n123456", b"7890", b"1"],
+    ],
+)
+def test_a_line_above_the_limit_is_refused(chunks: list[bytes]) -> None:
+    buffer = LineBuffer(10)
+    for chunk in chunks[:-1]:
+        buffer.feed(chunk)
+    with pytest.raises(Oversized, match="10 bytes"):
+        buffer.feed(chunks[-1])
+
+
+def test_a_line_of_the_limit_is_taken() -> None:
+    buffer = LineBuffer(10)
+    assert buffer.feed(b"1234567890\n1234567890\n12") == [b"1234567890"] * 2
+    assert buffer.feed(b"34567890") == []
+    assert buffer.rest() == b"1234567890"

@@ -1,0 +1,168 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lookaside.sources.kubernetes.errors import (
+    ApiStatus,
+    Broken,
+    Doubtful,
+    Garbled,
+    KubernetesError,
+    Oversized,
+    Rewound,
+    Silent,
+    Unreachable,
+)
+from lookaside.sources.kubernetes.policy import (
+    Backoff,
+    Phase,
+    RelistBudget,
+    Verdict,
+    is_fruitless,
+    judge,
+)
+
+TOO_LARGE = ApiStatus(504, "Too large resource version")
+AGAIN = Verdict(relist=False)
+AT_ONCE = Verdict(relist=False, pause=False)
+RELIST = Verdict(relist=True, charged=True)
+
+
+def in_stream(code: int) -> ApiStatus:
+    return ApiStatus(code, "", in_stream=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (None, AGAIN),
+        (Unreachable(), AGAIN),
+        (Broken(), AGAIN),
+        (Garbled(), AGAIN),
+        (Silent(), AT_ONCE),
+        (Rewound(), RELIST),
+        (Oversized(), RELIST),
+        (Doubtful(), Verdict(relist=True)),
+        (TOO_LARGE, RELIST),
+        (in_stream(0), RELIST),
+        (in_stream(410), RELIST),
+        (in_stream(500), RELIST),
+        (in_stream(429), AGAIN),
+        (ApiStatus(400, ""), RELIST),
+        (ApiStatus(401, ""), AGAIN),
+        (ApiStatus(403, ""), AGAIN),
+        (ApiStatus(404, ""), AGAIN),
+        (ApiStatus(410, ""), RELIST),
+        (ApiStatus(422, ""), RELIST),
+        (ApiStatus(429, ""), AGAIN),
+        (ApiStatus(429, "", retry_after=7), Verdict(relist=False, at_least=7)),
+        (ApiStatus(429, "", retry_after=86_400), Verdict(relist=False, at_least=30)),
+        (ApiStatus(503, "", retry_after=3), Verdict(relist=False, at_least=3)),
+        (ApiStatus(504, "gateway"), AGAIN),
+    ],
+)
+def test_a_watch_that_ended(error: KubernetesError | None, verdict: Verdict) -> None:
+    assert judge(error, Phase.WATCH) == verdict
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (Unreachable(), AGAIN),
+        (Broken(), AGAIN),
+        (Garbled(), AGAIN),
+        (Silent(), AGAIN),
+        (Oversized(), AGAIN),
+        (Doubtful(), Verdict(relist=True)),
+        (TOO_LARGE, RELIST),
+        (in_stream(0), RELIST),
+        (ApiStatus(400, ""), AGAIN),
+        (ApiStatus(403, ""), AGAIN),
+        (ApiStatus(410, ""), RELIST),
+        (ApiStatus(429, "", retry_after=86_400), Verdict(relist=False, at_least=30)),
+        (ApiStatus(500, ""), AGAIN),
+    ],
+)
+def test_a_list_that_failed(error: KubernetesError, verdict: Verdict) -> None:
+    assert judge(error, Phase.LIST, fruitless=9) == verdict
+
+
+def test_a_watch_that_closes_in_good_order_after_a_while_is_reopened_at_once() -> None:
+    assert judge(None, Phase.WATCH, lived=4.9).pause
+    assert not judge(None, Phase.WATCH, lived=5.0).pause
+
+
+def test_a_second_watch_with_no_event_is_not_resumed() -> None:
+    assert judge(Silent(), Phase.WATCH, fruitless=1) == AT_ONCE
+    assert judge(Silent(), Phase.WATCH, fruitless=2) == RELIST
+    assert judge(ApiStatus(500, ""), Phase.WATCH, fruitless=2) == RELIST
+
+
+@pytest.mark.parametrize(
+    ("error", "fruitless"),
+    [
+        (None, False),
+        (Unreachable(), False),
+        (Broken(), False),
+        (ApiStatus(429, ""), False),
+        (ApiStatus(401, ""), False),
+        (ApiStatus(403, ""), False),
+        (ApiStatus(500, ""), True),
+        (Silent(), True),
+        (Garbled(), True),
+    ],
+)
+def test_what_casts_doubt_on_a_position(error: KubernetesError | None, fruitless: bool) -> None:
+    assert is_fruitless(error) is fruitless
+
+
+@given(st.integers(), st.integers(1, 40))
+def test_pauses_grow_from_the_shortest_to_the_ceiling(seed: int, failures: int) -> None:
+    backoff = Backoff(0.8, 30.0, 120.0, random.Random(seed))
+    now = 0.0
+    pauses = []
+    for _ in range(failures):
+        pauses.append(backoff.pause(now))
+        now += pauses[-1]
+    assert 0.8 <= pauses[0] <= 1.6
+    assert all(0.8 <= pause <= 30.0 for pause in pauses)
+    assert all(pause >= 15.0 for pause in pauses[6:])
+
+
+def test_pauses_are_jittered_at_the_ceiling_too() -> None:
+    backoff = Backoff(0.8, 30.0, 120.0, random.Random(1))
+    pauses = {backoff.pause(0.0) for _ in range(50)}
+    assert len(pauses) == 50
+
+
+@pytest.mark.parametrize(("quiet", "short"), [(119.0, False), (121.0, True)])
+def test_pauses_are_short_again_after_two_quiet_minutes(quiet: float, short: bool) -> None:
+    backoff = Backoff(0.8, 30.0, 120.0, random.Random(1))
+    now = 0.0
+    for _ in range(10):
+        now += backoff.pause(now)
+    assert (backoff.pause(now + quiet) <= 1.6) is short
+
+
+def test_a_budget_grants_two_relists_a_minute() -> None:
+    budget = RelistBudget(2, 60.0)
+    assert budget.take(100.0) == 0.0
+    assert budget.take(110.0, 1.0) == 1.0
+    assert budget.take(112.0, 1.0) == 48.0
+    assert budget.take(160.0) == 11.0
+    assert budget.take(500.0) == 0.0
+
+
+@given(st.lists(st.floats(0, 100), min_size=3, max_size=50))
+def test_no_three_relists_fall_within_a_minute(gaps: list[float]) -> None:
+    budget = RelistBudget(2, 60.0)
+    now = 0.0
+    granted = []
+    for gap in gaps:
+        now += gap
+        now += budget.take(now)
+        granted.append(now)
+    triples = zip(granted, granted[2:], strict=False)
+    assert all(third - first >= 60.0 - 1e-6 for first, third in triples)

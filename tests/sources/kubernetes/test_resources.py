@@ -1,0 +1,27 @@
+import pytest
+
+from lookaside.sources.kubernetes.resources import SERVICES_RESOURCE, SLICES_RESOURCE
+
+
+@pytest.mark.parametrize(
+    ("namespace", "slices", "services"),
+    [
+        (None, "/apis/discovery.k8s.io/v1/endpointslices", "/api/v1/services"),
+        (
+            "grpc",
+            "/apis/discovery.k8s.io/v1/namespaces/grpc/endpointslices",
+            "/api/v1/namespaces/grpc/services",
+        ),
+    ],
+)
+def test_paths(namespace: str | None, slices: str, services: str) -> None:
+    assert SLICES_RESOURCE.path(namespace) == slices
+    assert SERVICES_RESOURCE.path(namespace) == services
+
+
+def test_rules_say_where_they_belong() -> None:
+    assert SERVICES_RESOURCE.rbac_rule(None) == (
+        'a ClusterRole needs the rule apiGroups: [""], resources: ["services"], '
+        'verbs: ["list", "watch"]'
+    )
+    assert "a Role in namespace 'grpc'" in SLICES_RESOURCE.rbac_rule("grpc")

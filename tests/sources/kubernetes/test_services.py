@@ -1,0 +1,53 @@
+import json
+from typing import Any
+
+import pytest
+
+from lookaside.model import ServiceKey, ServicePort
+from lookaside.registry.slices import Service
+from lookaside.sources.kubernetes.decode import Item
+from lookaside.sources.kubernetes.services import SERVICES
+
+KEY = ServiceKey("grpc", "greeter")
+META = {"name": "greeter", "namespace": "grpc", "resourceVersion": "42", "managedFields": [{}]}
+
+
+def read(spec: Any) -> Item[Service]:
+    body = {
+        "metadata": {"resourceVersion": "1"},
+        "items": [{"metadata": META, "spec": spec, "status": {"loadBalancer": {}}}],
+    }
+    [item] = SERVICES.page(json.dumps(body).encode()).items
+    return item
+
+
+@pytest.mark.parametrize(
+    ("spec", "service", "flaws"),
+    [
+        (
+            {"type": "ClusterIP", "ports": [{"name": "grpc", "port": 80, "targetPort": "grpc"}]},
+            Service(KEY, (ServicePort("grpc", 80),)),
+            0,
+        ),
+        ({"ports": [{"port": 80}]}, Service(KEY, (ServicePort("", 80),)), 0),
+        ({"ports": [{"port": 80, "name": None}]}, Service(KEY, (ServicePort("", 80),)), 0),
+        ({"clusterIP": "None", "ports": None}, Service(KEY), 0),
+        ({}, Service(KEY), 0),
+        (
+            {"type": "ExternalName", "externalName": "db.example.com"},
+            Service(KEY, (), "db.example.com"),
+            0,
+        ),
+        ({"type": "ClusterIP", "externalName": "left.over"}, Service(KEY), 0),
+        ({"ports": [{"port": 80}, {"port": 0}]}, Service(KEY, (ServicePort("", 80),)), 1),
+        ({"ports": [{"port": "x"}, {"port": 80}]}, Service(KEY, (ServicePort("", 80),)), 1),
+        ({"ports": [{}, {"port": 80}, 5]}, Service(KEY, (ServicePort("", 80),)), 2),
+    ],
+)
+def test_services(spec: Any, service: Service, flaws: int) -> None:
+    assert read(spec) == Item(("grpc", "greeter"), service, "42", flaws)
+
+
+@pytest.mark.parametrize("spec", [None, [], {"ports": "80"}, {"type": 5}])
+def test_a_malformed_service_is_set_aside(spec: Any) -> None:
+    assert read(spec) == Item(("grpc", "greeter"), None, "42", malformed=True)
