@@ -66,6 +66,12 @@ class _Pool:
 def _proto(file: FileDescriptor) -> FileDescriptorProto:
     proto = FileDescriptorProto()
     file.CopyToProto(proto)
+    # Python's descriptors leave the JSON names out, and grpcurl would print those of the proto.
+    for message in proto.message_type:
+        for field in message.field:
+            field.json_name = (
+                file.message_types_by_name[message.name].fields_by_name[field.name].json_name
+            )
     return proto
 
 

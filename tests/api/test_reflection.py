@@ -76,3 +76,12 @@ async def test_reflection_can_be_off() -> None:
             await ask(channel, "v1", pb.ServerReflectionRequest(list_services="*"))
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
     await balancer.server.stop(0)
+
+
+async def test_fields_are_described_with_their_json_names(channel: grpc.aio.Channel) -> None:
+    request = pb.ServerReflectionRequest(file_containing_symbol="lookaside.GetServersRequest")
+    response = await ask(channel, "v1", request)
+    (text,) = response.file_descriptor_response.file_descriptor_proto
+    messages = FileDescriptorProto.FromString(text).message_type
+    (asked,) = (message for message in messages if message.name == "GetServersRequest")
+    assert [field.json_name for field in asked.field] == ["serviceName", "client", "subsetSize"]

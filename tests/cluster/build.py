@@ -40,16 +40,18 @@ class Module:
     """A Go module and the programs that are built from it.
 
     Attributes:
-        folder: Its folder, beside this file.
+        folder: Its folder.
         packages: The packages by the name of their programs.
         versions: Linker variables by the module whose version is put into them.
         note: What the user is told before a long build.
+        parent: Where its folder is.
     """
 
     folder: str
     packages: Mapping[str, str]
     versions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     note: str = ""
+    parent: Path = HERE
 
 
 MODULES: Final = (
@@ -133,7 +135,7 @@ def build(module: Module, go: Go) -> Path:
     Raises:
         BuildError: The build failed.
     """
-    source = HERE / module.folder
+    source = module.parent / module.folder
     arguments = _arguments(module, source)
     target = cache_directory() / f"{module.folder}-{_key(source, go, arguments)}"
     with _lock():
