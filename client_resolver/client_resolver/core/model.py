@@ -1,0 +1,111 @@
+"""The values that flow through the core. All are frozen, none knows grpc."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from client_resolver.core.address import Address
+
+__all__ = [
+    "Code",
+    "Connectivity",
+    "Endpoint",
+    "Failure",
+    "ListState",
+    "Revision",
+    "ServerList",
+]
+
+
+class Code(Enum):
+    """The gRPC status codes that the core decides on, by their names in `grpc.StatusCode`."""
+
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    FAILED_PRECONDITION = "FAILED_PRECONDITION"
+    INVALID_ARGUMENT = "INVALID_ARGUMENT"
+    PERMISSION_DENIED = "PERMISSION_DENIED"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    UNAVAILABLE = "UNAVAILABLE"
+    UNIMPLEMENTED = "UNIMPLEMENTED"
+
+
+class Connectivity(Enum):
+    """The states of a connection, by their names in `grpc.ChannelConnectivity`."""
+
+    IDLE = "IDLE"
+    CONNECTING = "CONNECTING"
+    READY = "READY"
+    TRANSIENT_FAILURE = "TRANSIENT_FAILURE"
+    SHUTDOWN = "SHUTDOWN"
+
+
+class ListState(Enum):
+    """What a list means: `lookaside.State`."""
+
+    UNSPECIFIED = 0
+    PRESENT = 1
+    EMPTY = 2
+    ABSENT = 3
+    STALE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """Which state of a list a message carries: `lookaside.Revision`.
+
+    Attributes:
+        digest: Equal for equal lists. Empty: the balancer gives none.
+        version: Orders two lists of an epoch. 0: no order.
+        epoch: The span of time within which versions may be compared.
+    """
+
+    digest: str = ""
+    version: int = 0
+    epoch: str = ""
+
+    def precedes(self, other: "Revision") -> bool:
+        """Whether this is known to be older than `other`."""
+        return self.epoch == other.epoch and 0 < self.version < other.version
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One backend as the list has it.
+
+    Attributes:
+        address: Where to dial it.
+        weight: Its share of requests relative to the others. 0: none.
+        metadata: What else the balancer says of it.
+        zone: The zone it runs in. Empty: unknown.
+        node: The node it runs on. Empty: unknown.
+    """
+
+    address: Address
+    weight: int = 1
+    metadata: tuple[tuple[str, str], ...] = ()
+    zone: str = ""
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerList:
+    """One message of a watch, checked.
+
+    Attributes:
+        endpoints: The backends, each address once.
+        state: What the list means.
+        revision: Which state of the list it is.
+        set_aside: The servers that were left out, each with its reason.
+    """
+
+    endpoints: tuple[Endpoint, ...]
+    state: ListState = ListState.UNSPECIFIED
+    revision: Revision = field(default_factory=Revision)
+    set_aside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an RPC fails without having been sent."""
+
+    code: Code
+    details: str

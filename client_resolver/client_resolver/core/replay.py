@@ -1,0 +1,54 @@
+"""Which failures show that a server never took the RPC up, so that another backend may get it.
+
+A client library must not send twice what may have been processed. What C-core tells through Python
+is a code, a text and the connection's state afterwards; by experiment with grpcio 1.85, servers
+that stop gracefully under load leave two kinds of failure, and no others:
+
+* The connection was gone before the RPC was put on it, or a GOAWAY named its stream as not taken
+  up. C-core then sends it again by itself on the same channel (gRFC A6, transparent retries), and
+  the new connection is refused. Nothing was processed.
+* The RPC reached the server between its shutdown and the client's receipt of the GOAWAY. The server
+  cancels it before any handler sees it. The same code and text without a GOAWAY is a handler's own
+  doing, so the connection must have gone too.
+"""
+
+from enum import Enum
+from urllib.parse import unquote
+
+from client_resolver.core.address import Address
+
+__all__ = ["Evidence", "weigh"]
+
+
+class Evidence(Enum):
+    """What a failure says, given that the backend's connection is no longer ready."""
+
+    NONE = "the server may have processed it"
+    UNSENT = "it never left the client"
+    TURNED_AWAY = "the server turned it away while it shut down"
+
+
+def weigh(code: str, details: str, *, metadata: bool, address: Address) -> Evidence:
+    """Say what a failed RPC's status is evidence of.
+
+    Args:
+        code: The name of its gRPC status code.
+        details: Its text.
+        metadata: Whether the server sent any metadata.
+        address: The backend that it was sent to.
+    """
+    if metadata:
+        return Evidence.NONE
+    if code == "UNAVAILABLE":
+        # A server may pass on such a text from a backend of its own, but with another address.
+        # C-core writes the brackets of an IPv6 address percent-encoded.
+        named = f" {address.target}:" in unquote(details)
+        if details.startswith("failed to connect to all addresses") and (
+            named or address.target.startswith("dns:")
+        ):
+            return Evidence.UNSENT
+        if details.startswith("DNS resolution failed") and address.target.startswith("dns:"):
+            return Evidence.UNSENT
+    if code == "CANCELLED" and details == "CANCELLED":
+        return Evidence.TURNED_AWAY
+    return Evidence.NONE

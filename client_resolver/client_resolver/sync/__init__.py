@@ -1,0 +1,1 @@
+"""The shell for threads. Its public face is `client_resolver` itself."""

@@ -1,0 +1,89 @@
+"""One method of a channel: what every attempt to call it needs."""
+
+from collections.abc import Callable
+from typing import Any, Generic, Self, TypeVar
+
+from client_resolver.sync.driver import Connection, Driver
+
+__all__ = ["Method"]
+
+M = TypeVar("M")
+
+
+class Method(Generic[M]):
+    """A method's path and serializers, and its multicallable `M` on each connection.
+
+    Args:
+        driver: The channel's driver.
+        channel: Kept alive for as long as the method is: its end closes the driver.
+        kind: The name of grpc's factory: `unary_unary`, `unary_stream`, …
+        path: `/package.Service/Method`.
+        serializer: Makes bytes of a request.
+        deserializer: Makes a response of bytes.
+        registered: What generated stubs pass as `_registered_method`.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        channel: object,
+        *,
+        kind: str,
+        path: str,
+        serializer: Callable[[Any], bytes] | None,
+        deserializer: Callable[[bytes], Any] | None,
+        registered: bool,
+    ) -> None:
+        self.driver = driver
+        self.channel = channel
+        self.kind = kind
+        self.path = path
+        self.serializer = serializer
+        self.deserializer = deserializer
+        self.registered = registered
+        config = driver.settings.config.method(path)
+        self.timeout = config.timeout
+        self.wait_for_ready = config.wait_for_ready
+        # The backend's own channel must not wait for ready: another may be ready before it is. To
+        # say so costs more than not to, and is needed only where the service config says otherwise.
+        self.never_waits = False if config.wait_for_ready else None
+        self._bound: dict[Connection | None, M] = {}
+
+    @classmethod
+    def of(cls, other: "Method[Any]") -> Self:
+        """Make the same method, of another form."""
+        return cls(
+            other.driver,
+            other.channel,
+            kind=other.kind,
+            path=other.path,
+            serializer=other.serializer,
+            deserializer=other.deserializer,
+            registered=other.registered,
+        )
+
+    def on(self, connection: Connection | None) -> M:
+        """Return the method's multicallable on the connection of a picked backend."""
+        bound = self._bound.get(connection)
+        if bound is None:
+            assert connection is not None  # noqa: S101
+            # grpc's factories are not thread-safe for registered methods.
+            with self.driver.lock:
+                bound = self._bind(connection)
+        return bound
+
+    def bounded(self, timeout: float | None) -> float | None:
+        """Return the shorter of an RPC's own timeout and the method's, in seconds."""
+        if timeout is None or self.timeout is None:
+            return self.timeout if timeout is None else timeout
+        return min(timeout, self.timeout)
+
+    def _bind(self, connection: Connection) -> M:
+        for known in [known for known in self._bound if known is not None and known.closed]:
+            del self._bound[known]
+        factory = getattr(connection.channel, self.kind)
+        bound: M = factory(
+            self.path, self.serializer, self.deserializer, _registered_method=self.registered
+        )
+        self._bound[connection] = bound
+        return bound

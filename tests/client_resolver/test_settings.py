@@ -1,0 +1,104 @@
+import json
+from typing import Any
+
+import pytest
+
+from client_resolver.errors import ServiceConfigError
+from client_resolver.settings import Settings
+
+
+def settings(
+    target: str = "lookaside://b:1/greeter.shop:grpc", options: Any = None, **given: Any
+) -> Settings:
+    defaults: dict[str, Any] = {
+        "service_config": None,
+        "balancer_credentials": None,
+        "balancer_options": None,
+        "client_id": None,
+        "zone": None,
+        "node": None,
+        "watch_backoff": (0.1, 10.0),
+        "older_revision_hold": 30.0,
+        "drain_timeout": None,
+    }
+    return Settings.of(target, None, options, None, **(defaults | given))
+
+
+def test_connections_have_the_options_that_a_pool_needs() -> None:
+    assert dict(settings().options) == {
+        "grpc.use_local_subchannel_pool": 1,
+        "grpc.enable_http_proxy": 0,
+        "grpc.initial_reconnect_backoff_ms": 100,
+        "grpc.min_reconnect_backoff_ms": 5000,
+        "grpc.max_reconnect_backoff_ms": 2000,
+        "grpc.default_authority": "greeter.shop",
+    }
+    assert "grpc.default_authority" not in dict(settings("static:///a:1").options)
+
+
+def test_the_users_options_win() -> None:
+    options = [("grpc.enable_http_proxy", 1), ("grpc.default_authority", "x"), ("grpc.other", 3)]
+    found = dict(settings(options=options).options)
+    assert found["grpc.enable_http_proxy"] == 1
+    assert found["grpc.default_authority"] == "x"
+    assert found["grpc.other"] == 3
+    balancer = dict(settings(balancer_options=[("grpc.keepalive_time_ms", 5)]).balancer_options)
+    assert balancer["grpc.keepalive_time_ms"] == 5
+    assert balancer["grpc.keepalive_timeout_ms"] == 10_000
+
+
+def test_policy_and_service_config_are_read_from_the_options() -> None:
+    config = {"loadBalancingPolicy": "round_robin", "methodConfig": [{"name": [{}]}]}
+    found = settings(options=[("grpc.service_config", json.dumps(config))])
+    assert found.config.policy.name == "round_robin"
+    assert json.loads(str(dict(found.options)["grpc.service_config"])) == {
+        "methodConfig": [{"name": [{}]}]
+    }
+    found = settings(options=[("grpc.lb_policy_name", "round_robin")])
+    assert found.config.policy.name == "round_robin"
+    assert "grpc.lb_policy_name" not in dict(found.options)
+    with pytest.raises(ServiceConfigError, match="pick_last"):
+        settings(options=[("grpc.lb_policy_name", "pick_last")])
+
+
+def test_the_argument_goes_before_the_option() -> None:
+    options = [("grpc.service_config", '{"loadBalancingPolicy": "round_robin"}')]
+    found = settings(
+        options=options, service_config={"loadBalancingPolicy": "weighted_round_robin"}
+    )
+    assert found.config.policy.name == "weighted_round_robin"
+
+
+def test_the_balancer_is_told_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POD_NAME", "web-0")
+    monkeypatch.setenv("LOOKASIDE_ZONE", "eu-1a")
+    monkeypatch.setenv("LOOKASIDE_NODE", "n1")
+    client = settings().request().client
+    assert (client.id, client.zone, client.node) == ("web-0", "eu-1a", "n1")
+    client = settings(client_id="me", zone="", node="n2").request().client
+    assert (client.id, client.zone, client.node) == ("me", "", "n2")
+    monkeypatch.delenv("POD_NAME")
+    assert settings().request().client.id
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"watch_backoff": (0.0, 1.0)},
+        {"watch_backoff": (2.0, 1.0)},
+        {"older_revision_hold": -1.0},
+        {"drain_timeout": -1.0},
+    ],
+)
+def test_numbers_out_of_range_are_named(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(given))):
+        settings(**given)
+
+
+def test_a_static_target_has_a_list_and_no_balancer() -> None:
+    fixed = settings("static:///a:1,b:2").fixed()
+    assert fixed is not None
+    assert [endpoint.weight for endpoint in fixed.endpoints] == [1, 1]
+    assert settings().fixed() is None
+    assert settings().balancer == "b:1"
+    assert settings().balancer_target == "dns:///b:1"

@@ -1,0 +1,71 @@
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+import trustme
+
+from tests.conformance.clients import AioClient, Client, SyncClient
+from tests.conformance.servers import Backend, Balancer
+
+SERVICE = "greeter.shop"
+
+
+@pytest.fixture
+def backend() -> Iterator[Callable[..., Backend]]:
+    """Starts backends and stops those that the test hasn't."""
+    started: list[Backend] = []
+
+    def start(credentials: grpc.ServerCredentials | None = None, port: int = 0) -> Backend:
+        started.append(Backend(credentials, port))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture
+def new_balancer() -> Iterator[Callable[..., Balancer]]:
+    started: list[Balancer] = []
+
+    def start(port: int = 0, credentials: grpc.ServerCredentials | None = None) -> Balancer:
+        started.append(Balancer(port, credentials))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture
+def balancer(new_balancer: Callable[..., Balancer]) -> Balancer:
+    return new_balancer()
+
+
+@pytest.fixture(params=["sync", "aio"])
+def shell(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def connect(shell: str) -> AsyncIterator[Callable[..., Client]]:
+    """Makes channels by target and closes them."""
+    made: list[Client] = []
+
+    def make(target: str | Balancer, **kwargs: Any) -> Client:
+        if isinstance(target, Balancer):
+            target = f"lookaside://{target.address}/{SERVICE}"
+        kwargs.setdefault("watch_backoff", (0.01, 0.05))
+        made.append((SyncClient if shell == "sync" else AioClient)(target, **kwargs))
+        return made[-1]
+
+    yield make
+    for client in made:
+        if client.channel is not None:
+            await client.close()
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
