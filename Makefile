@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROTOS_VENV := .venv-protos
-SOURCES := lookaside client_resolver tests protos
+SOURCES := benchmarks lookaside client_resolver tests protos
 
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test test-cluster lint format protos requirements clean

@@ -10,6 +10,9 @@
         - `ServiceNotFound`: no source knows the service
         - `ExternalNameService`: the service is a DNS alias and has no endpoints
         - `NotSynced`: nothing is known yet
+        - `Unidentified`: the caller shows no identity, or a token that is not good
+        - `IdentityUnverified`: the caller's token can't be checked now
+        - `NotAllowed`: the caller may not ask for a namespace
 
 Errors of other libraries are translated where they enter, with the original as `__cause__`.
 """
@@ -53,3 +56,15 @@ class ExternalNameService(RequestError):
 
 class NotSynced(RequestError):
     """Nothing is known yet: the first list of a source is still to come."""
+
+
+class Unidentified(RequestError):
+    """The caller shows no identity, or a token that is not good."""
+
+
+class IdentityUnverified(RequestError):
+    """The caller's token can't be checked now; it may be good."""
+
+
+class NotAllowed(RequestError):
+    """The caller may not ask for a namespace, whatever is in it."""

@@ -80,6 +80,12 @@ class Metrics:
             ["source"],
             registry=self.registry,
         )
+        self._refused = Counter(
+            "lookaside_refused_annotations",
+            "Annotations that turned out malformed and are not used.",
+            ["kind", "annotation"],
+            registry=self.registry,
+        )
         self._watchers = Gauge("lookaside_watchers", "Open watches.", registry=self.registry)
         self._pushes = Counter(
             "lookaside_pushes", "Messages written to watches.", registry=self.registry
@@ -140,6 +146,10 @@ class Metrics:
     def source_error(self, source: str, reason: str) -> None:
         """A source failed; the reason is one of a few fixed words."""
         self._source_errors.labels(source, reason).inc()
+
+    def refused(self, kind: str, annotation: str) -> None:
+        """An annotation is not used; the kind is of its object, and both are a few fixed words."""
+        self._refused.labels(kind, annotation).inc()
 
     def source_stale(self, source: str, stale: bool) -> None:
         """A source became stale, or fresh again."""

@@ -32,6 +32,16 @@ class ServiceKey(Struct, frozen=True, order=True, gc=False):
         return f"{self.name}.{self.namespace}"
 
 
+class ServiceAccount(Struct, frozen=True, gc=False):
+    """Who a Kubernetes token was given to."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"serviceaccount:{self.namespace}/{self.name}"
+
+
 class ServiceName(Struct, frozen=True, gc=False):
     """What a client asks for: a service, and which of its ports.
 

@@ -70,6 +70,14 @@ def test_the_age_of_a_contact_grows_until_the_next(metrics: Metrics, clock: Cloc
     assert value(metrics, "lookaside_source_contacts_total", source="other") == 2
 
 
+def test_refused_annotations_are_counted_by_kind_and_name(metrics: Metrics) -> None:
+    for _ in range(2):
+        metrics.refused("Pod", "lookaside.dev/weight")
+
+    total = "lookaside_refused_annotations_total"
+    assert value(metrics, total, kind="Pod", annotation="lookaside.dev/weight") == 2
+
+
 def test_failures_of_a_source_are_counted_by_reason(metrics: Metrics) -> None:
     metrics.source_error("k", "gone")
     metrics.source_error("k", "gone")

@@ -2,8 +2,9 @@
 
 The overall status, asked for by "" or by a gRPC service's name, is SERVING once every source has
 synced and until a shutdown begins. The name of a balanced service, such as ``greeter.default``, is
-SERVING while it has backends. List gives the overall names alone: the balanced ones may be many
-thousands. (https://github.com/grpc/grpc/blob/master/doc/health-checking.md)
+SERVING while it has backends; to a caller that may not ask for it, it is as one that is not known.
+List gives the overall names alone: the balanced ones may be many thousands.
+(https://github.com/grpc/grpc/blob/master/doc/health-checking.md)
 """
 
 from collections.abc import Callable
@@ -13,8 +14,9 @@ import grpc
 from grpc.aio import ServicerContext
 from grpc_health.v1 import health_pb2 as pb
 
+from lookaside.api.authorization import NOTHING, Authorizer, Grant
 from lookaside.api.watch import Watch, WatchLimits
-from lookaside.errors import NotSynced, RequestError
+from lookaside.errors import IdentityUnverified, NotSynced, RequestError, Unidentified
 from lookaside.model import ServiceName
 from lookaside.registry.readiness import Readiness
 from lookaside.registry.store import Store
@@ -30,6 +32,7 @@ class Health:
     Args:
         store: What is known of the balanced services.
         readiness: What the overall status is made of.
+        authorizer: Decides what each caller may ask for.
         services: The names of the gRPC services whose status is the overall one.
         parse: Reads the name of a balanced service.
         limits: What ends a watch that its client keeps open.
@@ -40,12 +43,14 @@ class Health:
         store: Store,
         readiness: Readiness,
         *,
+        authorizer: Authorizer,
         services: frozenset[str],
         parse: Callable[[str], ServiceName],
         limits: WatchLimits,
     ) -> None:
         self._store = store
         self._readiness = readiness
+        self._authorizer = authorizer
         self._overall = services | {""}
         self._parse = parse
         self._limits = limits
@@ -70,7 +75,8 @@ class Health:
         self, request: pb.HealthCheckRequest, context: WatchContext
     ) -> pb.HealthCheckResponse:
         """Answer with the status of a service; NOT_FOUND for one that is not known."""
-        status = self._status(request.service)
+        grant = await self._grant(request.service, context)
+        status = self._status(request.service, grant)
         if status == pb.HealthCheckResponse.SERVICE_UNKNOWN:
             await context.abort(
                 grpc.StatusCode.NOT_FOUND, f"service {request.service!r} is not known"
@@ -83,11 +89,12 @@ class Health:
         context: ServicerContext[pb.HealthListRequest, pb.HealthListResponse],  # noqa: ARG002
     ) -> pb.HealthListResponse:
         """Answer with the overall status under each of its names."""
-        overall = pb.HealthCheckResponse(status=self._status(""))
+        overall = pb.HealthCheckResponse(status=self._status("", NOTHING))
         return pb.HealthListResponse(statuses=dict.fromkeys(self._overall, overall))
 
     async def watch(self, request: pb.HealthCheckRequest, context: WatchContext) -> None:
         """Write the status of a service at once and whenever it changes."""
+        grant = await self._grant(request.service, context)
         with Watch(self._readiness, self._limits) as watch, ExitStack() as stack:
             watch.wake()
             subscribed = request.service in self._overall
@@ -96,18 +103,28 @@ class Health:
             while alive:
                 alive = await watch.woken()
                 if not subscribed:
-                    subscribed = self._subscribe(request.service, watch, stack)
-                status = self._status(request.service)
+                    subscribed = self._subscribe(request.service, grant, watch, stack)
+                status = self._status(request.service, grant)
                 if status != told:
                     await watch.write(context, pb.HealthCheckResponse(status=status))
                     told = status
             context.set_code(watch.code)
             context.set_details(watch.details)
 
-    def _subscribe(self, service: str, watch: Watch, stack: ExitStack) -> bool:
+    async def _grant(self, service: str, context: WatchContext) -> Grant:
+        if service in self._overall:
+            return NOTHING
+        try:
+            return await self._authorizer.grant(context)
+        except Unidentified:
+            return NOTHING
+        except IdentityUnverified as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+
+    def _subscribe(self, service: str, grant: Grant, watch: Watch, stack: ExitStack) -> bool:
         """Have changes of a balanced service wake a watch; False if that must wait for a sync."""
         try:
-            subscription = self._store.subscribe(self._parse(service), watch.wake)
+            subscription = self._store.subscribe(self._allowed(service, grant), watch.wake)
         except NotSynced:
             return False
         except RequestError:
@@ -115,13 +132,18 @@ class Health:
         stack.callback(subscription.close)
         return True
 
-    def _status(self, service: str) -> pb.HealthCheckResponse.ServingStatus:
+    def _allowed(self, service: str, grant: Grant) -> ServiceName:
+        name = self._parse(service)
+        grant.require(name.key.namespace)
+        return name
+
+    def _status(self, service: str, grant: Grant) -> pb.HealthCheckResponse.ServingStatus:
         if not self._readiness.ready:
             return pb.HealthCheckResponse.NOT_SERVING
         if service in self._overall:
             return pb.HealthCheckResponse.SERVING
         try:
-            snapshot = self._store.get(self._parse(service)).snapshot
+            snapshot = self._store.get(self._allowed(service, grant)).snapshot
         except RequestError:
             return pb.HealthCheckResponse.SERVICE_UNKNOWN
         return (

@@ -7,6 +7,7 @@ from grpc_health.v1 import health_pb2
 
 from lookaside._pb import lookaside_pb2
 from lookaside.api import health, reflection, servicer
+from lookaside.api.authorization import Authorizer
 from lookaside.api.servicer import ApiObserver, LoadBalancer
 from lookaside.api.tls import TlsFiles, server_credentials
 from lookaside.api.watch import WatchLimits
@@ -38,6 +39,7 @@ class GrpcServer:
         store: What is known.
         readiness: Turned to draining by `stop`.
         observer: Is told of every call.
+        authorizer: Decides what each caller may ask for.
         parse: Reads a service name as the client wrote it.
         limits: What ends a watch that its client keeps open.
         listen: HOST:PORT; port 0 has the system choose.
@@ -54,6 +56,7 @@ class GrpcServer:
         readiness: Readiness,
         observer: ApiObserver,
         *,
+        authorizer: Authorizer,
         parse: Callable[[str], ServiceName],
         limits: WatchLimits,
         listen: str,
@@ -63,10 +66,13 @@ class GrpcServer:
         self._readiness = readiness
         self._server = grpc.aio.server(options=OPTIONS)
         handlers = [
-            LoadBalancer(store, readiness, observer, parse=parse, limits=limits).handler(),
+            LoadBalancer(
+                store, readiness, observer, authorizer=authorizer, parse=parse, limits=limits
+            ).handler(),
             health.Health(
                 store,
                 readiness,
+                authorizer=authorizer,
                 services=frozenset({servicer.SERVICE, health.SERVICE}),
                 parse=parse,
                 limits=limits,

@@ -9,16 +9,20 @@ import grpc
 from grpc.aio import ServicerContext
 
 from lookaside._pb import lookaside_pb2 as pb
+from lookaside.api.authorization import Authorizer
 from lookaside.api.watch import Watch, WatchLimits
 from lookaside.api.wire import explanation, summary
 from lookaside.errors import (
     AmbiguousPort,
     ExternalNameService,
+    IdentityUnverified,
     InvalidRequest,
     InvalidServiceName,
+    NotAllowed,
     NotSynced,
     RequestError,
     ServiceNotFound,
+    Unidentified,
 )
 from lookaside.model import ServiceName
 from lookaside.policy.topology import Place
@@ -40,6 +44,9 @@ _CODES: dict[type[RequestError], grpc.StatusCode] = {
     ServiceNotFound: grpc.StatusCode.NOT_FOUND,
     ExternalNameService: grpc.StatusCode.FAILED_PRECONDITION,
     NotSynced: grpc.StatusCode.UNAVAILABLE,
+    Unidentified: grpc.StatusCode.UNAUTHENTICATED,
+    IdentityUnverified: grpc.StatusCode.UNAVAILABLE,
+    NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
 }
 
 
@@ -66,6 +73,7 @@ class LoadBalancer:
         store: What is known.
         readiness: Ends every watch when a shutdown begins.
         observer: Is told of every call.
+        authorizer: Decides what each caller may ask for.
         parse: Reads a service name as the client wrote it.
         limits: What ends a watch that its client keeps open.
     """
@@ -76,12 +84,14 @@ class LoadBalancer:
         readiness: Readiness,
         observer: ApiObserver,
         *,
+        authorizer: Authorizer,
         parse: Callable[[str], ServiceName],
         limits: WatchLimits,
     ) -> None:
         self._store = store
         self._readiness = readiness
         self._observer = observer
+        self._authorizer = authorizer
         self._parse = parse
         self._limits = limits
 
@@ -115,7 +125,8 @@ class LoadBalancer:
         """Answer with the list as it is now, as the bytes of a GetServersResponse."""
         began = time.monotonic()
         try:
-            published = self._store.get(self._parse(request.service_name), _view(request))
+            name = await self._allowed(request.service_name, context)
+            published = self._store.get(name, _view(request))
         except RequestError as error:
             await self._refuse(context, "GetServers", error, began)
         self._observer.request("GetServers", "OK", time.monotonic() - began)
@@ -126,14 +137,23 @@ class LoadBalancer:
         request: pb.ListServicesRequest,
         context: ServicerContext[pb.ListServicesRequest, pb.ListServicesResponse],
     ) -> pb.ListServicesResponse:
-        """Answer with every service that is known."""
+        """Answer with every service that is known and that the caller may ask for."""
         began = time.monotonic()
         try:
+            grant = await self._authorizer.grant(context)
+            if request.namespace:
+                grant.require(request.namespace)
             snapshots = self._store.snapshots(request.namespace)
         except RequestError as error:
             await self._refuse(context, "ListServices", error, began)
         self._observer.request("ListServices", "OK", time.monotonic() - began)
-        return pb.ListServicesResponse(services=map(summary, snapshots))
+        return pb.ListServicesResponse(
+            services=[
+                summary(snapshot)
+                for snapshot in snapshots
+                if grant.allows(snapshot.service.key.namespace)
+            ]
+        )
 
     async def explain(
         self,
@@ -143,7 +163,8 @@ class LoadBalancer:
         """Answer with every endpoint of a service and why it is in its list or not."""
         began = time.monotonic()
         try:
-            explained = self._store.explain(self._parse(request.service_name), _view(request))
+            name = await self._allowed(request.service_name, context)
+            explained = self._store.explain(name, _view(request))
         except RequestError as error:
             await self._refuse(context, "Explain", error, began)
         self._observer.request("Explain", "OK", time.monotonic() - began)
@@ -153,8 +174,9 @@ class LoadBalancer:
         """Write the list at once and after every change, as bytes of WatchServersResponses."""
         with Watch(self._readiness, self._limits) as watch:
             try:
+                name = await self._allowed(request.service_name, context)
                 subscription = self._store.subscribe(
-                    self._parse(request.service_name),
+                    name,
                     watch.wake,
                     view=_view(request),
                     known=request.known.digest,
@@ -171,6 +193,19 @@ class LoadBalancer:
             finally:
                 subscription.close()
                 self._observer.watch_closed()
+
+    async def _allowed(
+        self, service_name: str, context: ServicerContext[Request, Response]
+    ) -> ServiceName:
+        """Read a service name that the caller must be allowed to ask for.
+
+        Raises:
+            RequestError: It may not, or the name is malformed.
+        """
+        grant = await self._authorizer.grant(context)
+        name = self._parse(service_name)
+        grant.require(name.key.namespace)
+        return name
 
     async def _serve(self, watch: Watch, subscription: Subscription, context: WatchContext) -> None:
         while await watch.woken():

@@ -8,6 +8,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 import click
 
 from lookaside.cli.demo import demo
+from lookaside.cli.explain import explain
 from lookaside.cli.failures import FailingGroup
 from lookaside.cli.get import get, list_services
 from lookaside.cli.serve import serve
@@ -30,4 +31,5 @@ main.add_command(serve)
 main.add_command(get)
 main.add_command(watch)
 main.add_command(list_services)
+main.add_command(explain)
 main.add_command(demo)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lookaside.cli.client import Server, ServerList
+from lookaside.cli.answers import Server, ServerList
 from lookaside.cli.output import pairs
 
 _HEADLINES = {

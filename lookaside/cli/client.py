@@ -7,10 +7,10 @@ from types import TracebackType
 from typing import Self
 
 import grpc
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
 
 from lookaside._pb import lookaside_pb2 as pb
+from lookaside.cli import answers
+from lookaside.cli.answers import Document, Explained, ServerList, Summary
 from lookaside.cli.failures import USAGE, Failure
 from lookaside.cli.refusals import refused
 
@@ -22,47 +22,6 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.max_receive_message_length", -1),
 )
-Document = dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """One backend of a list."""
-
-    address: str
-    weight: int
-    health: str
-    zone: str
-    node: str
-    metadata: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ServerList:
-    """One answer of the balancer.
-
-    Attributes:
-        service: The service in full.
-        state: What the list means: ``present``, ``empty``, ``absent``, ``stale``.
-        servers: The backends.
-        document: The message in protobuf's JSON form.
-    """
-
-    service: str
-    state: str
-    servers: tuple[Server, ...]
-    document: Document
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """One service of the balancer's."""
-
-    service: str
-    source: str
-    state: str
-    servers: int
-    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +32,37 @@ class Address:
         target: HOST:PORT, or a target as gRPC takes it.
         credentials: TLS credentials; None for plaintext.
         authority: The name that the balancer's certificate must bear; "" for that of the target.
+        token_file: The file of the token to show, read anew for each call; None for none.
     """
 
     target: str
     credentials: grpc.ChannelCredentials | None = None
     authority: str = ""
+    token_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Whose list is asked for. "" is left open.
+
+    Attributes:
+        zone: The zone that the client runs in.
+        node: The node that it runs on.
+        id: Its name.
+        subset_size: How many backends it wants; 0 for all.
+    """
+
+    zone: str = ""
+    node: str = ""
+    id: str = ""
+    subset_size: int = 0
+
+    def message(self) -> pb.Client:
+        """Return the client of a request."""
+        return pb.Client(id=self.id, zone=self.zone, node=self.node)
+
+
+ANYONE = Asker()
 
 
 class Balancer:
@@ -89,6 +74,7 @@ class Balancer:
 
     def __init__(self, address: Address) -> None:
         self._target = address.target
+        self._token_file = address.token_file
         options: list[tuple[str, str | int]] = list(_OPTIONS)
         if address.authority:
             options.append(("grpc.default_authority", address.authority))
@@ -108,7 +94,7 @@ class Balancer:
     ) -> None:
         await self._channel.close()
 
-    async def get(self, service: str, seconds: float) -> ServerList:
+    async def get(self, service: str, seconds: float, asker: Asker = ANYONE) -> ServerList:
         """Return the list of a service, within some seconds.
 
         Raises:
@@ -119,12 +105,14 @@ class Balancer:
             request_serializer=pb.GetServersRequest.SerializeToString,
             response_deserializer=pb.GetServersResponse.FromString,
         )
+        request = pb.GetServersRequest(
+            service_name=service, client=asker.message(), subset_size=asker.subset_size
+        )
         try:
-            return _server_list(
-                await call(pb.GetServersRequest(service_name=service), timeout=seconds)
-            )
+            answer = await call(request, timeout=seconds, metadata=self._metadata())
         except grpc.RpcError as error:
             raise refused(error, self._target) from error
+        return answers.server_list(answer)
 
     async def list(self, namespace: str, seconds: float) -> tuple[list[Summary], Document]:
         """Return the services of a namespace, "" for all, and the whole message in JSON form.
@@ -137,40 +125,68 @@ class Balancer:
             request_serializer=pb.ListServicesRequest.SerializeToString,
             response_deserializer=pb.ListServicesResponse.FromString,
         )
+        request = pb.ListServicesRequest(namespace=namespace)
         try:
-            answer = await call(pb.ListServicesRequest(namespace=namespace), timeout=seconds)
+            answer = await call(request, timeout=seconds, metadata=self._metadata())
         except grpc.RpcError as error:
             raise refused(error, self._target) from error
-        found = [
-            Summary(
-                each.service,
-                each.source,
-                _state(each.state, each.servers),
-                each.servers,
-                each.revision.digest,
-            )
-            for each in answer.services
-        ]
-        return found, _document(answer)
+        return answers.summaries(answer)
 
-    async def watch(self, service: str) -> AsyncIterator[ServerList]:
+    async def explain(self, service: str, seconds: float, asker: Asker = ANYONE) -> Explained:
+        """Return why the list of a service is as it is.
+
+        Raises:
+            BalancerError: There is no answer.
+        """
+        call = self._channel.unary_unary(
+            _SERVICE + "Explain",
+            request_serializer=pb.ExplainRequest.SerializeToString,
+            response_deserializer=pb.ExplainResponse.FromString,
+        )
+        request = pb.ExplainRequest(
+            service_name=service, client=asker.message(), subset_size=asker.subset_size
+        )
+        try:
+            answer = await call(request, timeout=seconds, metadata=self._metadata())
+        except grpc.RpcError as error:
+            raise refused(error, self._target) from error
+        return answers.explained(answer)
+
+    async def watch(self, service: str, asker: Asker = ANYONE) -> AsyncIterator[ServerList]:
         """Yield the list of a service at once and after every change, until the stream ends.
 
         Raises:
             BalancerError: The stream failed.
         """
+        request = pb.WatchServersRequest(
+            service_name=service, client=asker.message(), subset_size=asker.subset_size
+        )
         call = self._channel.unary_stream(
             _SERVICE + "WatchServers",
             request_serializer=pb.WatchServersRequest.SerializeToString,
             response_deserializer=pb.WatchServersResponse.FromString,
-        )(pb.WatchServersRequest(service_name=service))
+        )(request, metadata=self._metadata())
         try:
             async for message in call:
-                yield _server_list(message)
+                yield answers.server_list(message)
         except grpc.RpcError as error:
             raise refused(error, self._target) from error
         finally:
             call.cancel()
+
+    def _metadata(self) -> grpc.aio.Metadata:
+        """Return what goes along with a call.
+
+        Raises:
+            Failure: The token can't be read.
+        """
+        metadata = grpc.aio.Metadata()
+        if self._token_file:
+            token = (_bytes(self._token_file) or b"").decode("utf-8", "replace").strip()
+            if not token or not (token.isascii() and token.isprintable()):
+                raise Failure(f"{self._token_file} holds no token", USAGE)
+            metadata.add("authorization", f"Bearer {token}")
+        return metadata
 
 
 def credentials(
@@ -194,30 +210,3 @@ def _bytes(path: Path | None) -> bytes | None:
         return path.read_bytes() if path else None
     except OSError as error:
         raise Failure(f"can't read {path}: {error.strerror or error}", USAGE) from error
-
-
-def _server_list(answer: pb.GetServersResponse | pb.WatchServersResponse) -> ServerList:
-    servers = tuple(
-        Server(
-            address=each.address,
-            weight=each.weight,
-            health=pb.Health.Name(each.health).removeprefix("HEALTH_").lower(),
-            zone=each.locality.zone,
-            node=each.locality.node,
-            metadata=tuple(sorted(each.metadata.items())),
-        )
-        for each in answer.servers
-    )
-    return ServerList(
-        answer.service, _state(answer.state, len(servers)), servers, _document(answer)
-    )
-
-
-def _state(state: pb.State, servers: int) -> str:
-    if state == pb.STATE_UNSPECIFIED:
-        return "present" if servers else "empty"
-    return pb.State.Name(state).removeprefix("STATE_").lower()
-
-
-def _document(message: Message) -> Document:
-    return MessageToDict(message, always_print_fields_with_no_presence=True)

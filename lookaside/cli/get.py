@@ -5,12 +5,14 @@ import asyncio
 import click
 
 from lookaside.cli import output as form
-from lookaside.cli.client import Address, Balancer, Document, ServerList, Summary
-from lookaside.cli.options import balancer_options, output_option, timeout_option
+from lookaside.cli.answers import Document, ServerList, Summary
+from lookaside.cli.client import Address, Asker, Balancer
+from lookaside.cli.options import asker_options, balancer_options, output_option, timeout_option
 
 
 @click.command()
 @click.argument("service")
+@asker_options
 @balancer_options
 @timeout_option
 @output_option("table", "wide", "json", "yaml")
@@ -19,21 +21,24 @@ def get(
     service: str,
     output: str,
     timeout: float,
+    asker: Asker,
     balancer: Address,
 ) -> None:
     """Print the backends of SERVICE.
 
     SERVICE is NAME[.NAMESPACE[.svc[.CLUSTER_DOMAIN]]][:PORT], PORT the name or number of a Service
-    port.
+    port. With --zone, --node, --client-id and --subset-size it is the list of such a client.
     """
-    listed = asyncio.run(_get(balancer, service, timeout))
+    listed = asyncio.run(_get(balancer, service, timeout, asker))
     if output in ("json", "yaml"):
         click.echo(form.document(listed.document, output))
     elif listed.servers:
         click.echo(form.servers(listed, wide=output == "wide", aligned=form.on_terminal()))
     name = listed.service or service
     if listed.state == "empty":
-        click.echo(f"{name} exists and has no endpoints", err=True)
+        click.echo(
+            f"{name} exists and has no endpoints; lookaside explain {name} says why", err=True
+        )
     elif listed.state == "stale":
         click.echo(
             f"{name} is stale: the balancer lost its source, and this is the last list it knew",
@@ -64,9 +69,9 @@ def list_services(
         click.echo(f"the balancer knows no services{where}", err=True)
 
 
-async def _get(address: Address, service: str, seconds: float) -> ServerList:
+async def _get(address: Address, service: str, seconds: float, asker: Asker) -> ServerList:
     async with Balancer(address) as balancer:
-        return await balancer.get(service, seconds)
+        return await balancer.get(service, seconds, asker)
 
 
 async def _list(address: Address, namespace: str, seconds: float) -> tuple[list[Summary], Document]:

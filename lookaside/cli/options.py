@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import click
 
-from lookaside.cli.client import Address, credentials
+from lookaside.cli.client import Address, Asker, credentials
 from lookaside.config import values
 
 DEFAULT_ADDRESS = "localhost:50052"
@@ -43,6 +43,7 @@ def balancer_options(command: Callable[..., None]) -> Callable[..., None]:
         cert: Path | None,
         key: Path | None,
         authority: str,
+        token_file: Path | None,
         **rest: object,
     ) -> None:
         wants_tls = bool(cacert or cert or key)
@@ -51,7 +52,8 @@ def balancer_options(command: Callable[..., None]) -> Callable[..., None]:
         if (cert is None) != (key is None):
             raise click.UsageError("--cert and --key go together")
         secure = credentials(cacert, cert, key) if tls or wants_tls else None
-        command(*args, balancer=Address(_target(address), secure, authority), **rest)
+        balancer = Address(_target(address), secure, authority, token_file)
+        command(*args, balancer=balancer, **rest)
 
     options = (
         click.option(
@@ -74,10 +76,45 @@ def balancer_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--cert", type=file, help="Show this client certificate, PEM."),
         click.option("--key", type=file, help="The private key of the client certificate, PEM."),
         click.option("--authority", default="", help="The name that the certificate must bear."),
+        click.option(
+            "--token-file",
+            type=file,
+            envvar="LOOKASIDE_TOKEN_FILE",
+            show_envvar=True,
+            help="Show the Kubernetes token in this file.",
+        ),
     )
     for option in reversed(options):
         with_balancer = option(with_balancer)
     return with_balancer
+
+
+def asker_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the flags that say whose list is meant; the command gets them as `asker`."""
+
+    @functools.wraps(command)
+    def with_asker(
+        *args: object, zone: str, node: str, client_id: str, subset_size: int, **rest: object
+    ) -> None:
+        if subset_size and not client_id:
+            raise click.UsageError("--subset-size needs --client-id: a subset is a client's own")
+        command(*args, asker=Asker(zone, node, client_id, subset_size), **rest)
+
+    options = (
+        click.option("--zone", default="", help="Ask as a client in this zone."),
+        click.option("--node", default="", help="Ask as a client on this node."),
+        click.option("--client-id", default="", metavar="NAME", help="Ask as this client."),
+        click.option(
+            "--subset-size",
+            type=click.IntRange(0, 2**32 - 1),
+            default=0,
+            metavar="NUMBER",
+            help="Ask for the client's subset of so many endpoints.",
+        ),
+    )
+    for option in reversed(options):
+        with_asker = option(with_asker)
+    return with_asker
 
 
 def _target(address: str) -> str:

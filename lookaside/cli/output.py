@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from lookaside.cli.client import Document, Server, ServerList, Summary
+from lookaside.cli.answers import Document, Server, ServerList, Summary
 
 
 def document(value: Document, form: str) -> str:
@@ -32,8 +32,9 @@ def summaries(found: Sequence[Summary], *, wide: bool, aligned: bool) -> str:
     head = ["SERVICE", "STATE", "SERVERS", "SOURCE"]
     rows = [[s.service, s.state, str(s.servers), s.source] for s in found]
     if wide:
-        head.append("DIGEST")
-        rows = [[*row, s.digest] for row, s in zip(rows, found, strict=True)]
+        head += ["DIGEST", "VERSION"]
+        for row, each in zip(rows, found, strict=True):
+            row += [each.digest, str(each.version or "")]
     return table(head, rows, aligned=aligned)
 
 
@@ -44,7 +45,7 @@ def pairs(server: Server) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, aligned: bool) -> str:
     """Return a table: in columns for people, with tabs for programs."""
-    lines = [[_clean(cell) or "-" for cell in row] for row in (head, *rows)]
+    lines = [[clean(cell) or "-" for cell in row] for row in (head, *rows)]
     if not aligned:
         return "\n".join("\t".join(line) for line in lines)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -56,6 +57,6 @@ def on_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def _clean(text: str) -> str:
-    # A value from a cluster may hold a terminal's control characters, or a tab.
+def clean(text: str) -> str:
+    """Return a text from a cluster without what a terminal may take for a command, or a tab."""
     return "".join(each if each.isprintable() else "?" for each in text)

@@ -68,7 +68,10 @@ def refused(error: grpc.RpcError, target: str) -> BalancerError:
             passing=passing,
             hint="--address or LOOKASIDE_ADDRESS says where it is",
         )
-    return BalancerError(_sentence(code, details, target), exit_code, passing=passing)
+    hint = ""
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        hint = "--token-file, or --cert and --key, say who asks"
+    return BalancerError(_sentence(code, details, target), exit_code, passing=passing, hint=hint)
 
 
 def _cause(details: str) -> str:

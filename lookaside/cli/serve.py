@@ -43,6 +43,13 @@ def serve(*, config: Path | None, **flags: str | bool | Sequence[str] | None) ->
 
     The command line wins, then the environment, then the config file. A DURATION is in seconds, or
     has a unit, as in 500ms, 30s, 5m or 1h.
+
+    Everyone may ask for every service until --allow says who may ask for what. Its IDENTITY is
+    spiffe://TRUST_DOMAIN/PATH (a * at the end: all that begin so) or dns:NAME (*.NAME: one label
+    more) of a client's certificate, which --tls-client-ca asks for; serviceaccount:NAMESPACE/NAME
+    (* for any) of a Kubernetes token, which --token-audience has checked; or * for anyone who shows
+    either. Its NAMESPACE may be * for all, or . for the ServiceAccount's own. A watch is checked
+    when it begins: it outlasts a right that was taken away by --max-watch-age at most.
     """
     texts = {
         key: str(value).lower() if isinstance(value, bool) else value

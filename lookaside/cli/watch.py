@@ -8,10 +8,11 @@ from datetime import datetime
 
 import click
 
+from lookaside.cli.answers import ServerList
 from lookaside.cli.changes import changes
-from lookaside.cli.client import Address, Balancer, ServerList
+from lookaside.cli.client import Address, Asker, Balancer
 from lookaside.cli.failures import INTERRUPTED, TERMINATED
-from lookaside.cli.options import balancer_options, output_option
+from lookaside.cli.options import asker_options, balancer_options, output_option
 from lookaside.cli.refusals import BalancerError
 
 _FIRST_WAIT = 0.25
@@ -20,6 +21,7 @@ _LONGEST_WAIT = 5.0
 
 @click.command()
 @click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
+@asker_options
 @balancer_options
 @output_option("table", "json")
 @click.pass_context
@@ -29,6 +31,7 @@ def watch(
     *,
     services: tuple[str, ...],
     output: str,
+    asker: Asker,
     balancer: Address,
 ) -> None:
     """Print the backends of each SERVICE, and then every change, until interrupted.
@@ -36,10 +39,12 @@ def watch(
     A line says + for an endpoint that came, - for one that left, ~ for one that changed. With
     -o json each message is a JSON document of one line. A balancer that goes away is tried again.
     """
-    ctx.exit(asyncio.run(_watch_all(balancer, services, as_json=output == "json")))
+    ctx.exit(asyncio.run(_watch_all(balancer, services, asker, as_json=output == "json")))
 
 
-async def _watch_all(address: Address, services: tuple[str, ...], *, as_json: bool) -> int:
+async def _watch_all(
+    address: Address, services: tuple[str, ...], asker: Asker, *, as_json: bool
+) -> int:
     """Watch until a signal; returns the exit code."""
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -52,7 +57,7 @@ async def _watch_all(address: Address, services: tuple[str, ...], *, as_json: bo
     loop.add_signal_handler(signal.SIGTERM, end, TERMINATED)
     async with Balancer(address) as balancer:
         tasks = [
-            asyncio.create_task(_Watcher(balancer, service, as_json=as_json).run())
+            asyncio.create_task(_Watcher(balancer, service, asker, as_json=as_json).run())
             for service in dict.fromkeys(services)
         ]
         waited: set[asyncio.Future[int] | asyncio.Future[None]] = {ended, *tasks}
@@ -71,9 +76,10 @@ async def _watch_all(address: Address, services: tuple[str, ...], *, as_json: bo
 class _Watcher:
     """Prints one service, over as many streams as it takes."""
 
-    def __init__(self, balancer: Balancer, service: str, *, as_json: bool) -> None:
+    def __init__(self, balancer: Balancer, service: str, asker: Asker, *, as_json: bool) -> None:
         self._balancer = balancer
         self._service = service
+        self._asker = asker
         self._as_json = as_json
         self._last: ServerList | None = None
         self._lost = False
@@ -87,7 +93,7 @@ class _Watcher:
         """
         while True:
             try:
-                async for listed in self._balancer.watch(self._service):
+                async for listed in self._balancer.watch(self._service, self._asker):
                     self._heard()
                     self._print(listed)
             except BalancerError as error:

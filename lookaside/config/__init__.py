@@ -1,12 +1,16 @@
 """The settings of the service, and reading files with errors that say where."""
 
+from lookaside.config.access import ALL, OWN, Allowance
 from lookaside.config.loading import load
 from lookaside.config.settings import SETTINGS, Setting, Settings
 from lookaside.config.values import SOURCE_KINDS, Listen, SourceSetting
 
 __all__ = [
+    "ALL",
+    "OWN",
     "SETTINGS",
     "SOURCE_KINDS",
+    "Allowance",
     "Listen",
     "Setting",
     "Settings",

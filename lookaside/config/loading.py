@@ -26,7 +26,8 @@ def load(
     """Make the settings: the command line wins, then the environment, then the file.
 
     An empty variable counts as unset. A setting that may be given several times is not merged: the
-    first of the three that has it gives all of it; in a variable spaces or commas stand between.
+    first of the three that has it gives all of it; in a variable spaces stand between, or commas
+    where a value can't have any.
 
     Args:
         flags: What the command line gave, by `Setting.key`; None or () where it gave nothing.
@@ -67,7 +68,9 @@ def _from_flag(setting: Setting, value: str | Sequence[str] | None) -> list[_Giv
 def _from_variable(setting: Setting, value: str) -> list[_Given]:
     if not value.strip():
         return []
-    texts = value.replace(",", " ").split() if setting.many else [value.strip()]
+    texts = [value.strip()]
+    if setting.many:
+        texts = (value if setting.pairs else value.replace(",", " ")).split()
     return [_Given(setting.variable, text) for text in texts]
 
 
@@ -85,8 +88,18 @@ def _read_file(path: Path) -> dict[str, list[_Given]]:
 def _from_node(setting: Setting, node: document.Node) -> list[_Given]:
     if setting.many and isinstance(node, document.Items):
         return [each for value in node.values for each in _from_node(setting, value)]
+    if setting.pairs and isinstance(node, document.Table):
+        return [_from_pair(setting, key, value) for key, value in node.values.items()]
     if not isinstance(node, document.Scalar):
         raise node.place.error(
             f"{setting.key}: {document.describe(node)}; expected {setting.metavar}"
         )
     return [] if node.is_null else [_Given(f"{node.place}: {setting.key}", node.text)]
+
+
+def _from_pair(setting: Setting, key: str, node: document.Node) -> _Given:
+    values = node.values if isinstance(node, document.Items) else [node]
+    texts = [each.text for each in values if isinstance(each, document.Scalar)]
+    if len(texts) < len(values):
+        raise node.place.error(f"{setting.key}: {key}: expected a list of names")
+    return _Given(f"{node.place}: {setting.key}", f"{key}={','.join(texts)}")

@@ -10,9 +10,11 @@ Kubernetes itself sets such variables in every Pod.
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from lookaside.config import values
+from lookaside.config.access import Allowance, allowance
+from lookaside.config.selectors import label_name, selector
 from lookaside.config.values import Listen, SourceSetting
 from lookaside.errors import ConfigError
 
@@ -33,6 +35,14 @@ class Settings:
         namespace: The one namespace whose services are served; None for all.
         kubeconfig: The kubeconfig file; None for the Pod's service account or kubectl's own.
         context: The context of the kubeconfig file; None for its current one.
+        pods: Whether the metadata of Pods is watched, for their weights and labels.
+        pod_selector: The label selector of the Pods that are watched; None for all.
+        metadata_labels: The labels of Pods that are passed on as metadata.
+        address_family: The family of the address that stands for a Pod with one of each.
+        debounce: The window in which a cluster's changes are gathered after one has been sent; 0
+            for none.
+        mass_removal: The share, in percent, of what a source holds that a new list may lack before
+            it is read a second time; 0 for any.
         default_namespace: The namespace of a service name that has none.
         cluster_domain: The domain that full service names end in.
         stale_after: How long a source may confirm nothing until its lists are stale.
@@ -42,6 +52,9 @@ class Settings:
         tls_cert: The certificate chain to serve with; None for no TLS.
         tls_key: The certificate's private key.
         tls_client_ca: The authorities that clients' certificates must be from; None for any client.
+        allow: Who may ask for which namespaces; none: everyone for all.
+        token_audience: The audience of Kubernetes tokens that callers may show; None: tokens are
+            not looked at.
         reflection: Whether gRPC reflection is served.
         log_level: The least level that is logged.
         log_format: ``json``, ``console`` or ``auto``.
@@ -53,6 +66,12 @@ class Settings:
     namespace: str | None = None
     kubeconfig: Path | None = None
     context: str | None = None
+    pods: bool = False
+    pod_selector: str | None = None
+    metadata_labels: tuple[str, ...] = ()
+    address_family: Literal["IPv4", "IPv6"] = "IPv4"
+    debounce: float = 0.0
+    mass_removal: int = 50
     default_namespace: str = "default"
     cluster_domain: str = "cluster.local"
     stale_after: float = 120.0
@@ -62,6 +81,8 @@ class Settings:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
+    allow: tuple[Allowance, ...] = ()
+    token_audience: str | None = None
     reflection: bool = True
     log_level: str = "info"
     log_format: str = "auto"
@@ -85,6 +106,25 @@ class Settings:
             raise ConfigError(
                 f"listen {self.listen} and admin {self.admin} take the same port; expected two"
             )
+        if self.pod_selector and not self.pods:
+            raise ConfigError("pod_selector is given without pods, which it selects from")
+        if self.metadata_labels and not self.pods:
+            raise ConfigError("metadata_label is given without pods, whose labels they are")
+        self._check_access()
+
+    def _check_access(self) -> None:
+        if self.token_audience and not self.allow:
+            raise ConfigError("token_audience is given without allow, which says who may ask")
+        if self.allow and not (self.tls_client_ca or self.token_audience):
+            raise ConfigError(
+                "allow is given with neither tls_client_ca nor token_audience; "
+                "callers could not show who they are"
+            )
+        for each in self.allow:
+            if each.kind in ("spiffe", "dns") and not self.tls_client_ca:
+                raise ConfigError(f"allow {each} is about certificates and needs tls_client_ca")
+            if each.kind == "serviceaccount" and not self.token_audience:
+                raise ConfigError(f"allow {each} is about tokens and needs token_audience")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +139,8 @@ class Setting:
         default: What holds where it is not given, in words.
         attribute: The field of `Settings`.
         many: Whether it may be given several times.
+        pairs: Whether the values are of the form KEY=VALUE[,VALUE...]: a variable has spaces alone
+            between several, and in the config file they may be a mapping.
     """
 
     key: str
@@ -108,6 +150,7 @@ class Setting:
     default: str = ""
     attribute: str = ""
     many: bool = False
+    pairs: bool = False
 
     @property
     def field(self) -> str:
@@ -170,6 +213,51 @@ SETTINGS: Final = (
         default="the current one",
     ),
     Setting(
+        "pods",
+        "BOOL",
+        values.boolean,
+        "Watch the metadata of Pods too, for weights by Pod annotation or label and for "
+        "--metadata-label. Takes the right to list and watch pods.",
+        default="false",
+    ),
+    Setting(
+        "pod_selector",
+        "SELECTOR",
+        selector,
+        "Watch only the Pods with these labels, as of kubectl --selector; needs --pods.",
+        default="all",
+    ),
+    Setting(
+        "metadata_label",
+        "NAME",
+        label_name,
+        "Pass on this label of Pods as metadata; needs --pods. May be given several times.",
+        default="none",
+        attribute="metadata_labels",
+        many=True,
+    ),
+    Setting(
+        "address_family",
+        "IPv4|IPv6",
+        values.family,
+        "The family of the address that is listed for a Pod with one of each.",
+    ),
+    Setting(
+        "debounce",
+        "DURATION",
+        values.duration,
+        "After a change has been sent, gather those of so long a time and send them together; 0 "
+        "sends each at once.",
+        default="0s",
+    ),
+    Setting(
+        "mass_removal",
+        "PERCENT",
+        values.percent,
+        "Read a new list a second time before it is believed if it lacks more than this share of "
+        "20 or more objects, or all; 0 believes every list.",
+    ),
+    Setting(
         "default_namespace", "NAME", values.label, "The namespace of a service name that has none."
     ),
     Setting(
@@ -208,6 +296,23 @@ SETTINGS: Final = (
         values.path,
         "Take only clients with a certificate of these authorities, PEM.",
         default="any client",
+    ),
+    Setting(
+        "allow",
+        "IDENTITY=NAMESPACE[,NAMESPACE...]",
+        allowance,
+        "Let callers of this identity ask for these namespaces, and nobody else; see above. May be "
+        "given several times.",
+        default="everyone may ask for all",
+        many=True,
+        pairs=True,
+    ),
+    Setting(
+        "token_audience",
+        "AUDIENCE",
+        values.audience,
+        "Take Kubernetes tokens of this audience, reviewed by the API server, as identities.",
+        default="tokens are not looked at",
     ),
     Setting(
         "reflection",

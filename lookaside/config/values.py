@@ -138,6 +138,31 @@ def domain(text: str) -> str:
     return text
 
 
+def audience(text: str) -> str:
+    """Read the audience of a token."""
+    if not text or not text.isprintable() or " " in text:
+        raise ValueError("an audience such as lookaside, without spaces")
+    return text
+
+
+def percent(text: str) -> int:
+    """Read a share in percent, with or without its sign."""
+    number = text.removesuffix("%")
+    if not _is_number(number) or int(number) > 100:
+        raise ValueError("a share in percent, 0 to 100")
+    return int(number)
+
+
+def family(text: str) -> Literal["IPv4", "IPv6"]:
+    """Read a family of IP addresses, in small or capital letters."""
+    match text.lower():
+        case "ipv4":
+            return "IPv4"
+        case "ipv6":
+            return "IPv6"
+    raise ValueError("IPv4 or IPv6")
+
+
 def boolean(text: str) -> bool:
     """Read a yes or no, as YAML and shells write them."""
     if text.lower() in _TRUE:

@@ -106,9 +106,9 @@ def parse_service_config(text: str) -> str:
         raise ValueError(f"longer than {_MAX_BYTES} bytes")
     try:
         msgspec.json.decode(text, type=_ServiceConfig)
+        return msgspec.json.encode(msgspec.json.decode(text)).decode()
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(str(error)) from error
-    return msgspec.json.encode(msgspec.json.decode(text)).decode()
 
 
 def _expect(holds: bool, sentence: str) -> None:

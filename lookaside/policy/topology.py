@@ -5,6 +5,7 @@ only where every endpoint has them, and only where one of them is for the client
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 from msgspec import Struct
 
@@ -21,19 +22,40 @@ class Place(Struct, frozen=True, gc=False):
 ANYWHERE = Place()
 
 
-def relevant(hints: Sequence[Hints], place: Place) -> Place:
+class Reach(Struct, frozen=True):
+    """For which places a list has endpoints of their own.
+
+    Attributes:
+        nodes: The nodes that hints name; none where an endpoint names none.
+        zones: The zones, likewise.
+    """
+
+    nodes: frozenset[str] = frozenset()
+    zones: frozenset[str] = frozenset()
+
+
+def reach(hints: Sequence[Hints]) -> Reach:
+    """Return which places the hints of a list reach.
+
+    Args:
+        hints: One for each endpoint; none where the list has no use for hints.
+    """
+    return Reach(_named([hint.nodes for hint in hints]), _named([hint.zones for hint in hints]))
+
+
+def relevant(reach: Reach, place: Place) -> Place:
     """Return what of a client's place decides over its list.
 
     Args:
-        hints: One for each endpoint, in their order; none where the list has no use for hints.
+        reach: For which places the list has endpoints of their own.
         place: Where the client runs.
 
     Returns:
         The node alone, the zone alone, or `ANYWHERE`: clients with the same get the same list.
     """
-    if place.node and _usable([hint.nodes for hint in hints], place.node):
+    if place.node and place.node in reach.nodes:
         return Place(node=place.node)
-    if place.zone and _usable([hint.zones for hint in hints], place.zone):
+    if place.zone and place.zone in reach.zones:
         return Place(zone=place.zone)
     return ANYWHERE
 
@@ -57,5 +79,5 @@ def select(
     )
 
 
-def _usable(hinted: Sequence[tuple[str, ...]], own: str) -> bool:
-    return all(hinted) and any(own in names for names in hinted)
+def _named(hinted: Sequence[tuple[str, ...]]) -> frozenset[str]:
+    return frozenset(chain.from_iterable(hinted)) if all(hinted) else frozenset()

@@ -1,12 +1,10 @@
 """Who asks, as far as it decides over the list."""
 
-from collections.abc import Sequence
-
 from msgspec import Struct
 
 from lookaside.model import Endpoint, Hints
 from lookaside.policy.subset import subset
-from lookaside.policy.topology import ANYWHERE, Place, relevant, select
+from lookaside.policy.topology import ANYWHERE, Place, Reach, reach, relevant, select
 
 
 class View(Struct, frozen=True, gc=False):
@@ -22,14 +20,25 @@ class View(Struct, frozen=True, gc=False):
     subset: int = 0
     client: str = ""
 
-    def narrowed(self, endpoints: Sequence[Endpoint], hints: Sequence[Hints]) -> "View":
-        """Return the view without what is of no matter to a list: equal views get equal lists."""
-        place = relevant(hints, self.place) if hints else ANYWHERE
-        if 0 < self.subset < len(endpoints):
+    def narrowed(
+        self,
+        endpoints: tuple[Endpoint, ...],
+        hints: tuple[Hints, ...],
+        known: Reach | None = None,
+    ) -> "View":
+        """Return the view without what is of no matter to a list: equal views get equal lists.
+
+        Args:
+            endpoints: The whole list.
+            hints: One for each endpoint; none where the list has no use for hints.
+            known: What `reach` returned for them, where that has been called.
+        """
+        place = relevant(reach(hints) if known is None else known, self.place)
+        if self.subset and self.subset < len(select(endpoints, hints, place)):
             return View(place, self.subset, self.client)
         return View(place)
 
-    def of(self, endpoints: tuple[Endpoint, ...], hints: Sequence[Hints]) -> tuple[Endpoint, ...]:
+    def of(self, endpoints: tuple[Endpoint, ...], hints: tuple[Hints, ...]) -> tuple[Endpoint, ...]:
         """Return a list as a client with this view, `narrowed` for the list, is to see it."""
         return subset(select(endpoints, hints, self.place), self.subset, self.client)
 

@@ -8,6 +8,7 @@ annotation ``lookaside.dev/weight``; 100. The nearer to the endpoint, the strong
 from collections.abc import Mapping
 
 import msgspec
+import yaml
 from msgspec import Struct
 
 from lookaside.model import MAX_WEIGHT, Locality
@@ -16,6 +17,10 @@ WEIGHT = "lookaside.dev/weight"
 WEIGHTS = "lookaside.dev/weights"
 
 _MAX_RULES = 100
+_MAX_BYTES = 16 * 1024
+_MAX_DEPTH = 3
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class WeightRule(Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,9 +76,12 @@ def parse_rules(text: str) -> tuple[WeightRule, ...]:
     Raises:
         ValueError: It is not such a list; the text says where and why.
     """
+    if len(text.encode()) > _MAX_BYTES:
+        raise ValueError(f"longer than {_MAX_BYTES} bytes")
     try:
+        _check_form(text)
         rules = msgspec.yaml.decode(text, type=tuple[WeightRule, ...])
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, yaml.YAMLError, OverflowError) as error:
         raise ValueError(" ".join(str(error).split())) from error
     if len(rules) > _MAX_RULES:
         raise ValueError(f"{len(rules)} rules; at most {_MAX_RULES} are allowed")
@@ -81,3 +89,18 @@ def parse_rules(text: str) -> tuple[WeightRule, ...]:
         if not 0 <= rule.weight <= MAX_WEIGHT:
             raise ValueError(f"weight {rule.weight} of rule {index + 1} is not 0 to {MAX_WEIGHT}")
     return rules
+
+
+def _check_form(text: str) -> None:
+    # PyYAML composes by recursion in C, with no bound to its depth, and its constructors of tagged
+    # values raise whatever comes. Its parser does neither.
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise ValueError("anchors and aliases are not allowed")
+        if getattr(event, "tag", None):
+            raise ValueError("tags are not allowed")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"nested deeper than {_MAX_DEPTH} levels")

@@ -7,7 +7,10 @@ from msgspec import Struct
 
 from lookaside.model import DEFAULT_WEIGHT, Locality
 from lookaside.policy.service_config import parse_service_config
-from lookaside.policy.weights import WEIGHT, WEIGHTS, WeightRule, parse_rules
+from lookaside.policy.weights import WEIGHT, WeightRule, parse_rules
+
+_FROM_POD = f"Pod annotation {WEIGHT}"
+_FROM_SLICE = f"EndpointSlice annotation {WEIGHT}"
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -82,28 +85,28 @@ def service_policy(weights: str, config: str, before: ServicePolicy | None) -> S
 
 
 def weigh(
-    pod: Reading[int],
+    pod: Reading[int] | None,
     rules: tuple[WeightRule, ...],
     slice_: Reading[int],
     locality: Locality,
     labels: Mapping[str, str],
-) -> tuple[int, str]:
-    """Return an endpoint's weight and where it is from, in words.
+) -> tuple[int, WeightRule | str]:
+    """Return an endpoint's weight and where it is from: a rule, or in words.
 
     Args:
-        pod: The Pod's annotation.
+        pod: The Pod's annotation; None where the Pod is not known.
         rules: The Service's rules.
         slice_: The EndpointSlice's annotation.
         locality: Where the endpoint runs.
         labels: The Pod's labels.
     """
-    if pod.value is not None:
-        return pod.value, f"Pod annotation {WEIGHT}"
+    if pod is not None and pod.value is not None:
+        return pod.value, _FROM_POD
     for rule in rules:
         if rule.matches(locality, labels):
-            return rule.weight, f"Service annotation {WEIGHTS} ({rule})"
+            return rule.weight, rule
     if slice_.value is not None:
-        return slice_.value, f"EndpointSlice annotation {WEIGHT}"
+        return slice_.value, _FROM_SLICE
     return DEFAULT_WEIGHT, "default"
 
 

@@ -13,10 +13,16 @@ from lookaside.registry.annotations import (
     refusals,
     service_policy,
 )
-from lookaside.registry.merge import HeldPod, HeldSlice, Inputs, MergeOptions
+from lookaside.registry.inputs import HeldPod, HeldSlice, Inputs, MergeOptions
+from lookaside.registry.merge import merge
+from lookaside.registry.parts import Parts
 from lookaside.registry.slices import Pod, Service, Slice
 
 Name = tuple[str, str]
+
+# To keep what slices give costs about 150 bytes for each endpoint, for good; to make a list of so
+# many anew costs few milliseconds.
+_LARGE = 500
 
 
 class Cluster:
@@ -28,16 +34,21 @@ class Cluster:
     Args:
         options: How endpoints are made.
         pods: Whether Pods are known; only then is it kept which slices they stand in.
+        large: Of services with more endpoints than this it is kept what each slice gives.
     """
 
-    def __init__(self, options: MergeOptions | None = None, *, pods: bool = False) -> None:
+    def __init__(
+        self, options: MergeOptions | None = None, *, pods: bool = False, large: int = _LARGE
+    ) -> None:
         self._options = options or MergeOptions()
+        self._large = large
         self._watches_pods = pods
         self._services: dict[ServiceKey, tuple[Service, ServicePolicy]] = {}
         self._slices: dict[ServiceKey, dict[str, HeldSlice]] = {}
         self._owners: dict[Name, ServiceKey] = {}
         self._pods: dict[str, dict[str, HeldPod]] = {}
-        self._standings: dict[Name, dict[ServiceKey, int]] = {}
+        self._standings: dict[Name, set[str]] = {}
+        self._parts: dict[ServiceKey, Parts] = {}
         self._touched: set[ServiceKey] = set()
         self._refused: dict[Refusal, None] = {}
 
@@ -50,6 +61,7 @@ class Cluster:
             service.weights, service.service_config, before[1] if before else None
         )
         self._services[service.key] = (service, policy)
+        self._parts.pop(service.key, None)
         self._touched.add(service.key)
         readings = {WEIGHTS: policy.weights, SERVICE_CONFIG: policy.service_config}
         self._refuse("Service", (service.key.namespace, service.key.name), readings)
@@ -57,35 +69,36 @@ class Cluster:
     def remove_service(self, key: ServiceKey) -> None:
         """Take a Service away. Its slices are kept: they may be seen to go later, or to stay."""
         if self._services.pop(key, None) is not None:
+            self._parts.pop(key, None)
             self._touched.add(key)
 
     def set_slice(self, slice_: Slice) -> None:
         """Add a slice or put it in the place of its older self, whatever service that was of."""
         name = (slice_.service.namespace, slice_.name)
         owner = self._owners.get(name)
-        if owner is not None and owner != slice_.service:
-            self.remove_slice(*name)
-        slices = self._slices.setdefault(slice_.service, {})
-        before = slices.get(slice_.name)
+        before = self._slices[owner][slice_.name] if owner is not None else None
         if before is not None and before.slice == slice_:
             return
+        if owner != slice_.service:
+            self.remove_slice(*name)
         weight = read(slice_.weight, parse_weight, before.weight if before else None)
-        slices[slice_.name] = HeldSlice(slice_, weight)
+        self._slices.setdefault(slice_.service, {})[slice_.name] = HeldSlice(slice_, weight)
         self._owners[name] = slice_.service
-        self._touched.add(slice_.service)
-        self._stand(before.slice if before else None, slice_)
+        self._touch(name)
+        self._stand(name, before.slice if before and owner == slice_.service else None, slice_)
         self._refuse("EndpointSlice", name, {WEIGHT: weight})
 
     def remove_slice(self, namespace: str, name: str) -> None:
         """Take a slice away; one that is not known is none."""
-        owner = self._owners.pop((namespace, name), None)
+        owner = self._owners.get((namespace, name))
         if owner is None:
             return
+        self._touch((namespace, name))
+        del self._owners[namespace, name]
         slices = self._slices[owner]
-        self._stand(slices.pop(name).slice, None)
+        self._stand((namespace, name), slices.pop(name).slice, None)
         if not slices:
             del self._slices[owner]
-        self._touched.add(owner)
 
     def set_pod(self, pod: Pod) -> None:
         """Add a Pod or put it in the place of its older self."""
@@ -97,14 +110,14 @@ class Cluster:
         weight = read(pod.weight, parse_weight, same.weight if same else None)
         pods[pod.name] = HeldPod(pod, weight)
         name = (pod.namespace, pod.name)
-        self._touched.update(self._standings.get(name, ()))
+        self._touch_slices_of(name)
         self._refuse("Pod", name, {WEIGHT: weight})
 
     def remove_pod(self, namespace: str, name: str) -> None:
         """Take a Pod away; one that is not known is none."""
         pods = self._pods.get(namespace, {})
         if pods.pop(name, None) is not None:
-            self._touched.update(self._standings.get((namespace, name), ()))
+            self._touch_slices_of((namespace, name))
 
     def replace_services(self, services: Iterable[Service]) -> None:
         """Put a complete list of Services in the place of all that are held."""
@@ -141,7 +154,8 @@ class Cluster:
         }
 
     def records(self) -> list[ServiceRecord]:
-        """Return every service."""
+        """Return every service. None of them has changed since, to the next call of `touched`."""
+        self._touched.clear()
         return [self._record(key) for key in self._services]
 
     def refused(self) -> list[Refusal]:
@@ -151,29 +165,40 @@ class Cluster:
 
     def _record(self, key: ServiceKey) -> ServiceRecord:
         service, policy = self._services[key]
-        return Inputs(
-            service,
-            policy,
-            tuple(self._slices.get(key, {}).values()),
-            self._pods.get(key.namespace, {}),
-            self._options,
-        ).merge()
+        slices = tuple(self._slices.get(key, {}).values())
+        pods = self._pods.get(key.namespace, {})
+        inputs = Inputs(service, policy, slices, pods, self._options)
+        if sum(len(held.slice.endpoints) for held in slices) > self._large:
+            return merge(inputs, self._parts.setdefault(key, {}))
+        self._parts.pop(key, None)
+        return merge(inputs)
+
+    def _touch(self, name: Name) -> None:
+        owner = self._owners[name]
+        self._touched.add(owner)
+        self._parts.get(owner, {}).pop(name[1], None)
+
+    def _touch_slices_of(self, pod: Name) -> None:
+        for slice_ in self._standings.get(pod, ()):
+            self._touch((pod[0], slice_))
 
     def _refuse(self, kind: str, name: Name, readings: Mapping[str, Reading[object]]) -> None:
         self._refused.update(dict.fromkeys(refusals(kind, *name, readings)))
 
-    def _stand(self, before: Slice | None, after: Slice | None) -> None:
-        """Keep, for each Pod, how many slices of which services it stands in."""
+    def _stand(self, name: Name, before: Slice | None, after: Slice | None) -> None:
+        """Keep which slices each Pod stands in."""
         if not self._watches_pods:
             return
-        for slice_, step in ((before, -1), (after, 1)):
-            if slice_ is None:
-                continue
-            for endpoint in slice_.endpoints:
-                name = (slice_.service.namespace, endpoint.pod)
-                counts = self._standings.setdefault(name, {})
-                counts[slice_.service] = counts.get(slice_.service, 0) + step
-                if not counts[slice_.service]:
-                    del counts[slice_.service]
-                if not counts:
-                    del self._standings[name]
+        namespace, slice_ = name
+        old, new = _pods(before), _pods(after)
+        for pod in old - new:
+            slices = self._standings[namespace, pod]
+            slices.remove(slice_)
+            if not slices:
+                del self._standings[namespace, pod]
+        for pod in new - old:
+            self._standings.setdefault((namespace, pod), set()).add(slice_)
+
+
+def _pods(slice_: Slice | None) -> set[str]:
+    return {one.pod for one in slice_.endpoints if one.pod} if slice_ is not None else set()

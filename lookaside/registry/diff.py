@@ -25,20 +25,11 @@ class Difference(Struct, frozen=True):
 
 
 def diff(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> Difference:
-    """Compare two lists, each ordered by address and port.
-
-    Most changes touch few endpoints of many: what both lists begin and end with is passed over
-    first.
-    """
-    shorter = min(len(before), len(after))
-    start = 0
-    while start < shorter and before[start] == after[start]:
-        start += 1
-    end = 0
-    while end < shorter - start and before[-1 - end] == after[-1 - end]:
-        end += 1
-    old = {one.target: one for one in before[start : len(before) - end]}
-    new = {one.target: one for one in after[start : len(after) - end]}
+    """Compare two lists, each ordered by address and port, with each target once."""
+    # Most changes touch few endpoints of many, and the others are the very same records.
+    same = set(map(id, before)).intersection(map(id, after))
+    old = {one.target: one for one in before if id(one) not in same}
+    new = {one.target: one for one in after if id(one) not in same}
     return Difference(
         tuple(one for target, one in new.items() if old.get(target) != one),
         tuple(target for target in old if target not in new),

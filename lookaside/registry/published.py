@@ -54,7 +54,7 @@ class Published:
         if revision == self.snapshot.revision:
             return self
         snapshot = msgspec.structs.replace(self.snapshot, revision=revision)
-        return Published(snapshot, self._encoder, self)
+        return Published(snapshot, self._encoder, self._same or self)
 
     def whole(self) -> bytes:
         """Return the whole list's bytes."""
@@ -65,20 +65,21 @@ class Published:
                 self._whole = self._same.whole() + self._revision()
         return self._whole
 
-    def since(self, base: "Published") -> bytes:
+    def since(self, base: Snapshot) -> bytes:
         """Return the bytes of what has changed since another list, or of all where that is less."""
-        delta = self._deltas.get(base.digest)
+        digest = base.revision.digest
+        delta = self._deltas.get(digest)
         if delta is None:
-            delta = self._deltas[base.digest] = self._since(base)
+            delta = self._deltas[digest] = self._since(base)
         return delta
 
-    def _since(self, base: "Published") -> bytes:
+    def _since(self, base: Snapshot) -> bytes:
         if self._same is not None:
             return self._same.since(base) + self._revision()
-        difference = diff(base.snapshot.endpoints, self.snapshot.endpoints)
+        difference = diff(base.endpoints, self.snapshot.endpoints)
         if difference.size > len(self.snapshot.endpoints):
             return self.whole()
-        return self._encoder.delta(self.snapshot, base.digest, difference)
+        return self._encoder.delta(self.snapshot, base.revision.digest, difference)
 
     def _revision(self) -> bytes:
         return self._encoder.revision(self.snapshot.revision)

@@ -14,7 +14,6 @@ from typing import Protocol
 from lookaside.errors import NotSynced, RequestError, ServiceNotFound
 from lookaside.model import (
     Explanation,
-    Revision,
     ServiceKey,
     ServiceName,
     ServiceRecord,
@@ -25,6 +24,7 @@ from lookaside.policy.view import WHOLE, View
 from lookaside.registry.explain import explain
 from lookaside.registry.feed import SourceFeed
 from lookaside.registry.published import Encoder, Published
+from lookaside.registry.shelf import Shelf
 from lookaside.registry.snapshots import absent, present, resolve_port
 from lookaside.registry.subscription import Fanout, Subscription
 
@@ -60,20 +60,20 @@ class _Topic:
     def __init__(self, last: Published | RequestError) -> None:
         self.last = last
         self.watchers: dict[Subscription, None] = {}
-        self._history: deque[Published] = deque(maxlen=_HISTORY)
+        self._history: deque[Snapshot] = deque(maxlen=_HISTORY)
 
     def move(self, outcome: Published | RequestError) -> bool:
         """Go on to a new outcome; False if it is what was told last."""
         if _same(outcome, self.last):
             return False
         if isinstance(self.last, Published):
-            self._history.append(self.last)
+            self._history.append(self.last.snapshot)
         self.last = outcome
         return True
 
-    def known(self, digest: str) -> Published | None:
+    def known(self, digest: str) -> Snapshot | None:
         """Return an earlier list of this topic."""
-        return next((one for one in self._history if one.digest == digest), None)
+        return next((one for one in self._history if one.revision.digest == digest), None)
 
 
 class Store:
@@ -104,7 +104,7 @@ class Store:
         self._observer = observer
         self._clock = clock
         self._synced = synced
-        self._published: dict[ServiceKey, dict[tuple[str, View], Published]] = {}
+        self._shelves: dict[ServiceKey, dict[str, Shelf]] = {}
         self._topics: dict[ServiceKey, dict[tuple[str, View], _Topic]] = {}
 
     @property
@@ -126,7 +126,7 @@ class Store:
             ServiceNotFound: No source knows the service.
             RequestError: Another of its kinds: the name can't be answered.
         """
-        published = self._current(name, view)
+        published = self._publish(name, view)
         _require_known(published.snapshot)
         return published
 
@@ -167,7 +167,7 @@ class Store:
         Raises:
             RequestError: The name can't be answered.
         """
-        published = self._current(name, view)
+        published = self._publish(name, view)
         topic = self._topics.setdefault(name.key, {}).setdefault(
             (name.port, view), _Topic(published)
         )
@@ -180,10 +180,11 @@ class Store:
             superseded=self._observer.superseded,
         )
         topic.watchers[subscription] = None
-        base = published if known == published.digest else topic.known(known)
+        same = known == published.digest
+        base = published.snapshot if same else topic.known(known)
         if base is not None:
             subscription.hold(base)
-        if base is not published:
+        if not same:
             subscription.offer(published)
         return subscription
 
@@ -236,28 +237,16 @@ class Store:
                 return feed, record
         return None, None
 
-    def _current(self, name: ServiceName, view: View) -> Published:
-        """Return the list with the revision up to which its source holds now."""
-        published = self._publish(name, view)
-        feed = self.feeds.get(published.snapshot.source)
-        if feed is None:
-            return published
-        return published.at(Revision(published.digest, feed.version_of(name.key), feed.epoch))
-
     def _publish(self, name: ServiceName, view: View) -> Published:
-        """Return the list and its bytes, the very same ones while nothing has changed."""
+        """Return a client's list and its bytes, the very same ones while nothing has changed."""
         feed, record = self._lookup(name.key)
         if feed is None or record is None:
             return Published(self._absent(name), self._encoder)
         name = resolve_port(name, record)
-        view = view.narrowed(record.endpoints.get(name.port, ()), record.hints.get(name.port, ()))
-        published = self._published.setdefault(name.key, {}).get((name.port, view))
-        if published is None:
-            published = Published(present(name, record, view, feed), self._encoder)
-            # A subset is one client's own: to keep it would be to keep it for nobody else.
-            if not view.subset:
-                self._published[name.key][name.port, view] = published
-        return published
+        shelves = self._shelves.setdefault(name.key, {})
+        if name.port not in shelves:
+            shelves[name.port] = Shelf(name, record, feed, self._encoder)
+        return shelves[name.port].publish(view)
 
     def _absent(self, name: ServiceName) -> Snapshot:
         return absent(name, self.feeds.values())
@@ -269,7 +258,7 @@ class Store:
         return present(name, record, view.narrowed(endpoints, hints), feed)
 
     def _changed(self, key: ServiceKey, at: float) -> None:
-        self._published.pop(key, None)
+        self._shelves.pop(key, None)
         for (port, view), topic in list(self._topics.get(key, {}).items()):
             if not topic.move(self._outcome(ServiceName(key, port), view)):
                 continue
@@ -286,7 +275,7 @@ class Store:
             return error
 
     def _turned_stale(self) -> None:
-        self._published.clear()
+        self._shelves.clear()
         at = self._clock()
         for key in list(self._topics):
             self._changed(key, at)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from lookaside.errors import RequestError
-from lookaside.model import ServiceName
+from lookaside.model import ServiceName, Snapshot
 from lookaside.policy.view import WHOLE, View
 from lookaside.registry.published import Published
 
@@ -64,13 +64,13 @@ class Subscription:
         self._superseded = superseded
         self._outcome: Published | RequestError | None = None
         self._fanout: Fanout | None = None
-        self._taken: Published | None = None
+        self._taken: Snapshot | None = None
         self._writing: Fanout | None = None
-        self._held: Published | None = None
+        self._held: Snapshot | None = None
 
-    def hold(self, published: Published) -> None:
+    def hold(self, snapshot: Snapshot) -> None:
         """Say what the watcher has already, from an earlier watch."""
-        self._held = published
+        self._held = snapshot
 
     def offer(self, outcome: Published | RequestError, fanout: Fanout | None = None) -> None:
         """Fill the slot, whatever it held. A closed watch takes nothing."""
@@ -94,10 +94,10 @@ class Subscription:
         self._writing, self._fanout = self._fanout, None
         if not isinstance(outcome, Published):
             return outcome
-        if self._held is not None and self._held.digest == outcome.digest:
+        if self._held is not None and self._held.revision.digest == outcome.digest:
             self.written()
             return None
-        self._taken = outcome
+        self._taken = outcome.snapshot
         if self._deltas and self._held is not None:
             return outcome.since(self._held)
         return outcome.whole()

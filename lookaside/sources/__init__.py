@@ -30,8 +30,8 @@ class Feed(Protocol):
 
         Args:
             changes: The services as they are now.
-            version: The version up to which they hold; 0 if it has no order. The whole view still
-                holds up to where `replace` or `advance` said.
+            version: The version of these changes, up to which they hold; 0 if it has no order. The
+                whole view still holds up to where `replace` or `advance` said.
             at: When the change was received, in seconds of the monotonic clock.
         """
 
@@ -50,6 +50,9 @@ class SourceObserver(Protocol):
 
     def source_error(self, source: str, reason: str) -> None:
         """Something failed; the reason is one of a few fixed words."""
+
+    def refused(self, kind: str, annotation: str) -> None:
+        """An annotation of an object of this kind is not used, since it is malformed."""
 
 
 class Source(Protocol):

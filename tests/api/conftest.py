@@ -7,6 +7,7 @@ import pytest
 
 from lookaside._pb import lookaside_pb2 as pb
 from lookaside._pb.lookaside_pb2_grpc import LoadBalancerStub
+from lookaside.api.authorization import Authorizer
 from lookaside.api.server import GrpcServer
 from lookaside.api.tls import TlsFiles
 from lookaside.api.watch import WatchLimits
@@ -58,6 +59,7 @@ class Balancer:
     def __init__(
         self,
         *,
+        authorizer: Authorizer | None = None,
         limits: WatchLimits | None = None,
         tls: TlsFiles | None = None,
         describe: bool = True,
@@ -76,6 +78,7 @@ class Balancer:
             self.store,
             self.readiness,
             self.observer,
+            authorizer=authorizer or Authorizer(),
             parse=ServiceName.parse,
             limits=limits or WatchLimits(max_age=0, write_timeout=30),
             listen="127.0.0.1:0",

@@ -20,6 +20,7 @@ BOUND = 30.0
 COMMAND = (sys.executable, "-c", "from lookaside.cli import main; main()")
 
 Item = pb.WatchServersResponse | tuple[grpc.StatusCode, str] | None
+Request = pb.GetServersRequest | pb.ExplainRequest | pb.ListServicesRequest | pb.WatchServersRequest
 
 
 def server(address: str, weight: int = 100, zone: str = "", **metadata: str) -> pb.Server:
@@ -37,17 +38,24 @@ class Balancer:
     """The stub.
 
     Attributes:
-        lists: The answers of GetServers and ListServices, by name.
+        lists: The answers of GetServers, by name.
+        explanations: The answers of Explain, by name.
+        summaries: What ListServices answers with.
         refusal: A status to refuse every call with.
         items: What watches send next: a message, a status to fail with, None to end with OK.
         asked: The names that were asked for.
+        requests: Every request as it came.
+        tokens: The authorization that came with each.
     """
 
     lists: dict[str, pb.GetServersResponse] = field(default_factory=dict)
+    explanations: dict[str, pb.ExplainResponse] = field(default_factory=dict)
     summaries: list[pb.ServiceSummary] = field(default_factory=list)
     refusal: tuple[grpc.StatusCode, str] | None = None
     items: queue.Queue[Item] = field(default_factory=queue.Queue)
     asked: list[str] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
     _asked: threading.Condition = field(default_factory=threading.Condition)
     port: int = 0
     credentials: grpc.ServerCredentials | None = None
@@ -68,6 +76,11 @@ class Balancer:
                 self._get,
                 pb.GetServersRequest.FromString,
                 pb.GetServersResponse.SerializeToString,
+            ),
+            "Explain": grpc.unary_unary_rpc_method_handler(
+                self._explain,
+                pb.ExplainRequest.FromString,
+                pb.ExplainResponse.SerializeToString,
             ),
             "ListServices": grpc.unary_unary_rpc_method_handler(
                 self._list,
@@ -106,17 +119,31 @@ class Balancer:
         with self._asked:
             assert self._asked.wait_for(lambda: len(self.asked) >= times, BOUND)
 
-    def _note(self, name: str) -> None:
+    def _note(self, request: Request, context: grpc.ServicerContext) -> None:
         with self._asked:
-            self.asked.append(name)
+            self.requests.append(request)
+            metadata = dict(context.invocation_metadata())
+            self.tokens.append(str(metadata.get("authorization", "")))
+            if not isinstance(request, pb.ListServicesRequest):
+                self.asked.append(request.service_name)
             self._asked.notify_all()
 
     def _get(
         self, request: pb.GetServersRequest, context: grpc.ServicerContext
     ) -> pb.GetServersResponse:
-        self._note(request.service_name)
+        self._note(request, context)
         self._refuse(context)
         answer = self.lists.get(request.service_name)
+        if answer is None:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"service {request.service_name} is not known")
+        return answer
+
+    def _explain(
+        self, request: pb.ExplainRequest, context: grpc.ServicerContext
+    ) -> pb.ExplainResponse:
+        self._note(request, context)
+        self._refuse(context)
+        answer = self.explanations.get(request.service_name)
         if answer is None:
             context.abort(grpc.StatusCode.NOT_FOUND, f"service {request.service_name} is not known")
         return answer
@@ -124,6 +151,7 @@ class Balancer:
     def _list(
         self, request: pb.ListServicesRequest, context: grpc.ServicerContext
     ) -> pb.ListServicesResponse:
+        self._note(request, context)
         self._refuse(context)
         suffix = f".{request.namespace}" if request.namespace else ""
         return pb.ListServicesResponse(
@@ -133,7 +161,7 @@ class Balancer:
     def _watch(
         self, request: pb.WatchServersRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.WatchServersResponse]:
-        self._note(request.service_name)
+        self._note(request, context)
         self._refuse(context)
         while context.is_active() and not self._stopping.is_set():
             try:

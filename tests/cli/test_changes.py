@@ -2,8 +2,8 @@
 
 import pytest
 
+from lookaside.cli.answers import Server, ServerList
 from lookaside.cli.changes import changes
-from lookaside.cli.client import Server, ServerList
 
 
 def one(address: str, **facts: object) -> Server:

@@ -37,7 +37,7 @@ def _known(balancer: Balancer) -> None:
             source="kubernetes",
             state=pb.STATE_PRESENT,
             servers=2,
-            revision=pb.Revision(digest="ab12"),
+            revision=pb.Revision(digest="ab12", version=7),
         ),
         pb.ServiceSummary(service="idle.x", source="file:a", state=pb.STATE_EMPTY),
     ]
@@ -98,13 +98,21 @@ def test_yaml_says_what_json_does(run: Run) -> None:
 @pytest.mark.parametrize(
     ("state", "servers", "note"),
     [
-        (pb.STATE_EMPTY, [], "idle.x exists and has no endpoints\n"),
+        (
+            pb.STATE_EMPTY,
+            [],
+            "idle.x exists and has no endpoints; lookaside explain idle.x says why\n",
+        ),
         (
             pb.STATE_STALE,
             [server("10.0.0.1:80")],
             "idle.x is stale: the balancer lost its source, and this is the last list it knew\n",
         ),
-        (pb.STATE_UNSPECIFIED, [], "idle.x exists and has no endpoints\n"),
+        (
+            pb.STATE_UNSPECIFIED,
+            [],
+            "idle.x exists and has no endpoints; lookaside explain idle.x says why\n",
+        ),
         (pb.STATE_UNSPECIFIED, [server("10.0.0.1:80")], ""),
     ],
 )
@@ -153,6 +161,24 @@ def test_an_unknown_service_is_one_sentence_and_code_3(run: Run) -> None:
             "",
             1,
             "the balancer at ADDRESS says permission denied: no reason given",
+        ),
+        (
+            grpc.StatusCode.PERMISSION_DENIED,
+            "dns:a may not ask for the namespace b",
+            1,
+            (
+                "the balancer at ADDRESS says permission denied: dns:a may not ask for the "
+                "namespace b"
+            ),
+        ),
+        (
+            grpc.StatusCode.UNAUTHENTICATED,
+            "show who asks",
+            1,
+            (
+                "the balancer at ADDRESS says unauthenticated: show who asks; --token-file, or "
+                "--cert and --key, say who asks"
+            ),
         ),
         (
             grpc.StatusCode.UNIMPLEMENTED,
@@ -217,6 +243,10 @@ def test_a_balancer_that_says_nothing_is_given_up_after_the_timeout() -> None:
             ["--plaintext", "--cacert", __file__],
             "--plaintext doesn't go with --cacert, --cert or --key",
         ),
+        (["--subset-size", "3"], "--subset-size needs --client-id: a subset is a client's own"),
+        (["--subset-size", "-1"], "Invalid value for '--subset-size': -1 is not in the range"),
+        (["--token-file", "/none"], "File '/none' does not exist"),
+        (["--token-file", "/dev/null"], "Error: /dev/null holds no token"),
         (["-o", "xml"], "'xml' is not one of 'table', 'wide', 'json', 'yaml'"),
     ],
 )
@@ -242,7 +272,15 @@ def test_list_shows_every_service(run: Run) -> None:
         "greeter.shop  present  2        kubernetes\n"
         "idle.x        empty    0        file:a\n"
     )
-    assert run("list", "-o", "wide").stdout.splitlines()[1].endswith("kubernetes  ab12")
+
+
+@pytest.mark.usefixtures("_terminal")
+def test_list_shows_revisions_where_there_is_room(run: Run) -> None:
+    assert run("list", "-o", "wide").stdout == (
+        "SERVICE       STATE    SERVERS  SOURCE      DIGEST  VERSION\n"
+        "greeter.shop  present  2        kubernetes  ab12    7\n"
+        "idle.x        empty    0        file:a      -       -\n"
+    )
 
 
 def test_list_of_a_namespace(run: Run) -> None:
@@ -310,3 +348,58 @@ def test_tls_with_a_client_certificate(
     assert "10.0.0.1:80" in good.stdout
     assert other_name.exit_code == plain.exit_code == 4
     assert "can't reach the balancer" in other_name.stderr
+
+
+ASKER = ["--zone", "eu-1a", "--node", "n1", "--client-id", "me", "--subset-size", "3"]
+
+
+def test_a_list_is_asked_for_as_a_client_gets_it(balancer: Balancer, run: Run) -> None:
+    run("get", "greeter")
+    run("get", "greeter", *ASKER)
+
+    assert balancer.requests == [
+        pb.GetServersRequest(service_name="greeter", client=pb.Client()),
+        pb.GetServersRequest(
+            service_name="greeter",
+            client=pb.Client(id="me", zone="eu-1a", node="n1"),
+            subset_size=3,
+        ),
+    ]
+
+
+@pytest.mark.parametrize("command", [("get", "greeter"), ("list",), ("explain", "greeter")])
+def test_a_token_is_shown_as_the_file_has_it(
+    balancer: Balancer, run: Run, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    balancer.explanations["greeter"] = pb.ExplainResponse()
+    file = tmp_path / "token"
+    file.write_text("a.b.c\n")
+
+    run(*command)
+    assert run(*command, "--token-file", str(file)).exit_code == 0
+
+    assert balancer.tokens == ["", "Bearer a.b.c"]
+
+
+def test_the_environment_names_the_token_file(
+    balancer: Balancer, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("a.b.c")
+    monkeypatch.setenv("LOOKASIDE_TOKEN_FILE", str(tmp_path / "token"))
+
+    run("get", "greeter")
+
+    assert balancer.tokens == ["Bearer a.b.c"]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "two\nlines", "caf\u00e9"])
+def test_what_is_no_token_is_not_sent(
+    balancer: Balancer, run: Run, tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "token"
+    file.write_text(text)
+
+    result = run("get", "greeter", "--token-file", str(file))
+
+    assert (result.exit_code, result.stderr) == (2, f"Error: {file} holds no token\n")
+    assert balancer.requests == []

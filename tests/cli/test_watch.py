@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import grpc
 import pytest
@@ -118,6 +119,27 @@ def test_several_services_are_watched_at_once(balancer: Balancer, start: Start) 
 
     assert process.end(signal.SIGTERM) == 143
     assert sorted(balancer.asked) == ["a", "b"]
+
+
+def test_each_stream_shows_the_token_as_it_is_by_then(
+    balancer: Balancer, start: Start, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("old")
+    balancer.send(server("10.0.0.1:80"))
+    arguments = ["--zone", "eu-1a", "--client-id", "me", "--subset-size", "3"]
+    process = start("watch", "greeter", "--token-file", str(token), *arguments)
+    process.out()
+
+    token.write_text("new")
+    balancer.items.put(None)
+    balancer.until_asked(2)
+
+    asked = pb.WatchServersRequest(
+        service_name="greeter", client=pb.Client(id="me", zone="eu-1a"), subset_size=3
+    )
+    assert balancer.requests == [asked, asked]
+    assert balancer.tokens == ["Bearer old", "Bearer new"]
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(balancer: Balancer) -> None:

@@ -12,8 +12,9 @@ from aiohttp import web
 
 SLICES = "endpointslices"
 SERVICES = "services"
-KINDS = {SLICES: "EndpointSlice", SERVICES: "Service"}
-GROUPS = {SLICES: "discovery.k8s.io/v1", SERVICES: "v1"}
+PODS = "pods"
+KINDS = {SLICES: "EndpointSlice", SERVICES: "Service", PODS: "Pod"}
+GROUPS = {SLICES: "discovery.k8s.io/v1", SERVICES: "v1", PODS: "v1"}
 
 Json = dict[str, Any]
 Key = tuple[str, str]
@@ -35,6 +36,31 @@ class Request:
     query: dict[str, str]
     token: str
     http: web.Request
+
+    @property
+    def accept(self) -> str:
+        return self.http.headers["Accept"]
+
+    @property
+    def metadata_only(self) -> bool:
+        return "as=PartialObjectMetadata" in self.accept
+
+    def selects(self, stored: Json) -> bool:
+        """Whether an object is asked for; of selectors, NAME=VALUE is known."""
+        selector = self.query.get("labelSelector", "")
+        labels = stored["metadata"].get("labels") or {}
+        namespace = self.http.match_info.get("namespace")
+        name, _, value = selector.partition("=")
+        return namespace in (None, stored["metadata"]["namespace"]) and (
+            not selector or labels.get(name) == value
+        )
+
+    def shown(self, stored: Json) -> Json:
+        """Return an object as it is asked for."""
+        if not self.metadata_only:
+            return stored
+        kind = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+        return {**kind, "metadata": stored["metadata"]}
 
 
 Fault = Callable[[Request], Awaitable[web.StreamResponse | None]]
@@ -62,9 +88,10 @@ class Plan:
 class Watcher:
     """An open watch."""
 
-    def __init__(self, server: "ApiServer", resource: str) -> None:
+    def __init__(self, server: "ApiServer", request: Request) -> None:
         self.server = server
-        self.resource = resource
+        self.request = request
+        self.resource = request.resource
         self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.frozen = False
         self.aborted = False
@@ -72,6 +99,10 @@ class Watcher:
     def send(self, data: bytes) -> None:
         if not self.frozen:
             self.queue.put_nowait(data)
+
+    def tell(self, kind: str, stored: Json) -> None:
+        if self.request.selects(stored):
+            self.send(line(kind, self.request.shown(stored)))
 
     def end(self) -> None:
         """Close in good order."""
@@ -88,7 +119,7 @@ class Collection:
     """The objects of a resource and the events that can still be replayed."""
 
     objects: dict[Key, Json] = field(default_factory=dict)
-    events: list[tuple[int, bytes]] = field(default_factory=list)
+    events: list[tuple[int, str, Json]] = field(default_factory=list)
     oldest: int = 0
 
 
@@ -217,15 +248,15 @@ class ApiServer:
         async with asyncio.timeout(seconds), self._news:
             await self._news.wait_for(condition)
 
-    async def watched(self) -> None:
-        """Wait for an open watch of each resource."""
-        await self.until(lambda: all(self.open_watches(resource) for resource in KINDS))
+    async def watched(self, *resources: str) -> None:
+        """Wait for an open watch of each resource; Pods are not watched in general."""
+        resources = resources or (SLICES, SERVICES)
+        await self.until(lambda: all(self.open_watches(resource) for resource in resources))
 
     def _tell(self, resource: str, kind: str, stored: Json) -> None:
-        data = line(kind, stored)
-        self._collections[resource].events.append((self.version, data))
+        self._collections[resource].events.append((self.version, kind, stored))
         for watcher in self.open_watches(resource):
-            watcher.send(data)
+            watcher.tell(kind, stored)
 
     def _bookmark(self, resource: str, *, initial_end: bool = False) -> Json:
         meta: Json = {"resourceVersion": str(self.version), "creationTimestamp": None}
@@ -260,9 +291,8 @@ class ApiServer:
         return await self._watch(request)
 
     def _objects(self, request: Request) -> list[Json]:
-        namespace = request.http.match_info.get("namespace")
         objects = self._collections[request.resource].objects
-        return [each for key, each in sorted(objects.items()) if namespace in (None, key[0])]
+        return [each for _, each in sorted(objects.items()) if request.selects(each)]
 
     def _list(self, request: Request) -> web.Response:
         limit = int(request.query.get("limit", "0")) or 1_000_000
@@ -277,9 +307,9 @@ class ApiServer:
         if rest:
             token = meta["continue"] = f"{version}-{len(self._pages)}"
             self._pages[token] = (version, rest)
-        return web.json_response(
-            {"kind": f"{KINDS[request.resource]}List", "metadata": meta, "items": page}
-        )
+        kind = "PartialObjectMetadata" if request.metadata_only else KINDS[request.resource]
+        items = [request.shown(each) for each in page]
+        return web.json_response({"kind": f"{kind}List", "metadata": meta, "items": items})
 
     async def _watch(self, request: Request) -> web.StreamResponse:
         collection = self._collections[request.resource]
@@ -287,18 +317,18 @@ class ApiServer:
         if request.verb == "watch" and since < collection.oldest and self.gone_by_status:
             return refusal(410, "too old resource version")
         response = await opened(request)
-        watcher = Watcher(self, request.resource)
+        watcher = Watcher(self, request)
         if request.verb == "stream":
             for each in self._objects(request):
-                watcher.send(line("ADDED", each))
+                watcher.tell("ADDED", each)
             watcher.send(line("BOOKMARK", self._bookmark(request.resource, initial_end=True)))
         elif since < collection.oldest:
             watcher.send(line("ERROR", status(410, "too old resource version")))
             watcher.end()
         else:
-            for version, data in collection.events:
+            for version, kind, stored in collection.events:
                 if version > since:
-                    watcher.send(data)
+                    watcher.tell(kind, stored)
         self.watchers.append(watcher)
         await self._announce()
         try:
@@ -389,6 +419,27 @@ def slice_json(
         "ports": [{"name": "grpc", "port": port, "protocol": "TCP"}],
         **more,
     }
+
+
+def pod_json(name: str, labels: dict[str, str] | None = None, **annotations: str) -> Json:
+    """Make a Pod, with annotations under lookaside.dev/ and one as kubectl leaves it."""
+    notes = {f"lookaside.dev/{key}": text for key, text in annotations.items()}
+    last = {"kubectl.kubernetes.io/last-applied-configuration": "{}" * 100}
+    meta = {"name": name, "uid": f"uid-{name}", "labels": labels, "annotations": last | notes}
+    return {"metadata": meta, "spec": {"containers": [{"name": "greeter"}]}, "status": {}}
+
+
+def with_pods(stored: Json, *names: str) -> Json:
+    """Let the endpoints of a slice be Pods."""
+    for endpoint, name in zip(stored["endpoints"], names, strict=True):
+        endpoint["targetRef"] = {"kind": "Pod", "name": name, "uid": f"uid-{name}"}
+    return stored
+
+
+def annotated(stored: Json, **annotations: str) -> Json:
+    """Give an object annotations under lookaside.dev/, with _ for -."""
+    notes = {f"lookaside.dev/{key.replace('_', '-')}": text for key, text in annotations.items()}
+    return {**stored, "metadata": {**stored["metadata"], "annotations": notes}}
 
 
 def service_json(name: str = "greeter", **spec: Any) -> Json:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from lookaside.registry.inputs import MergeOptions
 from lookaside.sources.kubernetes import (
     Client,
     Credentials,
@@ -14,7 +15,7 @@ from lookaside.sources.kubernetes import (
     KubernetesSettings,
     KubernetesSource,
 )
-from tests.faults.apiserver import SERVICES, SLICES, ApiServer, service_json, slice_json
+from tests.faults.apiserver import PODS, SERVICES, SLICES, ApiServer, service_json, slice_json
 from tests.faults.recording import FakeTime, RecordingFeed, RecordingObserver
 
 
@@ -35,6 +36,7 @@ class World:
         *,
         credentials: Credentials | None = None,
         namespace: str | None = None,
+        options: MergeOptions | None = None,
         **settings: Any,
     ) -> KubernetesSource:
         """Run a source with these settings."""
@@ -44,6 +46,7 @@ class World:
             self.observer,
             Client(credentials or Kubeconfig(self.kubeconfig())),
             namespace=namespace,
+            options=options,
             settings=KubernetesSettings(**{"empty_grace": 0.0, **settings}),
             timing=self.time.timing(),
         )
@@ -51,10 +54,10 @@ class World:
         return self.source
 
     async def start_synced(self, **settings: Any) -> None:
-        """Run a source until it follows both resources."""
+        """Run a source until it follows all resources."""
         self.start(**settings)
         await self.feed.until(lambda: self.feed.synced)
-        await self.server.watched()
+        await self.server.watched(SLICES, SERVICES, *([PODS] if settings.get("pods") else []))
 
     async def stop(self) -> None:
         """Cancel the source, which must end within a second."""

@@ -143,6 +143,95 @@ async def test_an_empty_list_that_a_second_read_denies_is_never_shown(world: Wor
     assert [] not in world.feed.views
 
 
+async def many(world: World) -> list[str]:
+    """Give the greeter 40 slices more."""
+    addresses = [f"10.1.0.{number}" for number in range(40)]
+    world.server.put(SLICES, *[slice_json(f"more-{each}", each) for each in addresses])
+    return sorted(["10.0.0.1", "10.0.0.2", *addresses])
+
+
+def forget_most(world: World) -> None:
+    """Leave the greeter its first slice, without a word to the watchers."""
+    world.server.forget(SLICES)
+    for watcher in world.server.open_watches(SLICES):
+        watcher.frozen = True
+    world.server.put(SLICES, slice_json("greeter-1", "10.0.0.1", "10.0.0.2"))
+    for watcher in world.server.open_watches(SLICES):
+        watcher.frozen = False
+
+
+@STREAM_OR_PAGES
+async def test_a_list_that_has_lost_most_is_held_until_a_quorum_read_agrees(
+    world: World, stream_lists: bool
+) -> None:
+    full = await many(world)
+    await world.start_synced(stream_lists=stream_lists)
+    assert world.feed.addresses == full
+    forget_most(world)
+    world.server.lists[SLICES].once(lambda request: _allow())
+    world.server.lists[SLICES].once(refuse(503))
+    with capture_logs() as logs:
+        await relist(world)
+        await world.observer.failed("emptied")
+        assert world.feed.addresses == full
+        assert "in doubt of the last list of endpointslices" in repr(world.source)
+        await world.feed.shows("10.0.0.1", "10.0.0.2")
+    assert "in doubt" not in repr(world.source)
+    confirming = [each for each in world.server.requests if each.verb == "list"][-1]
+    assert "resourceVersion" not in confirming.query
+    assert world.feed.views == [full, ["10.0.0.1", "10.0.0.2"]]
+    assert world.observer.errors["emptied"] == 1
+    told = [entry for entry in logs if entry.get("reason") == "emptied"]
+    assert [entry["error"] for entry in told] == [
+        "the list lacks 40 of 41 objects; it is read again"
+    ]
+    assert {"event": "the second list is believed", "held": 41, "listed": 1}.items() <= next(
+        entry for entry in logs if entry["event"].startswith("the second")
+    ).items()
+
+
+async def test_a_list_that_has_lost_most_by_mistake_is_never_shown(world: World) -> None:
+    full = await many(world)
+    await world.start_synced(stream_lists=False)
+    world.server.version = 2000
+    [few] = [slice_json("greeter-1", "10.0.0.1")]
+    few["metadata"] |= {"namespace": "default", "resourceVersion": "2000"}
+    wrong = {"kind": "EndpointSliceList", "metadata": {"resourceVersion": "2000"}, "items": [few]}
+    world.server.lists[SLICES].once(answer(wrong))
+    await relist(world)
+    await world.observer.failed("emptied")
+    world.server.put(SLICES, slice_json("later", "10.0.0.9"))
+    await world.feed.shows(*full, "10.0.0.9")
+    assert world.feed.views == [full, sorted([*full, "10.0.0.9"])]
+
+
+async def test_a_mass_removal_by_events_is_believed_at_once(world: World) -> None:
+    await many(world)
+    await world.start_synced()
+    for number in range(40):
+        world.server.delete(SLICES, f"more-10.1.0.{number}")
+    await world.feed.shows("10.0.0.1", "10.0.0.2")
+    assert not world.observer.errors
+
+
+@pytest.mark.parametrize("mass_removal", [0.0, 1.0])
+async def test_how_much_a_list_may_lose_is_settable(world: World, mass_removal: float) -> None:
+    await many(world)
+    await world.start_synced(mass_removal=mass_removal)
+    forget_most(world)
+    await relist(world)
+    await world.feed.shows("10.0.0.1", "10.0.0.2")
+    assert world.observer.errors == {"expired": 1}
+
+
+async def test_nothing_is_doubted_where_that_is_turned_off(world: World) -> None:
+    await world.start_synced(mass_removal=0.0)
+    world.server.forget(SLICES)
+    await relist(world)
+    await world.feed.shows()
+    assert world.observer.errors == {"expired": 1}
+
+
 async def test_an_empty_list_at_the_start_is_believed(world: World) -> None:
     world.server.forget(SLICES)
     await world.start_synced()

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 from structlog.testing import capture_logs
 
+from lookaside.model import ServiceKey
 from tests.faults.apiserver import (
     SERVICES,
     SLICES,
@@ -55,6 +56,33 @@ async def test_a_bookmark_of_both_resources_advances_the_version(world: World) -
     world.server.bookmark(SERVICES)
     await world.feed.until(lambda: world.feed.version == version)
     assert world.feed.views == [FULL]
+
+
+async def test_a_change_has_the_version_of_its_event_while_the_base_stands(world: World) -> None:
+    await world.start_synced()
+    base = world.feed.version
+    other = world.server.put(SERVICES, service_json("other"))
+    await world.feed.until(lambda: len(world.feed.records) == 2)
+    first = world.server.put(SLICES, slice_json("greeter-1", "10.0.0.1"))
+    await world.feed.shows("10.0.0.1")
+    assert world.feed.version == other
+    assert world.feed.touched[GREETER] == first
+    assert base < other < first
+
+
+async def test_changes_that_come_together_have_each_its_own_version(world: World) -> None:
+    world.server.put(SERVICES, service_json("other"))
+    await world.start_synced()
+    for watcher in world.server.open_watches(SLICES):
+        watcher.frozen = True
+    first = world.server.put(SLICES, slice_json("greeter-1", "10.0.0.7"))
+    second = world.server.put(SLICES, slice_json("other-1", "10.0.0.8", service="other"))
+    for watcher in world.server.open_watches(SLICES):
+        watcher.frozen = False
+        watcher.abort()
+    await world.feed.shows("10.0.0.7")
+    await world.feed.until(lambda: world.feed.updates == 2)
+    assert world.feed.touched == {GREETER: first, ServiceKey("default", "other"): second}
 
 
 @pytest.mark.parametrize("by_status", [True, False])
@@ -310,19 +338,25 @@ async def test_a_slice_deleted_and_made_anew_shows_no_empty_list(world: World) -
     world.server.bookmark()
     await world.feed.until(lambda: len(world.feed.records) == 2)
     assert world.feed.version == version
+    world.time.advance(59.0)
     world.server.put(SLICES, slice_json("greeter-3", "10.0.0.3"))
     await world.feed.shows("10.0.0.3")
     world.server.bookmark()
     await world.feed.until(lambda: world.feed.version == world.server.version)
+    assert not world.time.pending()
     assert world.feed.views == [FULL, ["10.0.0.3"]]
 
 
 async def test_a_slice_deleted_for_good_empties_the_list_after_the_grace(world: World) -> None:
-    await world.start_synced(empty_grace=0.05)
+    await world.start_synced(empty_grace=60.0)
+    contacts = world.observer.contacts
     version = world.server.delete(SLICES, "greeter-1")
     world.server.bookmark(SERVICES)
-    await world.feed.shows()
-    await world.feed.until(lambda: world.feed.version == version)
+    await world.observer.contacted(contacts + 2)
+    assert world.feed.addresses == FULL
+    world.time.advance(60.0)
+    assert world.feed.addresses == []
+    assert world.feed.version == version
 
 
 async def test_a_service_that_goes_takes_its_endpoints_at_once(world: World) -> None:

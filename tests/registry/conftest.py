@@ -2,11 +2,22 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lookaside.model import Endpoint, Revision, ServiceKey, ServicePort, ServiceRecord, Snapshot
+from lookaside.api.wire import WireEncoder
+from lookaside.model import (
+    Endpoint,
+    Revision,
+    ServiceKey,
+    ServiceName,
+    ServicePort,
+    ServiceRecord,
+    Snapshot,
+)
 from lookaside.registry.diff import Difference
 from lookaside.registry.store import Store
+from lookaside.registry.subscription import Subscription
 
 KEY = ServiceKey("shop", "greeter")
+NAME = ServiceName(KEY)
 
 
 def record(*addresses: str, key: ServiceKey = KEY, ports: str = "") -> ServiceRecord:
@@ -91,6 +102,32 @@ class World:
     def sync(self, *records: ServiceRecord) -> None:
         self.first.replace(records, version=10, epoch="e", at=self.clock.now)
         self.second.replace([], version=0, epoch="", at=self.clock.now)
+
+
+def a_store() -> Store:
+    """A store of one source, which has synced and knows nothing, with the real wire form."""
+    store = Store(
+        ["source"],
+        encoder=WireEncoder(),
+        observer=Observer(),
+        clock=Clock(),
+        synced=lambda source: None,
+    )
+    store.feeds["source"].replace([], version=1, epoch="e", at=0)
+    return store
+
+
+def wire(subscription: Subscription) -> str | None:
+    outcome = subscription.take()
+    if outcome is None:
+        return None
+    assert isinstance(outcome, bytes)
+    subscription.written()
+    return outcome.decode()
+
+
+def watch(world: World, name: ServiceName = NAME) -> Subscription:
+    return world.store.subscribe(name, lambda: None)
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
+import pytest
+
 from lookaside.model import ServiceKey, ServicePort
 from lookaside.registry.cluster import Cluster
-from lookaside.registry.slices import Service, Slice, SliceEndpoint, SlicePort
+from lookaside.registry.inputs import MergeOptions
+from lookaside.registry.slices import Pod, Service, Slice, SliceEndpoint, SlicePort
 
 GREETER, OTHER = ServiceKey("shop", "greeter"), ServiceKey("shop", "other")
 PORTS = (SlicePort("", 50051),)
@@ -86,3 +89,129 @@ def test_a_replacement_takes_away_what_it_has_not() -> None:
     cluster.replace_services([service()])
     assert touched(cluster) == {"greeter.shop": ["10.0.0.2"], "other.shop": None}
     assert [record.key for record in cluster.records()] == [GREETER]
+
+
+def standing(name: str, *pods: str, key: ServiceKey = GREETER, weight: str = "") -> Slice:
+    endpoints = tuple(
+        SliceEndpoint(f"10.0.0.{index}", target_name=pod, target_kind="Pod")
+        for index, pod in enumerate(pods)
+    )
+    return Slice(key, name, "IPv4", PORTS, endpoints, weight)
+
+
+def a_pod(name: str, weight: str = "", uid: str = "u") -> Pod:
+    return Pod("shop", name, uid, {"version": name}, weight)
+
+
+def weights(cluster: Cluster) -> list[int]:
+    cluster.touched()
+    return [one.weight for record in cluster.records() for one in record.endpoints[""]]
+
+
+@pytest.fixture(params=[0, 1000], ids=["parts kept", "made anew"])
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    return Cluster(MergeOptions(labels=("version",)), pods=True, large=request.param)
+
+
+def test_a_pod_touches_the_services_that_it_stands_in_and_no_other(cluster: Cluster) -> None:
+    cluster.replace_services([service(), service(OTHER)])
+    cluster.replace_slices([standing("a", "p", "q"), standing("b", "p"), a_slice("c", key=OTHER)])
+    cluster.touched()
+    cluster.set_pod(a_pod("stranger"))
+    assert touched(cluster) == {}
+    cluster.set_pod(a_pod("p"))
+    assert list(touched(cluster)) == ["greeter.shop"]
+    cluster.set_pod(a_pod("p"))
+    cluster.remove_pod("shop", "nobody")
+    assert touched(cluster) == {}
+    cluster.remove_pod("shop", "p")
+    assert list(touched(cluster)) == ["greeter.shop"]
+
+
+def test_a_pod_that_stands_nowhere_any_more_touches_nothing(cluster: Cluster) -> None:
+    cluster.set_service(service())
+    cluster.replace_slices([standing("a", "p"), standing("b", "p")])
+    cluster.set_slice(standing("a", "q"))
+    cluster.touched()
+    cluster.set_pod(a_pod("p"))
+    assert list(touched(cluster)) == ["greeter.shop"]
+    cluster.remove_slice("shop", "b")
+    cluster.touched()
+    cluster.set_pod(a_pod("p", "5"))
+    assert touched(cluster) == {}
+
+
+def test_labels_and_weight_of_a_pod_come_and_go_with_it(cluster: Cluster) -> None:
+    cluster.set_service(service())
+    cluster.set_slice(standing("a", "p", "q"))
+    cluster.set_pod(a_pod("p", "5"))
+    (record,) = cluster.records()
+    assert [one.weight for one in record.endpoints[""]] == [5, 100]
+    assert ("version", "p") in record.endpoints[""][0].metadata
+    cluster.replace_pods([a_pod("q", "0")])
+    assert weights(cluster) == [100, 0]
+
+
+def test_a_bad_weight_keeps_the_last_good_one_of_its_object_and_is_told_once(
+    cluster: Cluster,
+) -> None:
+    cluster.set_service(service())
+    cluster.set_slice(standing("a", "p", "q", weight="20"))
+    cluster.set_pod(a_pod("p", "5"))
+    assert (weights(cluster), cluster.refused()) == ([5, 20], [])
+    cluster.set_slice(standing("a", "p", "q", weight="many"))
+    cluster.set_pod(a_pod("p", "few"))
+    assert weights(cluster) == [5, 20]
+    assert [(refusal.kind, refusal.name) for refusal in cluster.refused()] == [
+        ("EndpointSlice", "a"),
+        ("Pod", "p"),
+    ]
+    assert cluster.refused() == []
+    cluster.set_pod(a_pod("p", "few", uid="a new Pod of that name"))
+    assert weights(cluster) == [20, 20]
+    cluster.remove_slice("shop", "a")
+    cluster.set_slice(standing("a", "p", "q", weight="many"))
+    assert weights(cluster) == [100, 100]
+
+
+def test_rules_of_a_service_reach_every_endpoint_and_bad_ones_leave_the_last(
+    cluster: Cluster,
+) -> None:
+    def ruled(rules: str) -> Service:
+        return Service(GREETER, (ServicePort("", 80),), weights=rules)
+
+    cluster.set_service(ruled("[{labels: {version: q}, weight: 1}]"))
+    cluster.set_slice(standing("a", "p", "q"))
+    cluster.set_pod(a_pod("q"))
+    assert weights(cluster) == [100, 1]
+    cluster.set_service(ruled("[{labels: {version: q}, weight: -1}]"))
+    assert weights(cluster) == [100, 1]
+    (refusal,) = cluster.refused()
+    assert str(refusal) == (
+        "Service shop/greeter: annotation lookaside.dev/weights is refused: "
+        "weight -1 of rule 1 is not 0 to 1000000"
+    )
+    cluster.set_service(ruled("[{weight: 2}]"))
+    assert weights(cluster) == [2, 2]
+    cluster.set_service(ruled(""))
+    assert weights(cluster) == [100, 100]
+
+
+def test_a_slice_that_changes_its_service_keeps_its_last_good_weight(cluster: Cluster) -> None:
+    cluster.replace_services([service(), service(OTHER)])
+    cluster.set_slice(standing("a", "p", weight="20"))
+    cluster.set_slice(standing("a", "p", key=OTHER, weight="many"))
+    assert weights(cluster) == [20]
+
+
+def test_a_service_whose_slices_came_to_be_many_says_the_same() -> None:
+    small, large = Cluster(), Cluster(large=3)
+    for cluster in (small, large):
+        cluster.set_service(service())
+        for count in (2, 5, 1, 5):
+            for index in range(count):
+                cluster.set_slice(a_slice(f"s{index}", f"10.0.0.{index}", f"10.0.1.{count}"))
+            for index in range(count, 5):
+                cluster.remove_slice("shop", f"s{index}")
+            expected = sorted({f"10.0.0.{index}" for index in range(count)} | {f"10.0.1.{count}"})
+            assert touched(cluster) == {"greeter.shop": expected}

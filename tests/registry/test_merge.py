@@ -5,9 +5,20 @@ from collections.abc import Iterable
 
 import pytest
 
-from lookaside.model import Endpoint, Health, Locality, ServiceKey, ServicePort, ServiceRecord
-from lookaside.registry.merge import HeldSlice, Inputs
-from lookaside.registry.slices import Service, Slice, SliceEndpoint, SlicePort
+from lookaside.model import (
+    Endpoint,
+    Health,
+    Hints,
+    Locality,
+    ServiceKey,
+    ServicePort,
+    ServiceRecord,
+)
+from lookaside.registry.annotations import ServicePolicy
+from lookaside.registry.inputs import HeldPod, HeldSlice, Inputs, MergeOptions
+from lookaside.registry.merge import merge as merge_inputs
+from lookaside.registry.parts import Parts
+from lookaside.registry.slices import Pod, Service, Slice, SliceEndpoint, SlicePort
 
 KEY = ServiceKey("shop", "greeter")
 SERVICE = Service(KEY, (ServicePort("grpc", 80),))
@@ -15,7 +26,7 @@ GRPC = (SlicePort("grpc", 50051),)
 
 
 def merge(service: Service, slices: Iterable[Slice]) -> ServiceRecord:
-    return Inputs(service, slices=tuple(map(HeldSlice, slices))).merge()
+    return merge_inputs(Inputs(service, slices=tuple(map(HeldSlice, slices))))
 
 
 def a_slice(
@@ -77,6 +88,14 @@ CASES: dict[str, tuple[list[Slice], list[str]]] = {
         [a_slice("a", ready(1)), a_slice("b", ready(1))],
         ["10.0.0.1:50051"],
     ),
+    "an address twice in one slice is one": (
+        [a_slice("a", ready(1, zone="x"), ready(1, zone="y"))],
+        ["10.0.0.1:50051"],
+    ),
+    "ready in one slice, not in the other": (
+        [a_slice("a", out(1)), a_slice("b", ready(1))],
+        ["10.0.0.1:50051"],
+    ),
     "a target port that differs by Pod": (
         [a_slice("a", ready(1)), a_slice("b", ready(2), ports=(SlicePort("grpc", 6000),))],
         ["10.0.0.1:50051", "10.0.0.2:6000"],
@@ -114,6 +133,68 @@ def test_where_a_pod_stands_in_two_slices_the_first_by_name_counts() -> None:
     for ordered in itertools.permutations(slices):
         (endpoint,) = merge(SERVICE, ordered).endpoints["grpc"]
         assert endpoint.locality.zone == "left"
+
+
+def test_the_preferred_family_stands_for_a_pod_with_both() -> None:
+    slices = (HeldSlice(a_slice("four", V4)), HeldSlice(a_slice("six", V6, family="IPv6")))
+    for family, address in (("IPv4", "10.0.0.1"), ("IPv6", "fd00::1")):
+        options = MergeOptions(family)  # type: ignore[arg-type]
+        (endpoint,) = merge_inputs(Inputs(SERVICE, slices=slices, options=options)).endpoints[
+            "grpc"
+        ]
+        assert endpoint.address == address
+
+
+def test_the_other_family_stands_for_a_pod_whose_preferred_address_is_not_ready() -> None:
+    not_ready = SliceEndpoint("10.0.0.1", ready=False, target_uid="pod-1")
+    record = merge(SERVICE, [a_slice("a", not_ready), a_slice("six", V6, family="IPv6")])
+    assert [endpoint.address for endpoint in record.endpoints["grpc"]] == ["fd00::1"]
+
+
+@pytest.mark.parametrize(
+    ("hints", "of_use"),
+    [
+        ((Hints(), Hints()), False),
+        ((Hints(("a",)), Hints()), False),
+        ((Hints(("a",)), Hints(nodes=("n1",))), False),
+        ((Hints(("a",)), Hints(("b",), ("n1",))), True),
+        ((Hints(nodes=("n1",)), Hints(("b",), ("n2",))), True),
+    ],
+)
+def test_hints_are_kept_where_every_endpoint_has_them(
+    hints: tuple[Hints, ...], of_use: bool
+) -> None:
+    endpoints = [SliceEndpoint(f"10.0.0.{n}", hints=hint) for n, hint in enumerate(hints)]
+    assert merge(SERVICE, [a_slice("a", *endpoints)]).hints == ({"grpc": hints} if of_use else {})
+
+
+def test_hints_of_terminating_endpoints_are_none() -> None:
+    leaving = SliceEndpoint("10.0.0.1", ready=False, terminating=True, hints=Hints(("a",)))
+    record = merge(SERVICE, [a_slice("a", leaving)])
+    assert (len(record.endpoints["grpc"]), record.hints) == (1, {})
+
+
+def test_labels_that_are_asked_for_are_metadata_and_hide_nothing() -> None:
+    endpoint = SliceEndpoint(
+        "10.0.0.1", zone="eu", target_name="p", target_kind="Pod", hostname="h"
+    )
+    pods = {"p": HeldPod(Pod("shop", "p", "u", {"version": "v2", "zone": "label", "x": "y"}))}
+    options = MergeOptions(labels=("version", "zone", "missing"))
+    inputs = Inputs(SERVICE, ServicePolicy(), (HeldSlice(a_slice("a", endpoint)),), pods, options)
+    (found,) = merge_inputs(inputs).endpoints["grpc"]
+    assert found.metadata == (("hostname", "h"), ("pod", "p"), ("version", "v2"), ("zone", "eu"))
+
+
+def test_what_slices_gave_before_is_used_again() -> None:
+    known: Parts = {}
+    slices = [a_slice("a", ready(1)), a_slice("b", ready(2))]
+    inputs = Inputs(SERVICE, slices=tuple(map(HeldSlice, slices)))
+    before = merge_inputs(inputs, known).endpoints["grpc"]
+    assert set(known) == {"a", "b"}
+    del known["b"]
+    after = merge_inputs(inputs, known).endpoints["grpc"]
+    assert after == before
+    assert [one is other for one, other in zip(before, after, strict=True)] == [True, False]
 
 
 def test_health_and_locality_are_told() -> None:

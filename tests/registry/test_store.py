@@ -10,22 +10,7 @@ from lookaside.errors import (
 )
 from lookaside.model import Endpoint, ServiceKey, ServiceName, ServiceRecord, State
 from lookaside.registry.subscription import Subscription
-from tests.registry.conftest import KEY, World, record
-
-NAME = ServiceName(KEY)
-
-
-def wire(subscription: Subscription) -> str | None:
-    outcome = subscription.take()
-    if outcome is None:
-        return None
-    assert isinstance(outcome, bytes)
-    subscription.written()
-    return outcome.decode()
-
-
-def watch(world: World, name: ServiceName = NAME) -> Subscription:
-    return world.store.subscribe(name, lambda: None)
+from tests.registry.conftest import KEY, NAME, World, record, watch, wire
 
 
 def test_nothing_is_served_before_the_first_sync(world: World) -> None:

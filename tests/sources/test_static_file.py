@@ -61,6 +61,9 @@ class Recorder:
         self.errors.append(reason)
         self._tell()
 
+    def refused(self, kind: str, annotation: str) -> None:
+        raise AssertionError
+
     def clock(self) -> float:
         return self.now
 

@@ -61,13 +61,20 @@ class Opener(Protocol):
     """Opens answers to GET requests. A reflector needs no more of a client."""
 
     def open(
-        self, path: str, query: Mapping[str, str], *, connect_timeout: float, read_timeout: float
+        self,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        accept: str,
+        connect_timeout: float,
+        read_timeout: float,
     ) -> AbstractAsyncContextManager[Stream]:
         """Send a GET and enter with the body of a good answer.
 
         Args:
             path: The path, from the root.
             query: The query's parameters.
+            accept: The header Accept.
             connect_timeout: How long a connection may take, in seconds.
             read_timeout: How long the server may be silent, in seconds.
 
@@ -119,10 +126,11 @@ class _Session:
 
 
 class Client:
-    """An `Opener` for one API server. Built and closed inside a running event loop.
+    """An `Opener` for one API server, which can be posted to as well.
 
-    Credentials are read again for each request, of which there are a few an hour. When what TLS
-    depends on has changed, later requests get a new connection pool; open streams keep theirs.
+    Built and closed inside a running event loop. Credentials are read again for each request. When
+    what TLS depends on has changed, later requests get a new connection pool; open streams keep
+    theirs.
 
     Args:
         credentials: Where the API server is, and who one is to it.
@@ -155,19 +163,71 @@ class Client:
 
     @asynccontextmanager
     async def open(
-        self, path: str, query: Mapping[str, str], *, connect_timeout: float, read_timeout: float
+        self,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        accept: str = "application/json",
+        connect_timeout: float,
+        read_timeout: float,
     ) -> AsyncIterator[Stream]:
         """Send a GET and enter with the body of a good answer; see `Opener.open`."""
+        timeouts = aiohttp.ClientTimeout(
+            total=None, sock_connect=connect_timeout, sock_read=read_timeout
+        )
+        async with self._answer(
+            "GET", path, query, accept=accept, body=None, timeouts=timeouts
+        ) as stream:
+            yield stream
+
+    async def post(
+        self,
+        path: str,
+        body: Mapping[str, object],
+        *,
+        limit: int,
+        connect_timeout: float,
+        read_timeout: float,
+    ) -> bytes:
+        """Send a POST and return the body of a good answer.
+
+        Args:
+            path: The path, from the root.
+            body: What is sent, as JSON.
+            limit: The longest answer that is accepted, in bytes.
+            connect_timeout: How long a connection may take, in seconds.
+            read_timeout: How long the server may be silent, in seconds.
+
+        Raises:
+            Oversized: The answer is longer.
+            KubernetesError: Another of its kinds, as of `Opener.open`.
+        """
+        timeouts = aiohttp.ClientTimeout(
+            total=None, sock_connect=connect_timeout, sock_read=read_timeout
+        )
+        async with self._answer("POST", path, {}, body=body, timeouts=timeouts) as stream:
+            return await stream.read(limit)
+
+    @asynccontextmanager
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        accept: str = "application/json",
+        body: Mapping[str, object] | None,
+        timeouts: aiohttp.ClientTimeout,
+    ) -> AsyncIterator[Stream]:
         try:
             session = await self._current()
         except ConfigError as error:
             raise Unreachable(str(error)) from error
-        timeouts = aiohttp.ClientTimeout(
-            total=None, sock_connect=connect_timeout, sock_read=read_timeout
-        )
         session.requests += 1
         try:
-            response = await self._get(session, path, query, timeouts)
+            response = await self._send(
+                session, method, path, query, accept=accept, body=body, timeouts=timeouts
+            )
             try:
                 yield _Body(response)
             finally:
@@ -177,36 +237,42 @@ class Client:
             if session.retired and not session.requests:
                 await session.api.close()
 
-    async def _get(
+    async def _send(
         self,
         session: _Session,
+        method: str,
         path: str,
         query: Mapping[str, str],
+        *,
+        accept: str = "application/json",
+        body: Mapping[str, object] | None,
         timeouts: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         with _translated():
-            method, url, headers, _, _ = await session.api.param_serialize(
-                "GET",
+            _, url, headers, _, _ = await session.api.param_serialize(
+                method,
                 path,
                 query_params=list(query.items()),
-                header_params={"Accept": "application/json"},
+                header_params={"Accept": accept},
                 auth_settings=["BearerToken"],
             )
-            answer = await session.api.call_api(method, url, headers, _request_timeout=timeouts)
+            answer = await session.api.call_api(
+                method, url, headers, body, _request_timeout=timeouts
+            )
         response: aiohttp.ClientResponse = answer.response
-        if response.status == 200:
+        if response.status in (200, 201):
             return response
         try:
             with contextlib.suppress(KubernetesError):
-                body = b""
-                body = await _Body(response).read(_STATUS_LIMIT)
+                said = b""
+                said = await _Body(response).read(_STATUS_LIMIT)
             retry_after = response.headers.get("Retry-After", "")
         finally:
             response.close()
         if response.status == 401:
             self._credentials.forget()
         seconds = float(retry_after) if retry_after.isdecimal() else 0.0
-        raise decode_status(body, response.status, seconds)
+        raise decode_status(said, response.status, seconds)
 
     async def _current(self) -> _Session:
         """Return a session with the credentials of this moment."""

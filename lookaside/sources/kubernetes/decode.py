@@ -4,7 +4,6 @@ The whole answer is decoded strictly first, which is fast. Only where that fails
 piece by piece, so that what is malformed is set aside alone.
 """
 
-import contextlib
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -75,21 +74,6 @@ class Bookmark(Struct, frozen=True):
     initial_end: bool = False
 
 
-class Labels(Struct, gc=False):
-    """The labels that matter here."""
-
-    service_name: str | None = msgspec.field(name="kubernetes.io/service-name", default=None)
-
-
-class Meta(Struct, gc=False, rename="camel"):
-    """ObjectMeta, as far as it matters here."""
-
-    name: str
-    namespace: str
-    resource_version: str = ""
-    labels: Labels | None = None
-
-
 class _ListMeta(Struct, gc=False, rename="camel"):
     resource_version: str | None = None
     token: str | None = msgspec.field(name="continue", default=None)
@@ -116,13 +100,13 @@ class _Status(Struct, gc=False, rename="camel"):
         )
 
 
-class _Annotations(Struct, gc=False):
+class _BookmarkAnnotations(Struct, gc=False):
     initial_end: str | None = msgspec.field(name="k8s.io/initial-events-end", default=None)
 
 
 class _BookmarkMeta(Struct, gc=False, rename="camel"):
     resource_version: str
-    annotations: _Annotations | None = None
+    annotations: _BookmarkAnnotations | None = None
 
 
 class _BookmarkObject(Struct, gc=False):
@@ -162,8 +146,14 @@ class _LooseEvent(Struct, gc=False):
     object: Raw = Raw(b"null")
 
 
+class _ObjectName(Struct, gc=False, rename="camel"):
+    name: str
+    namespace: str
+    resource_version: str = ""
+
+
 class _LooseObject(Struct, gc=False):
-    metadata: Meta
+    metadata: _ObjectName
 
 
 _STATUS = msgspec.json.Decoder(_Status)
@@ -188,13 +178,18 @@ def decode_status(body: bytes, code: int, retry_after: float = 0.0) -> ApiStatus
     return ApiStatus(code, message, retry_after=retry_after or status.retry_after)
 
 
-def each(decoder: msgspec.json.Decoder[T], raws: list[Raw] | None) -> tuple[list[T], int]:
-    """Decode each alone, and count those that can't be."""
+def each(
+    decoder: msgspec.json.Decoder[T], raws: list[Raw] | None, noun: str
+) -> tuple[list[T], list[str]]:
+    """Decode each alone; return the good ones, and a sentence for each that is not."""
     good: list[T] = []
-    for raw in raws or ():
-        with contextlib.suppress(msgspec.DecodeError):
+    flaws: list[str] = []
+    for number, raw in enumerate(raws or (), 1):
+        try:
             good.append(decoder.decode(raw))
-    return good, len(raws or ()) - len(good)
+        except msgspec.DecodeError as error:
+            flaws.append(f"{noun} {number} is set aside: {error}")
+    return good, flaws
 
 
 class Codec(Generic[J, T]):

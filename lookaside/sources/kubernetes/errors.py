@@ -7,7 +7,7 @@
     - `Garbled`: an answer that is not what the API promises
     - `Oversized`: an answer above the cap
     - `Rewound`: a resource version lower than one seen before
-    - `Doubtful`: an empty list after a full one
+    - `Doubtful`: a list that lacks most of what the last one had
     - `ApiStatus`: an answer that is a Status
 """
 
@@ -60,7 +60,7 @@ class Rewound(KubernetesError):
 
 
 class Doubtful(KubernetesError):
-    """A list is empty and the last one was not: believed only after a second read."""
+    """A list lacks most of what was there: believed only after a second read."""
 
     reason = "emptied"
 

@@ -12,25 +12,40 @@ T = TypeVar("T")
 
 Listed = dict[Key, T]
 
+FEW = 20
+
 
 class Difference(Struct, Generic[T], frozen=True):
-    """What an event did to the mirror: what stood there before, and what stands there now."""
+    """What an event did to the mirror.
+
+    Attributes:
+        key: The object's namespace and name.
+        old: What stood there before.
+        new: What stands there now.
+        version: The event's resource version; 0 if versions are not numbers.
+    """
 
     key: Key
     old: T | None
     new: T | None
+    version: int
 
 
 class Mirror(Generic[T]):
     """The objects of one resource, as the last list and the events since have left them.
 
+    Args:
+        mass_removal: A list that lacks more than this share of what is held, 0 to 1, if that is at
+            least `FEW`, or all of it, however little, is doubted; 0: none is.
+
     Attributes:
         position: The resource version to watch from; None: there must be a list first.
         version: The last resource version as a number; 0 if versions are not numbers.
-        doubting: An empty list awaits its confirmation.
+        doubting: A list that lacks most of what is held awaits its confirmation.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, mass_removal: float = 0.5) -> None:
+        self._mass_removal = mass_removal
         self._items: Listed[T] = {}
         self.position: str | None = None
         self.version = 0
@@ -58,11 +73,12 @@ class Mirror(Generic[T]):
         """Put a list in the place of what is held, and say whether its version went back.
 
         Raises:
-            Doubtful: It is empty and the last one was not; the next one is believed.
+            Doubtful: It lacks most of what is held; the next one is believed.
         """
-        if self._items and not listed and not self.doubting:
+        held, lost = len(self._items), sum(key not in listed for key in self._items)
+        if not self.doubting and self._is_mass_removal(held, lost):
             self.doubting = True
-            raise Doubtful("the list is empty and the last one was not; it is read again")
+            raise Doubtful(f"the list lacks {lost} of {held} objects; it is read again")
         number = _number(version)
         rewound = 0 < number < self.version
         self._items = listed
@@ -87,11 +103,16 @@ class Mirror(Generic[T]):
             self.collect(self._items, event.item, deleted=event.deleted)
             new = self._items.get(key)
             if old is not new:
-                difference = Difference(key, old, new)
+                difference = Difference(key, old, new, number or self.version)
         if version:
             self.position = version
             self.version = number
         return difference
+
+    def _is_mass_removal(self, held: int, lost: int) -> bool:
+        if not lost or not self._mass_removal:
+            return False
+        return lost == held or (held >= FEW and lost > held * self._mass_removal)
 
 
 def _number(version: str) -> int:

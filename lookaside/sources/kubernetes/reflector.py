@@ -3,17 +3,12 @@
 What to do after a failure is decided in `policy`; here is the I/O.
 """
 
-import asyncio
-import random
-import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, Protocol, TypeVar
 
-import structlog
-from msgspec import Struct, field
-
 from lookaside.sources.kubernetes.client import Opener, Stream
+from lookaside.sources.kubernetes.complaints import Complaints
 from lookaside.sources.kubernetes.decode import Change, Item
 from lookaside.sources.kubernetes.errors import (
     ApiStatus,
@@ -34,10 +29,10 @@ from lookaside.sources.kubernetes.policy import (
 )
 from lookaside.sources.kubernetes.resources import Resource
 from lookaside.sources.kubernetes.settings import KubernetesSettings
+from lookaside.sources.kubernetes.timing import Timing
 
 J = TypeVar("J")
 T = TypeVar("T")
-T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class Handler(Protocol[T]):
@@ -56,20 +51,6 @@ class Handler(Protocol[T]):
         """Note a failure, by one of a few fixed words."""
 
 
-class Timing(Struct, frozen=True):
-    """Time and chance, so that tests can have their own.
-
-    Attributes:
-        clock: A monotonic clock, in seconds.
-        sleep: Pauses for so many seconds.
-        rng: The source of jitter.
-    """
-
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    rng: random.Random = field(default_factory=random.Random)
-
-
 class Reflector(Generic[J, T]):
     """A mirror of one resource in one namespace or all.
 
@@ -78,6 +59,7 @@ class Reflector(Generic[J, T]):
         opener: The connection to the API server.
         handler: Who is told.
         namespace: The namespace; None: all.
+        selector: The label selector of the objects; "" for all.
         settings: Bounds.
         timing: Clock, sleep and chance.
     """
@@ -89,6 +71,7 @@ class Reflector(Generic[J, T]):
         handler: Handler[T],
         *,
         namespace: str | None,
+        selector: str = "",
         settings: KubernetesSettings,
         timing: Timing,
     ) -> None:
@@ -98,13 +81,13 @@ class Reflector(Generic[J, T]):
         self._settings = settings
         self._timing = timing
         self._path = resource.path(namespace)
-        self._rbac_rule = resource.rbac_rule(namespace)
+        self._selection = {"labelSelector": selector} if selector else {}
         self._backoff = Backoff(
             settings.backoff, settings.backoff_ceiling, settings.backoff_reset, timing.rng
         )
         self._budget = RelistBudget(settings.relists, settings.relist_span)
-        self._log = structlog.get_logger("lookaside.kubernetes").bind(resource=resource.plural)
-        self._mirror: Mirror[T] = Mirror()
+        self._complaints = Complaints(resource.plural, resource.rbac_rule(namespace))
+        self._mirror: Mirror[T] = Mirror(settings.mass_removal)
         self._stream: Stream | None = None
         self._streams_lists = settings.stream_lists
         self._page_next = False
@@ -113,11 +96,16 @@ class Reflector(Generic[J, T]):
         self._open_watch = False
         self._fruitful = False
         self._fruitless = 0
-        self._complaint = ""
 
     def __repr__(self) -> str:
         state = "to list" if self._mirror.position is None else f"at {self._mirror.position}"
-        return f"<Reflector {self._path} {state}, {len(self._mirror)} objects>"
+        doubt = ", in doubt of its last list" if self.doubting else ""
+        return f"<Reflector {self._path} {state}, {len(self._mirror)} objects{doubt}>"
+
+    @property
+    def doubting(self) -> bool:
+        """Whether a list that lacks most of what is held awaits its confirmation."""
+        return self._mirror.doubting
 
     def distrust(self) -> None:
         """List anew, at once: what is held may be of another history."""
@@ -162,7 +150,7 @@ class Reflector(Generic[J, T]):
             self._handler.contact(at=now)
         verdict = judge(error, phase, lived=now - self._opened_at, fruitless=self._fruitless)
         if error is not None:
-            self._complain(error, phase)
+            self._complaints.interrupted(error, phase)
             self._handler.failed(error.reason)
         elif verdict.pause:
             self._handler.failed("closed")
@@ -190,7 +178,7 @@ class Reflector(Generic[J, T]):
                 raise
             match error:
                 case ApiStatus(in_stream=False, code=400 | 422):
-                    self._log.info("the API server does not stream lists; pages are used")
+                    self._complaints.pages_only()
                     self._streams_lists = False
                     return False
                 case ApiStatus(code=401 | 403 | 429):
@@ -210,7 +198,7 @@ class Reflector(Generic[J, T]):
             if token:
                 query["continue"] = token
             try:
-                async with self._open(query) as stream:
+                async with self._open(query, self._resource.list_accept) as stream:
                     body = await stream.read(settings.max_page)
             except ApiStatus as error:
                 if error.code == 410 and token:
@@ -243,7 +231,7 @@ class Reflector(Generic[J, T]):
         query["timeoutSeconds"] = str(int(shortest * (1 + self._timing.rng.random())))
         lines = LineBuffer(self._settings.max_line)
         self._opened_at = self._timing.clock()
-        async with self._open(query) as stream:
+        async with self._open(query, self._resource.watch_accept) as stream:
             self._stream = stream
             try:
                 self._opened_at = self._timing.clock()
@@ -251,7 +239,7 @@ class Reflector(Generic[J, T]):
                     return
                 if listed is None:
                     self._open_watch = True
-                    self._recovered()
+                    self._complaints.recovered(self._mirror.position)
                     self._handler.contact(at=self._opened_at)
                 async for chunk in stream.chunks():
                     listed = self._take(lines.feed(chunk), listed)
@@ -262,10 +250,11 @@ class Reflector(Generic[J, T]):
         if listed is not None:
             raise Garbled("a streamed list ended before its end")
 
-    def _open(self, query: dict[str, str]) -> AbstractAsyncContextManager[Stream]:
+    def _open(self, query: dict[str, str], accept: str) -> AbstractAsyncContextManager[Stream]:
         return self._opener.open(
             self._path,
-            query,
+            query | self._selection,
+            accept=accept,
             connect_timeout=self._settings.connect_timeout,
             read_timeout=self._settings.read_timeout,
         )
@@ -302,8 +291,7 @@ class Reflector(Generic[J, T]):
     def _note_flaws(self, item: Item[T]) -> None:
         flaws = item.flaws + item.malformed
         if flaws:
-            name = "/".join(item.key or ())
-            self._log.warning("malformed parts are set aside", object=name, parts=flaws)
+            self._complaints.malformed("/".join(item.key or ()), flaws)
         for _ in range(flaws):
             self._handler.failed("malformed")
 
@@ -311,31 +299,17 @@ class Reflector(Generic[J, T]):
         """Put a list in the place of what is held, and tell of it.
 
         Raises:
-            Doubtful: It is empty and the last one was not.
+            Doubtful: It lacks most of what is held.
         """
         mirror = self._mirror
-        before = mirror.version
+        before, held, doubted = mirror.version, len(mirror), mirror.doubting
         rewound = mirror.commit(listed, version)
+        if doubted:
+            self._complaints.confirmed(held, len(mirror))
         if rewound:
-            self._log.warning("resource versions went back", last=before, now=mirror.version)
+            self._complaints.rewound(before, mirror.version)
         self._page_next = False
         self._fruitful = True
-        self._recovered()
+        self._complaints.recovered(self._mirror.position)
         at = self._timing.clock()
         self._handler.replaced(mirror.items, mirror.version, rewound=rewound, at=at)
-
-    def _complain(self, error: KubernetesError, phase: Phase) -> None:
-        """Log a failure once, however often it comes in a row."""
-        quiet = isinstance(error, Silent) and phase is Phase.WATCH
-        if quiet or error.reason == self._complaint:
-            return
-        self._complaint = error.reason
-        if isinstance(error, ApiStatus) and error.code == 403:
-            self._log.error("forbidden", missing=self._rbac_rule, error=str(error))
-        else:
-            self._log.warning("interrupted", reason=error.reason, error=str(error))
-
-    def _recovered(self) -> None:
-        if self._complaint:
-            self._log.info("recovered", position=self._mirror.position)
-        self._complaint = ""

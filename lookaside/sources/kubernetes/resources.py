@@ -1,16 +1,23 @@
-"""The two resources that are watched."""
+"""The resources that are watched."""
 
 from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from lookaside.registry.slices import Service, Slice
+from lookaside.registry.slices import Pod, Service, Slice
 from lookaside.sources.kubernetes.decode import Codec
+from lookaside.sources.kubernetes.pods import PODS, PodJson
 from lookaside.sources.kubernetes.services import SERVICES, ServiceJson
 from lookaside.sources.kubernetes.slices import ENDPOINT_SLICES, EndpointSliceJson
 
 J = TypeVar("J")
 T = TypeVar("T")
+
+
+JSON = "application/json"
+# https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables
+_METADATA = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_METADATA_LIST = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 class Resource(Struct, Generic[J, T], frozen=True):
@@ -21,12 +28,25 @@ class Resource(Struct, Generic[J, T], frozen=True):
         version: Its API version.
         plural: Its name in paths and RBAC rules.
         codec: How its objects are read.
+        metadata_only: Ask for the metadata of the objects alone. A server that can't give that
+            gives whole objects.
     """
 
     group: str
     version: str
     plural: str
     codec: Codec[J, T]
+    metadata_only: bool = False
+
+    @property
+    def list_accept(self) -> str:
+        """The header Accept of a list."""
+        return f"{_METADATA_LIST},{JSON}" if self.metadata_only else JSON
+
+    @property
+    def watch_accept(self) -> str:
+        """The header Accept of a watch."""
+        return f"{_METADATA},{JSON}" if self.metadata_only else JSON
 
     def path(self, namespace: str | None) -> str:
         """Return the path of the list, of one namespace or of all."""
@@ -48,3 +68,4 @@ SLICES_RESOURCE: Resource[EndpointSliceJson, Slice] = Resource(
     "discovery.k8s.io", "v1", "endpointslices", ENDPOINT_SLICES
 )
 SERVICES_RESOURCE: Resource[ServiceJson, Service] = Resource("", "v1", "services", SERVICES)
+PODS_RESOURCE: Resource[PodJson, Pod] = Resource("", "v1", "pods", PODS, metadata_only=True)

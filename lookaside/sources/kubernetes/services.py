@@ -5,12 +5,14 @@ from msgspec import Raw, Struct
 
 from lookaside.model import ServiceKey, ServicePort
 from lookaside.registry.slices import Service
-from lookaside.sources.kubernetes.decode import Codec, Item, Meta, each
+from lookaside.sources.kubernetes.decode import Codec, Item, each
+from lookaside.sources.kubernetes.meta import Annotations, LooseMeta, Meta
 
 
 class _Port(Struct, gc=False):
     port: int
     name: str | None = None
+    protocol: str | None = None
 
 
 class _Spec(Struct, gc=False, rename="camel"):
@@ -33,28 +35,38 @@ class _LooseSpec(Struct, gc=False, rename="camel"):
 
 
 class _LooseService(Struct, gc=False):
-    metadata: Meta
+    metadata: LooseMeta
     spec: _LooseSpec
 
 
 _LOOSE = msgspec.json.Decoder(_LooseService)
 _PORT = msgspec.json.Decoder(_Port)
+_NONE = Annotations()
+# No protocol is TCP (core/v1 ServicePort).
+_CARRIES_GRPC = (None, "", "TCP")
 
 
 def convert_service(json: ServiceJson) -> Item[Service]:
-    """Make a service of well-formed JSON. Ports with no valid number are set aside."""
+    """Make a service of well-formed JSON.
+
+    Ports with no valid number are set aside; those of UDP and SCTP are left out, since gRPC does
+    not run on them.
+    """
     meta, spec = json.metadata, json.spec
-    ports = tuple(
-        ServicePort(port.name or "", port.port)
-        for port in spec.ports or ()
-        if 0 < port.port < 65536
-    )
+    annotations = meta.annotations or _NONE
+    valid = [port for port in spec.ports or () if 0 < port.port < 65536]
     value = Service(
         ServiceKey(meta.namespace, meta.name),
-        ports,
+        tuple(
+            ServicePort(port.name or "", port.port)
+            for port in valid
+            if port.protocol in _CARRIES_GRPC
+        ),
         (spec.external_name or "") if spec.type == "ExternalName" else "",
+        annotations.weights or "",
+        annotations.service_config or "",
     )
-    flaws = len(spec.ports or ()) - len(ports)
+    flaws = len(spec.ports or ()) - len(valid)
     return Item((meta.namespace, meta.name), value, meta.resource_version, flaws)
 
 
@@ -65,10 +77,12 @@ def salvage_service(raw: bytes | Raw) -> Item[Service]:
         msgspec.DecodeError: Its metadata or spec is wrong.
     """
     loose = _LOOSE.decode(raw)
-    ports, bad = each(_PORT, loose.spec.ports)
+    meta, bad_annotations = loose.metadata.meta()
+    ports, bad_ports = each(_PORT, loose.spec.ports, "port")
     spec = _Spec(loose.spec.type, loose.spec.external_name, ports)
-    item = convert_service(ServiceJson(loose.metadata, spec))
-    return Item(item.key, item.value, item.version, item.flaws + bad)
+    item = convert_service(ServiceJson(meta, spec))
+    flaws = item.flaws + len(bad_annotations) + len(bad_ports)
+    return Item(item.key, item.value, item.version, flaws)
 
 
 SERVICES = Codec(ServiceJson, convert_service, salvage_service)

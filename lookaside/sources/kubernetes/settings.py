@@ -18,6 +18,12 @@ class KubernetesSettings(Struct, frozen=True, kw_only=True):
             `read_timeout` and a reconnect, so that a half-open connection that heals goes unsaid.
         empty_grace: How long a service that has just lost the last of its slices keeps its
             endpoints, in seconds: slices are at times deleted and made anew.
+        debounce: The window in which changes are gathered after a publication, in seconds; 0: each
+            goes out at once.
+        mass_removal: The share of 20 or more objects, 0 to 1, that a relist may lack before it is
+            read a second time, as one that lacks all is; 0: each is believed.
+        pods: Watch the metadata of Pods too, for their weights and labels.
+        pod_selector: The label selector of the Pods that are watched; "" for all.
         stream_lists: Ask for lists as streams first, where the API server offers that.
         page_size: How many objects a page of a list has.
         max_line: The longest watch event, in bytes.
@@ -34,6 +40,10 @@ class KubernetesSettings(Struct, frozen=True, kw_only=True):
     watch_timeout: float = 300.0
     stale_after: float = 120.0
     empty_grace: float = 1.0
+    debounce: float = 0.0
+    mass_removal: float = 0.5
+    pods: bool = False
+    pod_selector: str = ""
     stream_lists: bool = True
     page_size: int = 500
     max_line: int = 16 * MIB

@@ -1,99 +1,42 @@
-"""A cluster's Services and EndpointSlices, as a source."""
+"""A cluster's Services, EndpointSlices and Pods, as a source."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
-from typing import Generic, Protocol, TypeVar
 
-from lookaside.model import ServiceKey
 from lookaside.registry.cluster import Cluster
-from lookaside.registry.slices import Service, Slice
+from lookaside.registry.inputs import MergeOptions
+from lookaside.registry.slices import Pod, Service, Slice
 from lookaside.sources import Feed, SourceObserver
 from lookaside.sources.kubernetes.client import Client
-from lookaside.sources.kubernetes.mirror import Difference
-from lookaside.sources.kubernetes.publisher import Publisher, Timer
-from lookaside.sources.kubernetes.reflector import Reflector, Timing
-from lookaside.sources.kubernetes.resources import SERVICES_RESOURCE, SLICES_RESOURCE
+from lookaside.sources.kubernetes.index import Index
+from lookaside.sources.kubernetes.pace import Pace
+from lookaside.sources.kubernetes.part import Part
+from lookaside.sources.kubernetes.publisher import Publisher
+from lookaside.sources.kubernetes.refusals import Refusals
+from lookaside.sources.kubernetes.resources import (
+    PODS_RESOURCE,
+    SERVICES_RESOURCE,
+    SLICES_RESOURCE,
+)
 from lookaside.sources.kubernetes.settings import KubernetesSettings
-
-T = TypeVar("T")
+from lookaside.sources.kubernetes.timing import Timing
 
 _LONGEST_BETWEEN_CHECKS = 1.0
 
 
-class _Owner(Protocol):
-    """What a half tells its source."""
-
-    def listed(self, half: object, *, at: float, rewound: bool) -> None: ...
-    def followed(self, *, at: float) -> None: ...
-    def contacted(self) -> None: ...
-    def failed(self, reason: str) -> None: ...
-
-
-class _Half(Generic[T]):
-    """One of the two resources, as its reflector tells of it. A `reflector.Handler`.
-
-    Args:
-        owner: The source that it is half of.
-        replace: Puts a whole list into the cluster's index.
-        apply: Puts one difference into the cluster's index.
-    """
-
-    def __init__(
-        self,
-        owner: _Owner,
-        replace: Callable[[Collection[T]], None],
-        apply: Callable[[Difference[T]], None],
-    ) -> None:
-        self._owner = owner
-        self._replace = replace
-        self._apply = apply
-        self._awaits_rewind = False
-        self.synced = False
-        self.version = 0
-        self.last_contact: float | None = None
-
-    def expect_rewind(self, version: int) -> None:
-        """Vouch for no more than this version until the next list, which may go back to it."""
-        self._awaits_rewind = True
-        self.version = min(self.version, version)
-
-    def replaced(self, items: Collection[T], version: int, *, rewound: bool, at: float) -> None:
-        expected, self._awaits_rewind = self._awaits_rewind, False
-        self._replace(items)
-        self.synced = True
-        self.version = version
-        self.contact(at=at)
-        self._owner.listed(self, at=at, rewound=rewound and not expected)
-
-    def changed(self, differences: Sequence[Difference[T]], version: int, *, at: float) -> None:
-        for difference in differences:
-            self._apply(difference)
-        if not self._awaits_rewind:
-            self.version = version
-        self.contact(at=at)
-        self._owner.followed(at=at)
-
-    def contact(self, *, at: float) -> None:
-        self.last_contact = at
-        self._owner.contacted()
-
-    def failed(self, reason: str) -> None:
-        self._owner.failed(reason)
-
-
 class KubernetesSource:
-    """Lists and watches EndpointSlices and Services, and feeds the store with what they make up.
+    """Lists and watches what services are made of, and feeds the store with what they make up.
 
     Args:
         name: The source's name.
         feed: Where services are put.
-        observer: Who is told of contacts and failures. Reasons are "unreachable", "silent",
-            "broken", "garbled", "oversized", "rewound", "emptied", "closed", "malformed",
-            "unauthorized", "forbidden", "expired", "throttled" and "error".
+        observer: Who is told of contacts, failures and refused annotations. Reasons of failures are
+            "unreachable", "silent", "broken", "garbled", "oversized", "rewound", "emptied",
+            "closed", "malformed", "unauthorized", "forbidden", "expired", "throttled" and "error".
         client: The connection to the API server. It is closed when `run` ends.
         namespace: The one namespace that is watched; None: all.
+        options: How endpoints are made. Labels of Pods are known where Pods are watched.
         settings: Bounds.
-        timing: Clock, sleep and chance.
+        timing: Time and chance.
     """
 
     def __init__(
@@ -104,6 +47,7 @@ class KubernetesSource:
         client: Client,
         *,
         namespace: str | None = None,
+        options: MergeOptions | None = None,
         settings: KubernetesSettings | None = None,
         timing: Timing | None = None,
     ) -> None:
@@ -114,55 +58,46 @@ class KubernetesSource:
         self._settings = settings or KubernetesSettings()
         self._timing = timing or Timing()
         self._stale = False
-        self._lost_slices: set[ServiceKey] = set()
-        self._cluster = Cluster()
+        self._index = Index(Cluster(options, pods=self._settings.pods), Refusals(observer))
+        self._pace = Pace(
+            self._settings.debounce,
+            self._publish,
+            clock=self._timing.clock,
+            call_later=self._timing.call_later,
+        )
         self._publisher = Publisher(
             feed,
             empty_grace=self._settings.empty_grace,
-            clock=self._timing.clock,
-            call_later=_call_later,
+            call_later=self._timing.call_later,
+            due=lambda: self._pace.ask(self._timing.clock()),
         )
-        self._slices: _Half[Slice] = _Half(self, self._cluster.replace_slices, self._apply_slice)
-        self._services: _Half[Service] = _Half(
-            self, self._cluster.replace_services, self._apply_service
-        )
-        self._slice_reflector = Reflector(
-            SLICES_RESOURCE,
-            client,
-            self._slices,
-            namespace=namespace,
-            settings=self._settings,
-            timing=self._timing,
-        )
-        self._service_reflector = Reflector(
-            SERVICES_RESOURCE,
-            client,
-            self._services,
-            namespace=namespace,
-            settings=self._settings,
-            timing=self._timing,
-        )
+        self._parts = self._make_parts(namespace)
 
     def __repr__(self) -> str:
-        state = "stale" if self._stale else "synced" if self.synced else "not synced"
+        awaited = ", ".join(part.name for part in self._parts if not part.synced)
+        state = f"not synced, {awaited} to come" if awaited else "synced"
+        doubted = ", ".join(part.name for part in self._parts if part.doubting)
+        doubt = f", in doubt of the last list of {doubted}" if doubted else ""
         age = self.age()
         seen = "no contact yet" if age is None else f"last contact {age:.1f} s ago"
         return (
-            f"<KubernetesSource {self.name!r} {state}, version {self._publisher.version} of "
-            f"{self._publisher.epoch!r}, {seen}, {self._client!r}>"
+            f"<KubernetesSource {self.name!r} {'stale' if self._stale else state}, version "
+            f"{self._publisher.version} of {self._publisher.epoch!r}, {seen}{doubt}, "
+            f"{self._client!r}>"
         )
 
     @property
     def synced(self) -> bool:
-        """Whether both resources have been listed."""
-        return self._slices.synced and self._services.synced
+        """Whether every resource has been listed."""
+        return all(part.synced for part in self._parts)
 
     def age(self) -> float | None:
         """Return how long the view has gone unconfirmed, in seconds; None: there is none yet."""
-        slices, services = self._slices.last_contact, self._services.last_contact
-        if slices is None or services is None:
+        contacts = [part.last_contact for part in self._parts]
+        known = [at for at in contacts if at is not None]
+        if len(known) < len(contacts):
             return None
-        return self._timing.clock() - min(slices, services)
+        return self._timing.clock() - min(known)
 
     async def run(self) -> None:
         """Feed the store until cancelled.
@@ -173,78 +108,98 @@ class KubernetesSource:
         try:
             await self._client.prepare()
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._slice_reflector.run(), name=f"{self.name}: slices")
-                tasks.create_task(self._service_reflector.run(), name=f"{self.name}: services")
+                for part in self._parts:
+                    tasks.create_task(part.run(), name=f"{self.name}: {part.name}")
                 tasks.create_task(self._watch_age(), name=f"{self.name}: age")
         finally:
+            self._pace.close()
             self._publisher.close()
             await self._client.close()
 
-    def listed(self, half: object, *, at: float, rewound: bool) -> None:
-        """Publish after one resource was listed; its reflector calls this.
+    def listed(self, part: object, *, at: float, rewound: bool) -> None:
+        """Publish after one resource was listed; its part calls this.
 
         Args:
-            half: Which.
+            part: Which.
             at: When, in seconds of the clock.
             rewound: Its version went back, and that was not to be expected.
         """
         if rewound:
-            self._begin_epoch(half)
+            self._begin_epoch(part)
         if not self.synced:
             return
         if self._publisher.started and not rewound:
             self.followed(at=at)
             return
-        self._cluster.touched()
-        self._publisher.replace(self._cluster.records(), version=self._known_version(), at=at)
+        self._pace.published()
+        self._publisher.replace(self._index.records(), base=self._base(), at=at)
 
     def followed(self, *, at: float) -> None:
-        """Publish after events or a bookmark; a reflector calls this."""
+        """Publish after events or a bookmark; a part calls this."""
         if self._publisher.started:
-            self._publisher.update(
-                self._cluster.touched(),
-                version=self._known_version(),
-                at=at,
-                lost=self._lost_slices,
-            )
-        self._lost_slices.clear()
+            self._pace.ask(at)
 
     def contacted(self) -> None:
-        """Note that the API server confirmed a resource; a reflector calls this."""
+        """Note that the API server confirmed a resource; a part calls this."""
         self._observer.source_contact(self.name)
         self._check_age()
 
     def failed(self, reason: str) -> None:
-        """Note a failure; a reflector calls this."""
+        """Note a failure; a part calls this."""
         self._observer.source_error(self.name, reason)
 
-    def _apply_slice(self, difference: Difference[Slice]) -> None:
-        if difference.new is not None:
-            self._cluster.set_slice(difference.new)
-            return
-        self._cluster.remove_slice(*difference.key)
-        if difference.old is not None:
-            self._lost_slices.add(difference.old.service)
+    def _make_parts(self, namespace: str | None) -> list[Part[Slice] | Part[Service] | Part[Pod]]:
+        settings, timing = self._settings, self._timing
+        parts: list[Part[Slice] | Part[Service] | Part[Pod]] = [
+            Part(
+                SLICES_RESOURCE,
+                self._client,
+                self,
+                replace=self._index.replace_slices,
+                change=self._index.change_slices,
+                namespace=namespace,
+                settings=settings,
+                timing=timing,
+            ),
+            Part(
+                SERVICES_RESOURCE,
+                self._client,
+                self,
+                replace=self._index.replace_services,
+                change=self._index.change_services,
+                namespace=namespace,
+                settings=settings,
+                timing=timing,
+            ),
+        ]
+        if settings.pods:
+            pods = Part(
+                PODS_RESOURCE,
+                self._client,
+                self,
+                replace=self._index.replace_pods,
+                change=self._index.change_pods,
+                namespace=namespace,
+                selector=settings.pod_selector,
+                settings=settings,
+                timing=timing,
+            )
+            parts.append(pods)
+        return parts
 
-    def _apply_service(self, difference: Difference[Service]) -> None:
-        if difference.new is not None:
-            self._cluster.set_service(difference.new)
-        else:
-            self._cluster.remove_service(ServiceKey(*difference.key))
+    def _publish(self, at: float) -> bool:
+        return self._publisher.update(self._index.take(), base=self._base(), at=at)
 
-    def _known_version(self) -> int:
-        return min(self._slices.version, self._services.version)
+    def _base(self) -> int:
+        return min(part.version for part in self._parts)
 
-    def _begin_epoch(self, half: object) -> None:
-        """Start a new epoch, and have the other resource listed anew: it is of the old history."""
-        version = self._known_version()
+    def _begin_epoch(self, part: object) -> None:
+        """Start a new epoch, and have the others listed anew: they are of the old history."""
+        version = self._base()
         self._publisher.begin_epoch(version)
-        if half is self._slices:
-            self._services.expect_rewind(version)
-            self._service_reflector.distrust()
-        else:
-            self._slices.expect_rewind(version)
-            self._slice_reflector.distrust()
+        for other in self._parts:
+            if other is not part:
+                other.expect_rewind(version)
 
     async def _watch_age(self) -> None:
         while True:
@@ -259,7 +214,3 @@ class KubernetesSource:
         if stale != self._stale:
             self._stale = stale
             self._feed.set_stale(stale)
-
-
-def _call_later(seconds: float, call: Callable[[], None]) -> Timer:
-    return asyncio.get_running_loop().call_later(seconds, call)

@@ -112,6 +112,15 @@ async def test_a_request_is_as_it_must_be(site: Site) -> None:
     assert request.headers["Accept"] == "application/json"
 
 
+async def test_what_is_accepted_can_be_said(site: Site) -> None:
+    accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+    async with site.client().open(
+        "/", {}, accept=accept, connect_timeout=5.0, read_timeout=5.0
+    ) as stream:
+        assert await stream.read(5) == b"hello"
+    assert site.requests[0].headers["Accept"] == accept
+
+
 async def test_connections_are_kept_for_later_requests(site: Site) -> None:
     client = site.client()
     for _ in range(3):

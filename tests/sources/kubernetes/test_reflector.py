@@ -7,16 +7,19 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from lookaside.registry.slices import Service
 from lookaside.sources.kubernetes.client import Stream
 from lookaside.sources.kubernetes.errors import Broken, KubernetesError, Oversized, Unreachable
 from lookaside.sources.kubernetes.mirror import Difference
-from lookaside.sources.kubernetes.reflector import Reflector, Timing
+from lookaside.sources.kubernetes.reflector import Reflector
 from lookaside.sources.kubernetes.resources import SERVICES_RESOURCE
 from lookaside.sources.kubernetes.services import ServiceJson
 from lookaside.sources.kubernetes.settings import KubernetesSettings
+from lookaside.sources.kubernetes.timing import Timing
 
 Chunk = bytes | KubernetesError
 
@@ -51,9 +54,16 @@ class Body:
 class Stage:
     """A reflector, a script of answers, and what the reflector told."""
 
-    def __init__(self, *answers: Sequence[Chunk] | KubernetesError, **settings: Any) -> None:
+    def __init__(
+        self,
+        *answers: Sequence[Chunk] | KubernetesError,
+        selector: str = "",
+        metadata_only: bool = False,
+        **settings: Any,
+    ) -> None:
         self.answers = list(answers)
         self.queries: list[dict[str, str]] = []
+        self.accepted: list[str] = []
         self.timeouts: set[tuple[float, float]] = set()
         self.delays: list[float] = []
         self.now = 0.0
@@ -62,18 +72,26 @@ class Stage:
         self.contacts = 0
         self.distrust_on_contact = False
         self.reflector: Reflector[ServiceJson, Service] = Reflector(
-            SERVICES_RESOURCE,
+            msgspec.structs.replace(SERVICES_RESOURCE, metadata_only=metadata_only),
             self,
             self,
             namespace=None,
+            selector=selector,
             settings=KubernetesSettings(**{"stream_lists": False, **settings}),
             timing=Timing(clock=lambda: self.now, sleep=self._sleep, rng=random.Random(3)),
         )
 
     @asynccontextmanager
     async def open(
-        self, path: str, query: Mapping[str, str], *, connect_timeout: float, read_timeout: float
+        self,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        accept: str,
+        connect_timeout: float,
+        read_timeout: float,
     ) -> AsyncIterator[Stream]:
+        self.accepted.append(accept)
         self.queries.append(dict(query))
         self.timeouts.add((connect_timeout, read_timeout))
         if not self.answers:
@@ -271,3 +289,49 @@ async def test_watch_timeouts_are_random_within_the_bounds() -> None:
     timeouts = [int(query["timeoutSeconds"]) for query in stage.queries[1:]]
     assert all(20 <= each <= 40 for each in timeouts)
     assert len(set(timeouts)) > 10
+
+
+async def test_a_selector_and_metadata_are_asked_for_each_time() -> None:
+    stage = Stage(
+        page(10, "a", token="x"),
+        page(10, "b"),
+        [bookmark(11)],
+        selector="app=web",
+        metadata_only=True,
+    )
+    await stage.run()
+    assert all(query["labelSelector"] == "app=web" for query in stage.queries)
+    one, two, *watches = stage.accepted
+    assert one == two
+    assert "as=PartialObjectMetadataList;" in one
+    assert all("as=PartialObjectMetadata;" in accept for accept in watches)
+
+
+async def test_a_list_that_lacks_most_is_read_again_before_it_is_believed() -> None:
+    many = [f"s{number}" for number in range(30)]
+    stage = Stage(page(10, *many), [Oversized()], page(11, *many[:10]), page(12, *many[:11]))
+    with capture_logs() as logs:
+        await stage.run()
+    assert stage.told == [("replaced", many, 10, False), ("replaced", many[:11], 12, False)]
+    assert stage.failures[:2] == ["oversized", "emptied"]
+    events = [(entry["event"], entry.get("error", "")) for entry in logs]
+    assert (
+        "interrupted",
+        "the list lacks 20 of 30 objects; it is read again",
+    ) in events
+    assert ("the second list is believed", "") in events
+
+
+async def test_while_a_list_is_doubted_what_is_held_stays_and_repr_says_so() -> None:
+    stage = Stage(page(10, "a"), [Oversized()], page(11), Unreachable("x"), Unreachable("x"))
+    await stage.run()
+    assert stage.told == [("replaced", ["a"], 10, False)]
+    assert "1 objects, in doubt of its last list" in repr(stage.reflector)
+    assert "limit" in stage.queries[-1]
+
+
+async def test_doubt_can_be_turned_off() -> None:
+    stage = Stage(page(10, "a"), [Oversized()], page(11), mass_removal=0.0)
+    await stage.run()
+    assert stage.told[-1] == ("replaced", [], 11, False)
+    assert stage.failures == ["oversized"]

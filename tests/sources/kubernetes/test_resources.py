@@ -1,6 +1,10 @@
 import pytest
 
-from lookaside.sources.kubernetes.resources import SERVICES_RESOURCE, SLICES_RESOURCE
+from lookaside.sources.kubernetes.resources import (
+    PODS_RESOURCE,
+    SERVICES_RESOURCE,
+    SLICES_RESOURCE,
+)
 
 
 @pytest.mark.parametrize(
@@ -25,3 +29,14 @@ def test_rules_say_where_they_belong() -> None:
         'verbs: ["list", "watch"]'
     )
     assert "a Role in namespace 'grpc'" in SLICES_RESOURCE.rbac_rule("grpc")
+
+
+def test_of_pods_the_metadata_alone_is_asked_for() -> None:
+    assert SLICES_RESOURCE.list_accept == SLICES_RESOURCE.watch_accept == "application/json"
+    assert PODS_RESOURCE.list_accept == (
+        "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+    )
+    assert PODS_RESOURCE.watch_accept == (
+        "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+    )
+    assert PODS_RESOURCE.path("grpc") == "/api/v1/namespaces/grpc/pods"

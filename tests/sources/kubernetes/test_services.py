@@ -34,6 +34,12 @@ def read(spec: Any) -> Item[Service]:
         ({"clusterIP": "None", "ports": None}, Service(KEY), 0),
         ({}, Service(KEY), 0),
         (
+            {"ports": [{"name": "dns", "port": 53, "protocol": "UDP"}, {"port": 53}]},
+            Service(KEY, (ServicePort("", 53),)),
+            0,
+        ),
+        ({"ports": [{"port": 7, "protocol": "SCTP"}]}, Service(KEY), 0),
+        (
             {"type": "ExternalName", "externalName": "db.example.com"},
             Service(KEY, (), "db.example.com"),
             0,
@@ -51,3 +57,27 @@ def test_services(spec: Any, service: Service, flaws: int) -> None:
 @pytest.mark.parametrize("spec", [None, [], {"ports": "80"}, {"type": 5}])
 def test_a_malformed_service_is_set_aside(spec: Any) -> None:
     assert read(spec) == Item(("grpc", "greeter"), None, "42", malformed=True)
+
+
+def read_annotated(annotations: Any) -> Item[Service]:
+    service = {"metadata": {**META, "annotations": annotations}, "spec": {}}
+    body = {"metadata": {"resourceVersion": "1"}, "items": [service]}
+    [item] = SERVICES.page(json.dumps(body).encode()).items
+    return item
+
+
+@pytest.mark.parametrize(
+    ("annotations", "weights", "config", "flaws"),
+    [
+        (None, "", "", 0),
+        ({"other": "annotation"}, "", "", 0),
+        ({"lookaside.dev/weights": "- {weight: 1}"}, "- {weight: 1}", "", 0),
+        ({"lookaside.dev/service-config": "{}"}, "", "{}", 0),
+        ({"lookaside.dev/weights": None, "lookaside.dev/service-config": "{}"}, "", "{}", 0),
+        ({"lookaside.dev/weights": 5, "lookaside.dev/service-config": "{}"}, "", "{}", 1),
+        (["x"], "", "", 1),
+    ],
+)
+def test_annotations(annotations: Any, weights: str, config: str, flaws: int) -> None:
+    service = Service(KEY, weights=weights, service_config=config)
+    assert read_annotated(annotations) == Item(("grpc", "greeter"), service, "42", flaws)

@@ -2,11 +2,12 @@ import copy
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookaside.model import ServiceKey
+from lookaside.model import Hints, ServiceKey
 from lookaside.registry.slices import Slice, SliceEndpoint, SlicePort
 from lookaside.sources.kubernetes.decode import Item
 from lookaside.sources.kubernetes.slices import ENDPOINT_SLICES
@@ -17,6 +18,7 @@ WHOLE: dict[str, Any] = {
         "namespace": "grpc",
         "resourceVersion": "42",
         "labels": {"kubernetes.io/service-name": "greeter", "app": "x"},
+        "annotations": {"lookaside.dev/weight": "50", "endpoints.kubernetes.io/x": "y"},
         "managedFields": [{"manager": "kube-controller-manager", "fieldsV1": {"f:endpoints": {}}}],
     },
     "addressType": "IPv4",
@@ -28,7 +30,7 @@ WHOLE: dict[str, Any] = {
             "nodeName": "worker-3",
             "zone": "eu-1a",
             "targetRef": {"kind": "Pod", "namespace": "grpc", "name": "greeter-0", "uid": "u-1"},
-            "hints": {"forZones": [{"name": "eu-1a"}]},
+            "hints": {"forZones": [{"name": "eu-1a"}], "forNodes": [{"name": "worker-3"}]},
         }
     ],
     "ports": [{"name": "grpc", "port": 50051, "protocol": "TCP", "appProtocol": "h2c"}],
@@ -43,6 +45,8 @@ ENDPOINT = SliceEndpoint(
     target_uid="u-1",
     target_name="greeter-0",
     hostname="greeter-0",
+    target_kind="Pod",
+    hints=Hints(("eu-1a",), ("worker-3",)),
 )
 
 
@@ -72,6 +76,8 @@ def test_a_whole_slice() -> None:
             address_type="IPv4",
             ports=(SlicePort("grpc", 50051),),
             endpoints=(ENDPOINT,),
+            weight="50",
+            resource_version="42",
         ),
         "42",
     )
@@ -107,7 +113,16 @@ def test_nil_lists_are_legal(nothing: dict[str, Any]) -> None:
     assert (item.value.ports, item.value.endpoints, item.flaws) == ((), (), 0)
 
 
-@pytest.mark.parametrize("labels", [None, {}, {"app": "x"}, {"kubernetes.io/service-name": ""}])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        None,
+        {},
+        {"app": "x"},
+        {"kubernetes.io/service-name": ""},
+        {"multicluster.kubernetes.io/service-name": "greeter"},
+    ],
+)
 def test_a_slice_of_no_service_is_ignored(labels: Any) -> None:
     item = read(with_(metadata={"name": "a", "namespace": "b", "labels": labels}))
     assert item == Item(("b", "a"), None)
@@ -184,6 +199,111 @@ def test_ports(port: Any, kept: tuple[SlicePort, ...], flaws: int) -> None:
     assert item.value.endpoints == (ENDPOINT,)
 
 
+def set_aside(**fields: Any) -> tuple[tuple[str, ...], int]:
+    item = read(with_(**fields))
+    assert item.value is not None
+    return item.value.set_aside, item.flaws
+
+
+def test_a_slice_of_a_derived_service_is_its_service_s() -> None:
+    both = {
+        "kubernetes.io/service-name": "derived-abc",
+        "multicluster.kubernetes.io/service-name": "greeter",
+    }
+    item = read(with_(metadata={"name": "a", "namespace": "b", "labels": both}))
+    assert item.value is not None
+    assert item.value.service == ServiceKey("b", "derived-abc")
+
+
+@pytest.mark.parametrize("protocol", ["UDP", "SCTP"])
+def test_ports_that_grpc_does_not_run_on_are_left_out_and_told(protocol: str) -> None:
+    ports = [{"name": "dns", "port": 53, "protocol": protocol}, *WHOLE["ports"]]
+    item = read(with_(ports=ports))
+    assert item.value is not None
+    assert item.value.ports == (SlicePort("grpc", 50051),)
+    assert item.value.set_aside == (f"port 'dns' is left out: {protocol}, and gRPC runs on TCP",)
+    assert item.flaws == 0
+
+
+@pytest.mark.parametrize(
+    ("hints", "expected"),
+    [
+        (None, Hints()),
+        ({}, Hints()),
+        ({"forZones": None, "forNodes": None}, Hints()),
+        ({"forZones": []}, Hints()),
+        ({"forZones": [{"name": "a"}, {"name": "b"}]}, Hints(("a", "b"))),
+        ({"forNodes": [{"name": "n"}]}, Hints((), ("n",))),
+    ],
+)
+def test_hints(hints: Any, expected: Hints) -> None:
+    [endpoint], flaws = read_endpoints({"addresses": ["10.0.0.1"], "hints": hints})
+    assert (endpoint.hints, flaws) == (expected, 0)
+
+
+@pytest.mark.parametrize("hints", [5, [], {"forZones": "a"}, {"forZones": [{}]}, {"forNodes": [1]}])
+def test_malformed_hints_are_set_aside_alone(hints: Any) -> None:
+    endpoint = {**WHOLE["endpoints"][0], "hints": hints}
+    endpoints, flaws = read_endpoints({"addresses": ["10.0.0.9"]}, endpoint)
+    assert endpoints[1] == msgspec.structs.replace(ENDPOINT, hints=Hints())
+    assert flaws == 1
+    sentences, _ = set_aside(endpoints=[endpoint])
+    assert sentences[0].startswith("the hints of 10.0.0.1 are set aside: ")
+
+
+@pytest.mark.parametrize("annotations", [5, [], {"lookaside.dev/weight": 5}])
+def test_malformed_annotations_are_set_aside_alone(annotations: Any) -> None:
+    item = read(with_(metadata={**WHOLE["metadata"], "annotations": annotations}))
+    assert item.value is not None
+    assert (item.value.weight, item.value.endpoints, item.flaws) == ("", (ENDPOINT,), 1)
+    assert "set aside: Expected" in item.value.set_aside[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        (
+            {"endpoints": [{"addresses": ["10.0.0.256"]}]},
+            "an endpoint is set aside: '10.0.0.256' is not an IPv4 address",
+        ),
+        ({"endpoints": [{}]}, "an endpoint is set aside: it has no address"),
+        (
+            {"endpoints": [{"addresses": ["x" * 1000]}]},
+            f"an endpoint is set aside: '{'x' * 100}' is not an IPv4 address",
+        ),
+        (
+            {"endpoints": [{"addresses": ["x.y"]}], "addressType": "IPv6"},
+            "an endpoint is set aside: 'x.y' is not an IPv6 address",
+        ),
+        (
+            {"endpoints": [{"addresses": ["a_b"]}], "addressType": "FQDN"},
+            "an endpoint is set aside: 'a_b' is not a host name",
+        ),
+        (
+            {"endpoints": [{"addresses": ["10.0.0.1"]}, "x"]},
+            "endpoint 2 is set aside: Expected `object`, got `str`",
+        ),
+        (
+            {"addressType": "IPv5"},
+            "its endpoints are set aside: address type 'IPv5' is not known",
+        ),
+        (
+            {"ports": [{"name": "grpc", "port": 65536}]},
+            "port 'grpc' is set aside: 65536 is not within 1 to 65535",
+        ),
+        ({"ports": [7]}, "port 1 is set aside: Expected `object`, got `int`"),
+    ],
+)
+def test_what_is_set_aside_has_a_sentence(fields: dict[str, Any], sentence: str) -> None:
+    assert set_aside(**fields) == ((sentence,), 1)
+
+
+def test_endpoints_share_their_hints() -> None:
+    bare = {"addresses": ["10.0.0.1"], "hints": {"forZones": [{"name": "eu-1a"}]}}
+    [one, other], _ = read_endpoints(bare, bare)
+    assert one.hints is other.hints
+
+
 @pytest.mark.parametrize(
     ("fields", "key"),
     [
@@ -191,7 +311,7 @@ def test_ports(port: Any, kept: tuple[SlicePort, ...], flaws: int) -> None:
         ({"addressType": None}, ("grpc", "greeter-abc")),
         ({"endpoints": {}}, ("grpc", "greeter-abc")),
         ({"ports": 80}, ("grpc", "greeter-abc")),
-        ({"metadata": {"name": "a", "namespace": "b", "labels": 5}}, None),
+        ({"metadata": {"name": "a", "namespace": "b", "labels": 5}}, ("b", "a")),
         ({"metadata": {"name": "a"}}, None),
         ({"metadata": None}, None),
     ],

@@ -23,7 +23,10 @@ def test_it_is_a_source(source: Source) -> None:
 def test_it_knows_nothing_at_first(source: KubernetesSource) -> None:
     assert not source.synced
     assert source.age() is None
-    assert "'east' not synced, version 0 of 'kubernetes', no contact yet" in repr(source)
+    assert (
+        "'east' not synced, endpointslices, services to come, version 0 of 'kubernetes', "
+        "no contact yet"
+    ) in repr(source)
 
 
 async def test_it_can_not_run_without_credentials(source: KubernetesSource) -> None:

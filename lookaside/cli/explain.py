@@ -1,0 +1,45 @@
+"""`lookaside explain`: why a list is as it is."""
+
+import asyncio
+
+import click
+
+from lookaside.cli import output as form
+from lookaside.cli import reasons
+from lookaside.cli.answers import Explained
+from lookaside.cli.client import Address, Asker, Balancer
+from lookaside.cli.options import asker_options, balancer_options, output_option, timeout_option
+
+
+@click.command()
+@click.argument("service")
+@asker_options
+@balancer_options
+@timeout_option
+@output_option("table", "wide", "json", "yaml")
+def explain(
+    *,
+    service: str,
+    output: str,
+    timeout: float,
+    asker: Asker,
+    balancer: Address,
+) -> None:
+    """Tell for each endpoint of SERVICE why it gets requests, or why not.
+
+    What gets none stands first. With --zone, --node, --client-id and --subset-size it is the list
+    of such a client that is explained. On a terminal, of many endpoints with the same reason some
+    are shown and the rest is counted; -o wide shows all.
+    """
+    explained = asyncio.run(_explain(balancer, service, timeout, asker))
+    if output in ("json", "yaml"):
+        click.echo(form.document(explained.document, output))
+        return
+    wide, aligned = output == "wide", form.on_terminal()
+    rows = reasons.SCREEN if aligned and not wide else None
+    click.echo(reasons.screen(explained, wide=wide, aligned=aligned, rows=rows))
+
+
+async def _explain(address: Address, service: str, seconds: float, asker: Asker) -> Explained:
+    async with Balancer(address) as balancer:
+        return await balancer.explain(service, seconds, asker)

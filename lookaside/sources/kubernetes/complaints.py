@@ -1,0 +1,53 @@
+"""What a reflector logs. Never the same line over and over."""
+
+import structlog
+
+from lookaside.sources.kubernetes.errors import ApiStatus, KubernetesError, Silent
+from lookaside.sources.kubernetes.policy import Phase
+
+
+class Complaints:
+    """The log of one resource.
+
+    Args:
+        resource: The resource's name.
+        rbac_rule: The right that it takes, in words.
+    """
+
+    def __init__(self, resource: str, rbac_rule: str) -> None:
+        self._log = structlog.get_logger("lookaside.kubernetes").bind(resource=resource)
+        self._rbac_rule = rbac_rule
+        self._last = ""
+
+    def interrupted(self, error: KubernetesError, phase: Phase) -> None:
+        """Log a failure once, however often it comes in a row."""
+        quiet = isinstance(error, Silent) and phase is Phase.WATCH
+        if quiet or error.reason == self._last:
+            return
+        self._last = error.reason
+        if isinstance(error, ApiStatus) and error.code == 403:
+            self._log.error("forbidden", missing=self._rbac_rule, error=str(error))
+        else:
+            self._log.warning("interrupted", reason=error.reason, error=str(error))
+
+    def recovered(self, position: str | None) -> None:
+        """Log that what was interrupted goes on."""
+        if self._last:
+            self._log.info("recovered", position=position)
+        self._last = ""
+
+    def malformed(self, name: str, parts: int) -> None:
+        """Log that parts of an object are set aside."""
+        self._log.warning("malformed parts are set aside", object=name, parts=parts)
+
+    def confirmed(self, held: int, listed: int) -> None:
+        """Log that a list was read again and is believed, whatever it lacks."""
+        self._log.warning("the second list is believed", held=held, listed=listed)
+
+    def rewound(self, last: int, now: int) -> None:
+        """Log that resource versions went back."""
+        self._log.warning("resource versions went back", last=last, now=now)
+
+    def pages_only(self) -> None:
+        """Log that lists can't be streamed."""
+        self._log.info("the API server does not stream lists; pages are used")

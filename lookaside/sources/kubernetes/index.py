@@ -1,0 +1,118 @@
+"""What the source holds of a cluster, and what of it is still to be published."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from msgspec import Struct
+
+from lookaside.model import ServiceKey, ServiceRecord
+from lookaside.registry.cluster import Cluster
+from lookaside.registry.slices import Pod, Service, Slice
+from lookaside.sources.kubernetes.mirror import Difference
+from lookaside.sources.kubernetes.refusals import Refusals
+
+
+class Batch(Struct, frozen=True):
+    """What has changed since the last batch.
+
+    Attributes:
+        changes: The services that changed, as they are now; None for one that is gone.
+        versions: The resource version of the last event that touched each.
+        floor: The resource version up to which all of them hold at least.
+        lost: The services of which slices were deleted.
+    """
+
+    changes: Mapping[ServiceKey, ServiceRecord | None]
+    versions: Mapping[ServiceKey, int] = {}
+    floor: int = 0
+    lost: Collection[ServiceKey] = ()
+
+    def version(self, key: ServiceKey) -> int:
+        """Return the version of the change of one service."""
+        return max(self.versions.get(key, 0), self.floor)
+
+
+class Index:
+    """The index of the cluster, and by which events its services were touched.
+
+    Args:
+        cluster: The index.
+        refusals: Who tells of refused annotations.
+    """
+
+    def __init__(self, cluster: Cluster, refusals: Refusals) -> None:
+        self._cluster = cluster
+        self._refusals = refusals
+        self._versions: dict[ServiceKey, int] = {}
+        self._floor = 0
+        self._lost: set[ServiceKey] = set()
+
+    def replace_slices(self, slices: Collection[Slice], version: int) -> None:
+        """Take a whole list of slices, which holds up to a resource version."""
+        self._cluster.replace_slices(slices)
+        self._floor = max(self._floor, version)
+        self._refusals.listed("EndpointSlice", slices, self._cluster.refused())
+
+    def replace_services(self, services: Collection[Service], version: int) -> None:
+        """Take a whole list of Services, which holds up to a resource version."""
+        self._cluster.replace_services(services)
+        self._floor = max(self._floor, version)
+        self._refusals.listed("Service", services, self._cluster.refused())
+
+    def replace_pods(self, pods: Collection[Pod], version: int) -> None:
+        """Take a whole list of Pods, which holds up to a resource version."""
+        self._cluster.replace_pods(pods)
+        self._floor = max(self._floor, version)
+        self._refusals.listed("Pod", pods, self._cluster.refused())
+
+    def change_slices(self, differences: Sequence[Difference[Slice]]) -> None:
+        """Take what some slices have become."""
+        for each in differences:
+            for slice_ in (each.old, each.new):
+                if slice_ is not None:
+                    self._touch(slice_.service, each.version)
+            if each.new is not None:
+                self._cluster.set_slice(each.new)
+                continue
+            self._cluster.remove_slice(*each.key)
+            if each.old is not None:
+                self._lost.add(each.old.service)
+        self._refusals.followed("EndpointSlice", differences, self._cluster.refused())
+
+    def change_services(self, differences: Sequence[Difference[Service]]) -> None:
+        """Take what some Services have become."""
+        for each in differences:
+            key = ServiceKey(*each.key)
+            self._touch(key, each.version)
+            if each.new is not None:
+                self._cluster.set_service(each.new)
+            else:
+                self._cluster.remove_service(key)
+        self._refusals.followed("Service", differences, self._cluster.refused())
+
+    def change_pods(self, differences: Sequence[Difference[Pod]]) -> None:
+        """Take what some Pods have become."""
+        for each in differences:
+            # Which services a Pod touches is known to the cluster's index alone.
+            self._floor = max(self._floor, each.version)
+            if each.new is not None:
+                self._cluster.set_pod(each.new)
+            else:
+                self._cluster.remove_pod(*each.key)
+        self._refusals.followed("Pod", differences, self._cluster.refused())
+
+    def take(self) -> Batch:
+        """Return what has changed since the last time."""
+        batch = Batch(self._cluster.touched(), self._versions, self._floor, self._lost)
+        self._forget()
+        return batch
+
+    def records(self) -> list[ServiceRecord]:
+        """Return every service; nothing of it is still to be published then."""
+        self._forget()
+        return self._cluster.records()
+
+    def _forget(self) -> None:
+        self._versions, self._floor, self._lost = {}, 0, set()
+
+    def _touch(self, key: ServiceKey, version: int) -> None:
+        self._versions[key] = max(self._versions.get(key, 0), version)

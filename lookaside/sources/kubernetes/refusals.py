@@ -1,0 +1,104 @@
+"""Telling of refused annotations: each once, for as long as it stays as it is."""
+
+from collections.abc import Iterable, Sequence
+
+import structlog
+
+from lookaside.policy.service_config import SERVICE_CONFIG
+from lookaside.policy.weights import WEIGHT, WEIGHTS
+from lookaside.registry.annotations import Refusal
+from lookaside.registry.slices import Pod, Service, Slice
+from lookaside.sources import SourceObserver
+from lookaside.sources.kubernetes.mirror import Difference
+
+Annotated = Service | Slice | Pod
+Name = tuple[str, str, str]
+
+_log = structlog.get_logger("lookaside.kubernetes")
+
+
+class Refusals:
+    """What has been told of refused annotations.
+
+    Args:
+        observer: Who is told, beside the log.
+    """
+
+    def __init__(self, observer: SourceObserver) -> None:
+        self._observer = observer
+        self._told: dict[Name, dict[str, str]] = {}
+
+    def followed(
+        self,
+        kind: str,
+        differences: Sequence[Difference[Slice]]
+        | Sequence[Difference[Service]]
+        | Sequence[Difference[Pod]],
+        refused: Sequence[Refusal],
+    ) -> None:
+        """Take what some objects have become, and what of them is refused.
+
+        Args:
+            kind: What all of them are.
+            differences: What they have become.
+            refused: The annotations that are refused.
+        """
+        if not refused and not self._told:
+            return
+        changed = {(kind, *each.key): _texts(each.new) for each in differences}
+        self._tell(changed, refused)
+
+    def listed(self, kind: str, items: Iterable[Annotated], refused: Sequence[Refusal]) -> None:
+        """Take all objects of a kind, and what is refused of those that changed.
+
+        Args:
+            kind: What all of them are.
+            items: The objects; what is missing from them is gone.
+            refused: The annotations that are refused.
+        """
+        if not refused and not self._told:
+            return
+        changed: dict[Name, dict[str, str]] = {name: {} for name in self._told if name[0] == kind}
+        changed.update(((kind, *_key(item)), _texts(item)) for item in items)
+        self._tell(changed, refused)
+
+    def _tell(self, changed: dict[Name, dict[str, str]], refused: Sequence[Refusal]) -> None:
+        for name in changed.keys() & self._told.keys():
+            told, now = self._told.pop(name), changed[name]
+            left = {each: text for each, text in told.items() if now.get(each) == text}
+            if left:
+                self._told[name] = left
+        for refusal in refused:
+            name = (refusal.kind, refusal.namespace, refusal.name)
+            told = self._told.setdefault(name, {})
+            if refusal.annotation in told:
+                continue
+            told[refusal.annotation] = changed.get(name, {}).get(refusal.annotation, "")
+            self._observer.refused(refusal.kind, refusal.annotation)
+            _log.warning(
+                "annotation refused",
+                kind=refusal.kind,
+                object=f"{refusal.namespace}/{refusal.name}",
+                annotation=refusal.annotation,
+                reason=refusal.reason,
+            )
+
+
+def _key(item: Annotated) -> tuple[str, str]:
+    match item:
+        case Slice():
+            return item.service.namespace, item.name
+        case Service():
+            return item.key.namespace, item.key.name
+        case Pod():
+            return item.namespace, item.name
+
+
+def _texts(item: Annotated | None) -> dict[str, str]:
+    match item:
+        case None:
+            return {}
+        case Service():
+            return {WEIGHTS: item.weights, SERVICE_CONFIG: item.service_config}
+        case _:
+            return {WEIGHT: item.weight}

@@ -1,0 +1,39 @@
+import pytest
+
+from lookaside.model import Endpoint, Hints
+from lookaside.policy.topology import Place, reach
+from lookaside.policy.view import WHOLE, View
+
+ENDPOINTS = tuple(Endpoint(f"10.0.0.{n}", 1) for n in range(6))
+ZONED = tuple(Hints(zones=("ab"[n % 2],)) for n in range(6))
+
+
+@pytest.mark.parametrize(
+    ("view", "hints", "narrow"),
+    [
+        (View(Place("a", "n1")), (), WHOLE),
+        (View(Place("a", "n1")), ZONED, View(Place("a"))),
+        (View(Place("c", "n1")), ZONED, WHOLE),
+        (View(Place("a"), 0, "me"), ZONED, View(Place("a"))),
+        (View(Place("a"), 2, "me"), ZONED, View(Place("a"), 2, "me")),
+        (View(Place("a"), 3, "me"), ZONED, View(Place("a"))),
+        (View(Place(), 5, "me"), (), View(Place(), 5, "me")),
+        (View(Place(), 6, "me"), (), WHOLE),
+    ],
+)
+def test_a_view_is_narrowed_to_what_matters(
+    view: View, hints: tuple[Hints, ...], narrow: View
+) -> None:
+    assert view.narrowed(ENDPOINTS, hints) == narrow
+    assert view.narrowed(ENDPOINTS, hints, reach(hints)) == narrow
+
+
+def test_a_subset_is_taken_of_the_endpoints_near_the_client() -> None:
+    view = View(Place("a"), 2, "me").narrowed(ENDPOINTS, ZONED)
+    found = view.of(ENDPOINTS, ZONED)
+    assert len(found) == 2
+    assert set(found) < set(ENDPOINTS[::2])
+
+
+def test_who_sees_all_gets_the_very_same_list() -> None:
+    assert WHOLE.of(ENDPOINTS, ZONED) is ENDPOINTS

@@ -1,0 +1,38 @@
+import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+
+from lookaside.sources.kubernetes.complaints import Complaints
+from lookaside.sources.kubernetes.errors import ApiStatus, KubernetesError, Silent, Unreachable
+from lookaside.sources.kubernetes.policy import Phase
+
+
+def told(*errors: KubernetesError, phase: Phase = Phase.LIST) -> list[EventDict]:
+    with capture_logs() as logs:
+        complaints = Complaints("pods", "a ClusterRole needs it")
+        for error in errors:
+            complaints.interrupted(error, phase)
+        complaints.recovered("7")
+        complaints.recovered("8")
+    return logs
+
+
+def test_a_failure_is_logged_once_in_a_row_and_so_is_its_end() -> None:
+    logs = told(Unreachable("no"), Unreachable("no"), ApiStatus(500, "x"), Unreachable("no"))
+    assert [(entry["event"], entry.get("reason")) for entry in logs] == [
+        ("interrupted", "unreachable"),
+        ("interrupted", "error"),
+        ("interrupted", "unreachable"),
+        ("recovered", None),
+    ]
+    assert {entry["resource"] for entry in logs} == {"pods"}
+
+
+def test_a_missing_right_is_named() -> None:
+    first, _ = told(ApiStatus(403, "no"))
+    assert (first["log_level"], first["missing"]) == ("error", "a ClusterRole needs it")
+
+
+@pytest.mark.parametrize(("phase", "lines"), [(Phase.WATCH, 0), (Phase.LIST, 2)])
+def test_a_watch_that_falls_silent_is_ordinary(phase: Phase, lines: int) -> None:
+    assert len(told(Silent("hush"), phase=phase)) == lines
