@@ -1,8 +1,8 @@
 """Generate the checked-in Python stubs of every package that uses them.
 
-Run by ``make protos`` with the lowest grpcio-tools that the packages support: generated code refuses
-a runtime older than its generator. Both distributions get the same bytes of descriptor under the
-same file name, so that they can be loaded into one process.
+Run by ``make protos`` with the lowest grpcio-tools that the packages support: generated code
+refuses a runtime older than its generator. Both distributions get the same bytes of descriptor
+under the same file name, so that they can be loaded into one process.
 
 With ``--check`` nothing is written; the exit code is 1 if a checked-in stub differs.
 """
