@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import grpc
+
 from client_resolver.core.picker import Policy
 from client_resolver.core.pickers import DEFAULT_POLICY, POLICIES
 from client_resolver.errors import ServiceConfigError
@@ -21,6 +23,8 @@ _logger = logging.getLogger("client_resolver")
 _DURATION = re.compile(r"(\d+(?:\.\d{1,9})?)s")
 _OURS = frozenset({"loadBalancingConfig", "loadBalancingPolicy"})
 _FORWARDED = frozenset({"methodConfig", "retryThrottling"})
+_OURS_IN_METHOD = frozenset({"name", "timeout", "waitForReady"})
+_CODES = frozenset(code.name for code in grpc.StatusCode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class ServiceConfig:
         policy: The load-balancing policy.
         methods: By `service/method`, by `service/` and by `/` for all: what applies there.
         forwarded: The part that C-core carries out on each backend's channel, as JSON. Empty: none.
+            Timeouts and waitForReady are not in it: they are applied before the pick.
     """
 
     policy: Policy = DEFAULT_POLICY
@@ -65,9 +70,10 @@ def parse_service_config(
     """Read a service config.
 
     Of `loadBalancingConfig`, the first policy that is known is taken; without that field,
-    `loadBalancingPolicy`, then `policy_name`, then the default. `methodConfig` and
-    `retryThrottling` are passed on to C-core, which applies them on each backend's connection. Any
-    other field is named in a warning and left out.
+    `loadBalancingPolicy`, then `policy_name`, then the default. Of `methodConfig`, `timeout` and
+    `waitForReady` are applied here; its other fields and `retryThrottling` are passed on to C-core,
+    which applies them on each backend's connection. Any other field is named in a warning and left
+    out.
 
     Args:
         config: The config as JSON or as what JSON gives. None: an empty one.
@@ -87,11 +93,10 @@ def parse_service_config(
         raise ServiceConfigError("service config is not a JSON object")
     for name in sorted(config.keys() - _OURS - _FORWARDED):
         _logger.warning("service config: %r is not supported and has no effect", name)
-    forwarded = {name: config[name] for name in sorted(_FORWARDED & config.keys())}
     return ServiceConfig(
         policy=_policy(config, policy_name),
         methods=_methods(config.get("methodConfig", [])),
-        forwarded=json.dumps(forwarded) if forwarded else "",
+        forwarded=_forwarded(config),
     )
 
 
@@ -136,10 +141,14 @@ def _methods(entries: object) -> dict[str, MethodConfig]:
         wait_for_ready = entry.get("waitForReady")
         if not isinstance(wait_for_ready, bool | None):
             raise ServiceConfigError("methodConfig: waitForReady is neither true nor false")
-        method = MethodConfig(wait_for_ready, _duration(entry.get("timeout")))
+        method = MethodConfig(wait_for_ready, _duration("timeout", entry.get("timeout")))
+        if entry.get("retryPolicy") is not None:
+            _check_retry(entry["retryPolicy"])
         for name in _list(entry.get("name", []), "methodConfig.name"):
             if not isinstance(name, Mapping):
                 raise ServiceConfigError(f"methodConfig: the name {name!r} is not an object")
+            if name.get("method") and not name.get("service"):
+                raise ServiceConfigError(f"methodConfig: the name {name!r} has no service")
             key = f"{name.get('service') or ''}/{name.get('method') or ''}"
             if key in methods:
                 raise ServiceConfigError(f"methodConfig: two entries for {key!r}")
@@ -147,12 +156,59 @@ def _methods(entries: object) -> dict[str, MethodConfig]:
     return methods
 
 
-def _duration(text: object) -> float | None:
+def _forwarded(config: Mapping[str, object]) -> str:
+    """Return what is left to C-core, checked: what that can't read fails every RPC."""
+    parts: dict[str, object] = {}
+    # An entry without a field of C-core's stays: it hides those of less exact entries.
+    entries = [
+        {key: value for key, value in entry.items() if key not in _OURS_IN_METHOD - {"name"}}
+        for entry in _list(config.get("methodConfig", []), "methodConfig")
+        if isinstance(entry, Mapping)
+    ]
+    if any(entry.keys() - _OURS_IN_METHOD for entry in entries):
+        parts["methodConfig"] = entries
+    throttling = config.get("retryThrottling")
+    if throttling is not None:
+        if not isinstance(throttling, Mapping):
+            raise ServiceConfigError("retryThrottling is not an object")
+        if not 0 < _number("retryThrottling", throttling, "maxTokens") <= 1000:
+            raise ServiceConfigError("retryThrottling: maxTokens is not above 0 and at most 1000")
+        if _number("retryThrottling", throttling, "tokenRatio") <= 0:
+            raise ServiceConfigError("retryThrottling: tokenRatio is not above 0")
+        parts["retryThrottling"] = throttling
+    return json.dumps(parts) if parts else ""
+
+
+def _check_retry(policy: object) -> None:
+    if not isinstance(policy, Mapping):
+        raise ServiceConfigError("retryPolicy is not an object")
+    attempts = _number("retryPolicy", policy, "maxAttempts")
+    if attempts < 2 or attempts != int(attempts):
+        raise ServiceConfigError("retryPolicy: maxAttempts is not a whole number from 2")
+    if _number("retryPolicy", policy, "backoffMultiplier") <= 0:
+        raise ServiceConfigError("retryPolicy: backoffMultiplier is not above 0")
+    for field_name in ("initialBackoff", "maxBackoff"):
+        if not _duration(f"retryPolicy.{field_name}", policy.get(field_name)):
+            raise ServiceConfigError(f"retryPolicy: {field_name} is not above 0")
+    codes = _list(policy.get("retryableStatusCodes", []), "retryableStatusCodes")
+    unknown = [code for code in codes if code not in _CODES]
+    if unknown or not codes:
+        raise ServiceConfigError(f"retryPolicy: retryableStatusCodes {codes!r} are not codes")
+
+
+def _number(where: str, fields: Mapping[str, object], name: str) -> float:
+    value = fields.get(name)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ServiceConfigError(f"{where}: {name} {value!r} is not a number")
+    return value
+
+
+def _duration(where: str, text: object) -> float | None:
     if text is None:
         return None
     match = _DURATION.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise ServiceConfigError(f"methodConfig: timeout {text!r} is not of the form '1.5s'")
+        raise ServiceConfigError(f"methodConfig: {where} {text!r} is not of the form '1.5s'")
     return float(match[1])
 
 

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, TypeAlias
@@ -13,7 +13,8 @@ from client_resolver._pb import lookaside_pb2
 from client_resolver.core.backends import Pool
 from client_resolver.core.backoff import FullJitter
 from client_resolver.core.machine import Machine
-from client_resolver.core.model import Endpoint, ServerList
+from client_resolver.core.model import Endpoint, Revision, ServerList
+from client_resolver.core.picker import Policy
 from client_resolver.core.watch import Watch
 from client_resolver.service_config import ServiceConfig, parse_service_config
 from client_resolver.target import LookasideTarget, Target, parse_target
@@ -44,6 +45,8 @@ _BALANCER_OPTIONS: Mapping[str, object] = {
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,
     "grpc.keepalive_permit_without_calls": 1,
+    # With the largest `watch_backoff` on top, a client is back within 5 s of its balancer.
+    "grpc.max_reconnect_backoff_ms": 1000,
 }
 
 
@@ -53,13 +56,15 @@ class Settings:
 
     Attributes:
         target: What the channel was asked for.
-        config: The service config.
+        config: The service config that the channel was given, or the default.
+        own_config: Whether it was given one: then the balancer's has no effect.
         credentials: Of the backends' connections. None: insecure.
         compression: The default of the backends' channels.
-        options: The channel arguments of the backends' channels.
+        options: The channel arguments of the backends' channels, less the service config.
         balancer_credentials: Of the balancer's connection. None: insecure.
         balancer_options: The channel arguments of the balancer's channel.
         client: Who asks, as the balancer is told.
+        subset_size: How many of the servers are wanted. None: all.
         watch_backoff: The first and the largest bound of the wait before the watch is tried again,
             in seconds.
         older_revision_hold: How long a list that is known to be older is put off, in seconds.
@@ -69,12 +74,14 @@ class Settings:
 
     target: Target
     config: ServiceConfig
+    own_config: bool
     credentials: grpc.ChannelCredentials | None
     compression: grpc.Compression | None
     options: tuple[tuple[str, object], ...]
     balancer_credentials: grpc.ChannelCredentials | None
     balancer_options: tuple[tuple[str, object], ...]
     client: lookaside_pb2.Client
+    subset_size: int | None
     watch_backoff: tuple[float, float]
     older_revision_hold: float
     drain_timeout: float | None
@@ -93,6 +100,7 @@ class Settings:
         client_id: str | None,
         zone: str | None,
         node: str | None,
+        subset_size: int | None,
         watch_backoff: tuple[float, float],
         older_revision_hold: float,
         drain_timeout: float | None,
@@ -108,6 +116,8 @@ class Settings:
         initial, maximum = watch_backoff
         if not 0 < initial <= maximum:
             raise ValueError(f"watch_backoff {watch_backoff} is not two rising positive numbers")
+        if subset_size is not None and not 0 < subset_size < 2**32:
+            raise ValueError(f"subset_size {subset_size} is not from 1 to {2**32 - 1}")
         if older_revision_hold < 0:
             raise ValueError(f"older_revision_hold {older_revision_hold} is negative")
         if drain_timeout is not None and drain_timeout < 0:
@@ -116,17 +126,16 @@ class Settings:
         given = dict(options or ())
         in_options = given.pop("grpc.service_config", None)
         named = given.pop("grpc.lb_policy_name", None)
-        config = parse_service_config(
-            service_config if service_config is not None else _text(in_options), _text(named)
-        )
+        if service_config is None:
+            service_config = _text(in_options)
+        config = parse_service_config(service_config, _text(named))
         defaults = dict(_CONNECTION_OPTIONS)
         if isinstance(parsed, LookasideTarget):
             defaults["grpc.default_authority"] = parsed.authority
-        if config.forwarded:
-            defaults["grpc.service_config"] = config.forwarded
         return cls(
             target=parsed,
             config=config,
+            own_config=service_config is not None or named is not None,
             credentials=credentials,
             compression=compression,
             options=tuple({**defaults, **given}.items()),
@@ -137,6 +146,7 @@ class Settings:
                 zone=zone if zone is not None else environ.get("LOOKASIDE_ZONE", ""),
                 node=node if node is not None else environ.get("LOOKASIDE_NODE", ""),
             ),
+            subset_size=subset_size,
             watch_backoff=(initial, maximum),
             older_revision_hold=older_revision_hold,
             drain_timeout=drain_timeout,
@@ -152,10 +162,25 @@ class Settings:
         """The gRPC target of the balancer. Empty: the target has none."""
         return self.target.balancer.target if isinstance(self.target, LookasideTarget) else ""
 
-    def request(self) -> lookaside_pb2.WatchServersRequest:
-        """What the balancer is asked for."""
-        service = self.target.service if isinstance(self.target, LookasideTarget) else ""
-        return lookaside_pb2.WatchServersRequest(service_name=service, client=self.client)
+    def request(self, known: Revision | None) -> lookaside_pb2.WatchServersRequest:
+        """What the balancer is asked for by a channel that holds this revision of the list."""
+        request = lookaside_pb2.WatchServersRequest(
+            service_name=self.target.service if isinstance(self.target, LookasideTarget) else "",
+            client=self.client,
+            deltas=True,
+            subset_size=self.subset_size or 0,
+        )
+        if known is not None:
+            request.known.digest = known.digest
+            request.known.version = known.version
+            request.known.epoch = known.epoch
+        return request
+
+    def connection_options(self, config: ServiceConfig) -> tuple[tuple[str, object], ...]:
+        """The channel arguments of a backend's channel that is opened while a config holds."""
+        if not config.forwarded:
+            return self.options
+        return (*self.options, ("grpc.service_config", config.forwarded))
 
     def fixed(self) -> ServerList | None:
         """The list of a target that needs no balancer. None: it needs one."""
@@ -163,12 +188,12 @@ class Settings:
             return None
         return ServerList(tuple(Endpoint(address) for address in self.target.addresses))
 
-    def machine(self, rng: Random) -> "Machine[Any]":
-        """Make the state machine of one channel."""
+    def machine(self, rng: Random, adopt: Callable[[str], Policy]) -> "Machine[Any]":
+        """Make the state machine of one channel. `adopt` is asked for the policy of each list."""
         backoff = FullJitter(*self.watch_backoff, rng)
         watch = Watch(self.balancer, backoff, self.older_revision_hold)
         pool: Pool[Any] = Pool(self.config.policy, rng, self.drain_timeout)
-        return Machine(pool, watch)
+        return Machine(pool, watch, adopt)
 
     def explain(self, reason: str) -> str:
         """The details of a failure: what was asked for, and why there is no backend for it."""
@@ -183,4 +208,4 @@ def describe(settings: Settings, machine: Machine[Any], *, closed: bool, started
     """Say what a channel is doing, for its `repr`."""
     doing = "closed" if closed else machine.outlook.connectivity.name if started else "not started"
     backends = ", ".join(map(repr, list(machine.pool)))
-    return f"{settings.target.text} {settings.config.policy.name}: {doing} [{backends}]"
+    return f"{settings.target.text} {machine.pool.policy.name}: {doing} [{backends}]"

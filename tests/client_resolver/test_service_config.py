@@ -46,6 +46,11 @@ def test_the_first_known_policy_is_taken(config: Any, name: str | None, policy: 
         ({"methodConfig": [{"name": [{}], "timeout": "3"}]}, "timeout '3'"),
         ({"methodConfig": [{"name": [{}], "waitForReady": "yes"}]}, "waitForReady"),
         ({"methodConfig": [{"name": [{}]}, {"name": [{}]}]}, "two entries"),
+        ({"methodConfig": [{"name": [{"method": "M"}]}]}, "has no service"),
+        ({"methodConfig": [{"name": [{}], "retryPolicy": 1}]}, "retryPolicy is not an object"),
+        ({"retryThrottling": 1}, "retryThrottling is not an object"),
+        ({"retryThrottling": {"maxTokens": 0, "tokenRatio": 1}}, "maxTokens"),
+        ({"retryThrottling": {"maxTokens": 9, "tokenRatio": 0}}, "tokenRatio"),
     ],
 )
 def test_what_is_malformed_is_named(config: Any, why: str) -> None:
@@ -73,14 +78,57 @@ def test_the_most_exact_method_config_applies() -> None:
 def test_what_c_core_carries_out_is_passed_on_and_the_rest_is_named(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    ours = {"methodConfig": [{"name": [{}], "timeout": "1s"}], "retryThrottling": {"maxTokens": 9}}
+    retry = {
+        "maxAttempts": 3,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "1s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    name = [{"service": "t.S"}]
+    throttling = {"maxTokens": 9, "tokenRatio": 0.5}
     config = {
-        **ours,
+        "methodConfig": [
+            {"name": name, "timeout": "1s", "waitForReady": True, "retryPolicy": retry},
+            {"name": [{}], "timeout": "2s"},
+        ],
+        "retryThrottling": throttling,
         "loadBalancingConfig": [{"round_robin": {"x": 1}}],
         "healthCheckConfig": {"serviceName": ""},
     }
     with caplog.at_level(logging.WARNING, "client_resolver"):
-        assert json.loads(parse_service_config(config).forwarded) == ours
+        assert json.loads(parse_service_config(config).forwarded) == {
+            "methodConfig": [{"name": name, "retryPolicy": retry}, {"name": [{}]}],
+            "retryThrottling": throttling,
+        }
     assert "'healthCheckConfig' is not supported" in caplog.text
     assert "round_robin has no setting 'x'" in caplog.text
+    timeouts = {"methodConfig": [{"name": [{}], "timeout": "2s"}]}
+    assert parse_service_config(timeouts).forwarded == ""
     assert parse_service_config({}).forwarded == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"maxAttempts": 1}, "maxAttempts"),
+        ({"maxAttempts": "3"}, "maxAttempts '3' is not a number"),
+        ({"backoffMultiplier": 0}, "backoffMultiplier"),
+        ({"initialBackoff": None}, "initialBackoff"),
+        ({"maxBackoff": "1"}, "maxBackoff '1' is not of the form"),
+        ({"retryableStatusCodes": []}, "retryableStatusCodes"),
+        ({"retryableStatusCodes": ["BROKEN"]}, "BROKEN"),
+    ],
+)
+def test_a_retry_policy_that_c_core_would_choke_on_is_named(changes: Any, why: str) -> None:
+    policy = {
+        "maxAttempts": 3,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "1s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    config = {"methodConfig": [{"name": [{}], "retryPolicy": policy | changes}]}
+    with pytest.raises(ServiceConfigError) as caught:
+        parse_service_config(config)
+    assert why in str(caught.value)

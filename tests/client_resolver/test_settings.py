@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from client_resolver.core.model import Revision
 from client_resolver.errors import ServiceConfigError
 from client_resolver.settings import Settings
 
@@ -17,7 +18,8 @@ def settings(
         "client_id": None,
         "zone": None,
         "node": None,
-        "watch_backoff": (0.1, 10.0),
+        "subset_size": None,
+        "watch_backoff": (0.1, 3.0),
         "older_revision_hold": 30.0,
         "drain_timeout": None,
     }
@@ -48,12 +50,13 @@ def test_the_users_options_win() -> None:
 
 
 def test_policy_and_service_config_are_read_from_the_options() -> None:
-    config = {"loadBalancingPolicy": "round_robin", "methodConfig": [{"name": [{}]}]}
+    throttling = {"retryThrottling": {"maxTokens": 9, "tokenRatio": 1}}
+    config = {"loadBalancingPolicy": "round_robin", **throttling}
     found = settings(options=[("grpc.service_config", json.dumps(config))])
     assert found.config.policy.name == "round_robin"
-    assert json.loads(str(dict(found.options)["grpc.service_config"])) == {
-        "methodConfig": [{"name": [{}]}]
-    }
+    assert "grpc.service_config" not in dict(found.options)
+    options = dict(found.connection_options(found.config))
+    assert json.loads(str(options["grpc.service_config"])) == throttling
     found = settings(options=[("grpc.lb_policy_name", "round_robin")])
     assert found.config.policy.name == "round_robin"
     assert "grpc.lb_policy_name" not in dict(found.options)
@@ -73,17 +76,19 @@ def test_the_balancer_is_told_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POD_NAME", "web-0")
     monkeypatch.setenv("LOOKASIDE_ZONE", "eu-1a")
     monkeypatch.setenv("LOOKASIDE_NODE", "n1")
-    client = settings().request().client
+    client = settings().request(None).client
     assert (client.id, client.zone, client.node) == ("web-0", "eu-1a", "n1")
-    client = settings(client_id="me", zone="", node="n2").request().client
+    client = settings(client_id="me", zone="", node="n2").request(None).client
     assert (client.id, client.zone, client.node) == ("me", "", "n2")
     monkeypatch.delenv("POD_NAME")
-    assert settings().request().client.id
+    assert settings().request(None).client.id
 
 
 @pytest.mark.parametrize(
     "given",
     [
+        {"subset_size": 0},
+        {"subset_size": 2**32},
         {"watch_backoff": (0.0, 1.0)},
         {"watch_backoff": (2.0, 1.0)},
         {"older_revision_hold": -1.0},
@@ -102,3 +107,27 @@ def test_a_static_target_has_a_list_and_no_balancer() -> None:
     assert settings().fixed() is None
     assert settings().balancer == "b:1"
     assert settings().balancer_target == "dns:///b:1"
+
+
+def test_the_balancer_is_asked_for_deltas_a_subset_and_what_is_not_known() -> None:
+    request = settings(subset_size=5).request(Revision("d", 7, "e"))
+    assert request.deltas
+    assert request.subset_size == 5
+    assert (request.known.digest, request.known.version, request.known.epoch) == ("d", 7, "e")
+    request = settings().request(None)
+    assert request.subset_size == 0
+    assert not request.HasField("known")
+
+
+@pytest.mark.parametrize(
+    ("given", "own"),
+    [
+        ({}, False),
+        ({"options": [("grpc.other", 1)]}, False),
+        ({"service_config": {}}, True),
+        ({"options": [("grpc.service_config", "{}")]}, True),
+        ({"options": [("grpc.lb_policy_name", "round_robin")]}, True),
+    ],
+)
+def test_a_config_of_ones_own_is_an_argument_or_an_option(given: Any, own: bool) -> None:
+    assert settings(**given).own_config is own

@@ -1,6 +1,13 @@
 from client_resolver._pb import lookaside_pb2
-from client_resolver.core.model import ListState, Revision
-from client_resolver.wire import server_list
+from client_resolver.core.delta import Delta
+from client_resolver.core.model import ListState, Revision, ServerList, SetAside
+from client_resolver.wire import read
+
+
+def server_list(message: lookaside_pb2.WatchServersResponse) -> ServerList:
+    found = read(message)
+    assert isinstance(found, ServerList)
+    return found
 
 
 def test_a_message_is_read() -> None:
@@ -15,6 +22,7 @@ def test_a_message_is_read() -> None:
         ],
         revision=lookaside_pb2.Revision(digest="ab", version=7, epoch="e"),
         state=lookaside_pb2.STATE_STALE,
+        service_config="{}",
     )
     found = server_list(message)
     (endpoint,) = found.endpoints
@@ -23,6 +31,20 @@ def test_a_message_is_read() -> None:
     assert endpoint.metadata == (("version", "v2"),)
     assert found.state is ListState.STALE
     assert found.revision == Revision("ab", 7, "e")
+    assert found.service_config == "{}"
+
+
+def test_a_delta_is_read_with_its_addresses_in_one_form() -> None:
+    message = lookaside_pb2.WatchServersResponse(
+        servers=[lookaside_pb2.Server(address="10.0.0.1:80", weight=5)],
+        revision=lookaside_pb2.Revision(digest="b", version=7, epoch="e"),
+        delta=lookaside_pb2.Delta(base="a", removed=["[0:0::1]:80", "bad"]),
+    )
+    found = read(message)
+    assert isinstance(found, Delta)
+    assert (found.base, found.removed) == ("a", ("[::1]:80", "bad"))
+    assert [endpoint.weight for endpoint in found.changed.endpoints] == [5]
+    assert found.changed.revision == Revision("b", 7, "e")
 
 
 def test_what_is_malformed_is_set_aside_with_its_reason() -> None:
@@ -33,9 +55,9 @@ def test_what_is_malformed_is_set_aside_with_its_reason() -> None:
     found = server_list(message)
     assert [endpoint.weight for endpoint in found.endpoints] == [1]
     assert found.set_aside == (
-        "'bad' is not HOST:PORT",
-        "'10.0.0.2:80' has the negative weight -1",
-        "'10.0.0.1:80' is listed twice",
+        SetAside("bad", "'bad' is not HOST:PORT"),
+        SetAside("10.0.0.2:80", "'10.0.0.2:80' has the negative weight -1"),
+        SetAside("10.0.0.1:80", "'10.0.0.1:80' is listed twice"),
     )
 
 

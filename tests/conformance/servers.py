@@ -133,6 +133,7 @@ class Balancer(_Served, lookaside_pb2_grpc.LoadBalancerServicer):
         self._response: lookaside_pb2.WatchServersResponse | None = None
         self._error: tuple[grpc.StatusCode, str] | None = None
         self._stopped = False
+        self._ended = 0
         super().__init__(16, credentials, port)
 
     def _register(self, server: grpc.Server) -> None:
@@ -145,7 +146,12 @@ class Balancer(_Served, lookaside_pb2_grpc.LoadBalancerServicer):
         context.add_callback(self._wake)
         with self._changed:
             self.requests.append(request)
+            number = len(self.requests)
             self.watches += 1
+            if self._response is not None and self._error is None:
+                digest = self._response.revision.digest
+                if digest and request.known.digest == digest:
+                    said = self._response
             self._changed.notify_all()
         try:
             while context.is_active():
@@ -156,11 +162,12 @@ class Balancer(_Served, lookaside_pb2_grpc.LoadBalancerServicer):
                             or self._response is not said
                             or not context.is_active()
                             or self._stopped
+                            or number <= self._ended
                         ),
                         BOUND,
                     )
                     said, error = self._response, self._error
-                if self._stopped:
+                if self._stopped or number <= self._ended:
                     return
                 if error is not None:
                     context.abort(*error)
@@ -181,10 +188,14 @@ class Balancer(_Served, lookaside_pb2_grpc.LoadBalancerServicer):
         *,
         state: str = "STATE_PRESENT",
         revision: tuple[str, int, str] = ("", 0, ""),
+        service_config: str = "",
+        base: str | None = None,
+        removed: Sequence[str] = (),
     ) -> None:
-        """Set the list that every watch is told: addresses, or addresses with weights.
+        """Set what every watch is told: addresses, or addresses with weights.
 
-        A revision is its digest, version and epoch.
+        A revision is its digest, version and epoch. With a base, it is a delta. A watch whose
+        request knows a list with the very digest is told nothing.
         """
         pairs = [(server, 1) if isinstance(server, str) else server for server in servers]
         digest, version, epoch = revision
@@ -192,9 +203,19 @@ class Balancer(_Served, lookaside_pb2_grpc.LoadBalancerServicer):
             servers=[lookaside_pb2.Server(address=a, weight=w) for a, w in pairs],
             state=state,
             revision=lookaside_pb2.Revision(digest=digest, version=version, epoch=epoch),
+            service_config=service_config,
         )
+        if base is not None:
+            response.delta.base = base
+            response.delta.removed.extend(removed)
         with self._changed:
             self._response, self._error = response, None
+            self._changed.notify_all()
+
+    def end_watches(self) -> None:
+        """End the watches that are open, in good order."""
+        with self._changed:
+            self._ended = len(self.requests)
             self._changed.notify_all()
 
     def fail(self, code: grpc.StatusCode, details: str) -> None:

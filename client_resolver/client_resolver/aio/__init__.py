@@ -22,7 +22,8 @@ def insecure_channel(
     client_id: str | None = None,
     zone: str | None = None,
     node: str | None = None,
-    watch_backoff: tuple[float, float] = (0.1, 10.0),
+    subset_size: int | None = None,
+    watch_backoff: tuple[float, float] = (0.1, 3.0),
     older_revision_hold: float = 30.0,
     drain_timeout: float | None = None,
 ) -> grpc.aio.Channel:
@@ -38,6 +39,7 @@ def insecure_channel(
         client_id=client_id,
         zone=zone,
         node=node,
+        subset_size=subset_size,
         watch_backoff=watch_backoff,
         older_revision_hold=older_revision_hold,
         drain_timeout=drain_timeout,
@@ -58,7 +60,8 @@ def secure_channel(
     client_id: str | None = None,
     zone: str | None = None,
     node: str | None = None,
-    watch_backoff: tuple[float, float] = (0.1, 10.0),
+    subset_size: int | None = None,
+    watch_backoff: tuple[float, float] = (0.1, 3.0),
     older_revision_hold: float = 30.0,
     drain_timeout: float | None = None,
 ) -> grpc.aio.Channel:
@@ -77,12 +80,14 @@ def secure_channel(
         compression: The default compression of RPCs.
         interceptors: Run once per RPC, above the pick.
         service_config: A gRPC service config as JSON or as what JSON gives. Goes before the one in
-            `options`.
+            `options`. With neither, the one that the balancer sends holds, if it sends one.
         balancer_credentials: Of the balancer's connection. None: insecure.
         balancer_options: Channel arguments of the balancer's connection.
         client_id: Tells the balancer who asks. None: POD_NAME, or the host's name and process id.
         zone: The zone that this client runs in. None: the environment variable LOOKASIDE_ZONE.
         node: The node that this client runs on. None: the environment variable LOOKASIDE_NODE.
+        subset_size: How many of the backends this client wants: by its id the same ones each time.
+            None: all.
         watch_backoff: The first and the largest bound, in seconds, of the random wait before a
             watch that was lost is tried again.
         older_revision_hold: How long a list that is known to be older than the held one is put
@@ -106,6 +111,7 @@ def secure_channel(
         client_id=client_id,
         zone=zone,
         node=node,
+        subset_size=subset_size,
         watch_backoff=watch_backoff,
         older_revision_hold=older_revision_hold,
         drain_timeout=drain_timeout,

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import grpc
 
-from client_resolver.aio.driver import Backend
+from client_resolver.aio.connection import Backend
 from client_resolver.aio.ended import EndedCall
 from client_resolver.aio.method import Method
 from client_resolver.aio.requests import Requests

@@ -1,44 +1,25 @@
-"""Runs a channel's state machine on the event loop: the watch, the connections, the timers."""
+"""Runs a channel's state machine on the event loop: the connections, the timers, those who wait."""
 
 import asyncio
-import logging
 from collections.abc import Coroutine, Sequence
 from random import Random
-from typing import TypeAlias
 
 import grpc
 
-from client_resolver._pb import lookaside_pb2, lookaside_pb2_grpc
+from client_resolver.aio.connection import Action, Backend, Connection, open_channel
+from client_resolver.aio.watcher import watch
+from client_resolver.central import Central, Configured
 from client_resolver.core import backends
+from client_resolver.core.delta import Delta
 from client_resolver.core.machine import Machine
-from client_resolver.core.model import Connectivity, Failure
+from client_resolver.core.model import Connectivity, Failure, Revision, ServerList
 from client_resolver.core.outlook import Outlook
+from client_resolver.core.watch import Lost
 from client_resolver.settings import Settings, describe
-from client_resolver.wire import server_list
 
-__all__ = ["Backend", "Connection", "Driver"]
-
-_logger = logging.getLogger("client_resolver")
+__all__ = ["Driver"]
 
 _READY = grpc.ChannelConnectivity.READY
-
-
-class Connection:
-    """One backend's channel and the task that follows its state."""
-
-    __slots__ = ("channel", "closed", "follower")
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.channel = channel
-        self.closed = False
-        self.follower: asyncio.Task[None] | None = None
-
-
-Backend: TypeAlias = backends.Backend[Connection]
-WatchCall: TypeAlias = grpc.aio.UnaryStreamCall[
-    lookaside_pb2.WatchServersRequest, lookaside_pb2.WatchServersResponse
-]
-Action: TypeAlias = backends.Action[Connection]
 
 
 class Driver:
@@ -51,7 +32,11 @@ class Driver:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.closed = False
-        self._machine: Machine[Connection] = settings.machine(Random())  # noqa: S311
+        self._central = Central(settings)
+        self._machine: Machine[Connection] = settings.machine(
+            Random(),  # noqa: S311
+            self._central.adopt,
+        )
         self.loop: asyncio.AbstractEventLoop | None = None
         self._searches: set[asyncio.Task[None]] = set()
         self._watcher: asyncio.Task[None] | None = None
@@ -79,11 +64,30 @@ class Driver:
         self.loop = loop = asyncio.get_running_loop()
         fixed = self.settings.fixed()
         if fixed is None:
-            self._watcher = loop.create_task(self._watch(), name="lookaside-watch")
+            self._watcher = loop.create_task(watch(self.settings, self), name="lookaside-watch")
         else:
             self._perform(self._machine.received(fixed, loop.time()))
             self._publish()
         return loop
+
+    def configure(self, configured: Configured) -> None:
+        """Tell the service config that holds, now and whenever it changes."""
+        self._central.add(configured)
+
+    def begun(self) -> Revision | None:
+        """See `client_resolver.aio.watcher.Flow`."""
+        return self._machine.begun(self._now())
+
+    def received(self, message: ServerList | Delta) -> None:
+        """See `client_resolver.aio.watcher.Flow`."""
+        self._perform(self._machine.received(message, self._now()))
+        self._publish()
+
+    def lost(self, code: str, details: str) -> Lost:
+        """See `client_resolver.aio.watcher.Flow`."""
+        lost = self._machine.lost(code, details, self._now())
+        self._publish()
+        return lost
 
     def pick(self) -> Backend | None:
         """Pick a backend that is ready at this moment. None: there is none."""
@@ -162,33 +166,6 @@ class Driver:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _watch(self) -> None:
-        settings = self.settings
-        channel = _open(
-            settings.balancer_target, settings.balancer_credentials, settings.balancer_options
-        )
-        async with channel:
-            stub = lookaside_pb2_grpc.LoadBalancerStub(channel)
-            while True:
-                call: WatchCall = stub.WatchServers(settings.request())
-                try:
-                    async for message in call:
-                        checked = server_list(message)
-                        for reason in checked.set_aside:
-                            _logger.warning(settings.explain(f"set aside: {reason}"))
-                        self._perform(self._machine.received(checked, self._now()))
-                        self._publish()
-                    code, details = "OK", "the balancer ended the watch"
-                except grpc.aio.AioRpcError as error:
-                    code, details = error.code().name, error.details() or ""
-                finally:
-                    call.cancel()
-                lost = self._machine.lost(code, details)
-                level = logging.DEBUG if lost.repeated or code == "OK" else logging.WARNING
-                _logger.log(level, settings.explain(lost.warning))
-                self._publish()
-                await asyncio.sleep(lost.delay)
-
     async def _follow(self, backend: Backend, channel: grpc.aio.Channel) -> None:
         state = channel.get_state(try_to_connect=True)
         while True:
@@ -210,10 +187,10 @@ class Driver:
             backend = action.backend
             match action:
                 case backends.Open():
-                    channel = _open(
+                    channel = open_channel(
                         backend.endpoint.address.target,
                         settings.credentials,
-                        settings.options,
+                        settings.connection_options(self._central.config),
                         settings.compression,
                     )
                     backend.handle = Connection(channel)
@@ -229,7 +206,7 @@ class Driver:
         connection, backend.handle = backend.handle, None
         if connection is not None and self.loop is not None:
             connection.closed = True
-            task = self.loop.create_task(_shut(connection, grace))
+            task = self.loop.create_task(connection.shut(grace))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
@@ -268,21 +245,3 @@ class Driver:
 def _finish(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
-
-
-def _open(
-    target: str,
-    credentials: grpc.ChannelCredentials | None,
-    options: Sequence[tuple[str, object]],
-    compression: grpc.Compression | None = None,
-) -> grpc.aio.Channel:
-    if credentials is None:
-        return grpc.aio.insecure_channel(target, options, compression)
-    return grpc.aio.secure_channel(target, credentials, options, compression)
-
-
-async def _shut(connection: Connection, grace: float | None) -> None:
-    if connection.follower is not None:
-        connection.follower.cancel()
-        await asyncio.wait([connection.follower])
-    await connection.channel.close(grace)

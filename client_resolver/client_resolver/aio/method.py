@@ -5,7 +5,9 @@ from typing import Any, Generic, TypeVar
 
 import grpc
 
-from client_resolver.aio.driver import Connection, Driver
+from client_resolver.aio.connection import Connection
+from client_resolver.aio.driver import Driver
+from client_resolver.service_config import ServiceConfig
 
 __all__ = ["Method"]
 
@@ -25,6 +27,7 @@ class Method(Generic[C]):
     """
 
     __slots__ = (
+        "__weakref__",
         "_bound",
         "deserializer",
         "driver",
@@ -52,10 +55,15 @@ class Method(Generic[C]):
         self.serializer = serializer
         self.deserializer = deserializer
         self.registered = registered
-        config = driver.settings.config.method(path)
-        self.timeout = config.timeout
-        self.wait_for_ready = config.wait_for_ready
+        self.timeout: float | None = None
+        self.wait_for_ready: bool | None = None
+        driver.configure(self)
         self._bound: dict[Connection, Callable[..., C]] = {}
+
+    def configure(self, config: ServiceConfig) -> None:
+        """See `client_resolver.central.Configured`."""
+        method = config.method(self.path)
+        self.timeout, self.wait_for_ready = method.timeout, method.wait_for_ready
 
     def on(self, connection: Connection) -> Callable[..., C]:
         """Return the method's multicallable on a connection."""

@@ -99,10 +99,13 @@ class Pool(Generic[H]):
         rng: Handed to the policy.
         drain_timeout: How long a backend that has left may finish its RPCs, in seconds. None: as
             long as they take.
+
+    Attributes:
+        policy: Builds the pickers from now on.
     """
 
     def __init__(self, policy: Policy, rng: Random, drain_timeout: float | None) -> None:
-        self._policy = policy
+        self.policy = policy
         self._rng = rng
         self._drain_timeout = drain_timeout
         self._listed: dict[str, Backend[H]] = {}
@@ -176,7 +179,7 @@ class Pool(Generic[H]):
     def picker(self) -> Picker[Backend[H]] | None:
         """Build a picker over the backends that are ready. None: there are none."""
         ready = [b for b in self.usable if b.connectivity is Connectivity.READY]
-        return self._policy.build(ready, self._rng) if ready else None
+        return self.policy.build(ready, self._rng) if ready else None
 
     def connectivity(self) -> Connectivity:
         """The state of all usable backends together, as `round_robin` of gRPC aggregates it."""

@@ -1,10 +1,13 @@
 """One channel's state: the watch and the pool together, and the outlook they publish."""
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from client_resolver.core.backends import Action, Backend, Pool
-from client_resolver.core.model import Connectivity, ServerList
+from client_resolver.core.delta import Delta
+from client_resolver.core.model import Connectivity, Revision, ServerList
 from client_resolver.core.outlook import Outlook, survey
+from client_resolver.core.picker import Policy
 from client_resolver.core.watch import Lost, Watch
 
 __all__ = ["Machine"]
@@ -21,22 +24,33 @@ class Machine(Generic[H]):
     Args:
         pool: The backends.
         watch: The resolver's flow. For a fixed list, one that is fed that list and never more.
+        adopt: Takes in the service config of a list that has been taken, and returns the policy
+            that holds then. It is asked before the list's connections are opened.
     """
 
-    def __init__(self, pool: Pool[H], watch: Watch) -> None:
+    def __init__(self, pool: Pool[H], watch: Watch, adopt: Callable[[str], Policy]) -> None:
         self.pool = pool
         self.watch = watch
+        self._adopt = adopt
         self._changed = False
         self.outlook: Outlook[H] = survey(pool, None, None)
 
-    def received(self, message: ServerList, now: float) -> list[Action[H]]:
-        """Take in a message of the watch."""
+    def begun(self, now: float) -> Revision | None:
+        """Take in that the balancer is asked for a watch. See `Watch.begun`."""
+        return self.watch.begun(now)
+
+    def received(self, message: ServerList | Delta, now: float) -> list[Action[H]]:
+        """Take in a message of the watch.
+
+        Raises:
+            UnknownBase: The watch must be begun anew.
+        """
         return self._apply(now) if self.watch.received(message, now) else []
 
-    def lost(self, code: str, details: str) -> Lost:
+    def lost(self, code: str, details: str, now: float) -> Lost:
         """Take in that the watch has ended. See `Watch.lost`."""
         self._changed = True
-        return self.watch.lost(code, details)
+        return self.watch.lost(code, details, now)
 
     def observed(self, backend: Backend[H], connectivity: Connectivity) -> list[Action[H]]:
         """Take in the state of a backend's connection. See `Pool.observed`."""
@@ -74,4 +88,7 @@ class Machine(Generic[H]):
     def _apply(self, now: float) -> list[Action[H]]:
         current = self.watch.current
         self._changed = True
-        return [] if current is None else self.pool.update(current.endpoints, now)
+        if current is None:
+            return []
+        self.pool.policy = self._adopt(current.service_config)
+        return self.pool.update(current.endpoints, now)

@@ -13,6 +13,7 @@ __all__ = [
     "ListState",
     "Revision",
     "ServerList",
+    "SetAside",
 ]
 
 
@@ -87,20 +88,35 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """A server that was left out.
+
+    Attributes:
+        address: Its address, as it was sent where it is malformed.
+        reason: Why, in words that name it.
+    """
+
+    address: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ServerList:
-    """One message of a watch, checked.
+    """One whole list, checked.
 
     Attributes:
         endpoints: The backends, each address once.
         state: What the list means.
         revision: Which state of the list it is.
-        set_aside: The servers that were left out, each with its reason.
+        set_aside: The servers that were left out.
+        service_config: The service config, JSON, for channels with none of their own. Empty: none.
     """
 
     endpoints: tuple[Endpoint, ...]
     state: ListState = ListState.UNSPECIFIED
     revision: Revision = field(default_factory=Revision)
-    set_aside: tuple[str, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()
+    service_config: str = ""
 
 
 @dataclass(frozen=True, slots=True)

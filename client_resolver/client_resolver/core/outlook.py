@@ -71,7 +71,8 @@ def _why_unusable(pool: Pool[H], current: ServerList) -> str | None:
     if pool.listed:
         return f"every one of the {pool.listed} backends in the list has weight 0"
     if current.set_aside:
-        return f"no server of the list can be used: {'; '.join(current.set_aside[:_SHOWN])}"
+        reasons = "; ".join(one.reason for one in current.set_aside[:_SHOWN])
+        return f"no server of the list can be used: {reasons}"
     if current.state is ListState.EMPTY:
         return "the balancer says that the service exists and has no backends"
     return "the list has no backends"

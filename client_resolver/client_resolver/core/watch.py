@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 
 from client_resolver.core.backoff import FullJitter
-from client_resolver.core.model import Code, Failure, ListState, ServerList
+from client_resolver.core.delta import Delta, UnknownBase
+from client_resolver.core.model import Code, Failure, ListState, Revision, ServerList
 
 __all__ = ["Lost", "Watch"]
 
@@ -18,6 +19,12 @@ _REFUSALS = frozenset(
 )
 """What a balancer answers to a request that it will refuse again."""
 
+_UNREACHED = ("failed to connect to all addresses", "DNS resolution failed")
+"""How C-core begins the details of a watch that never came to a balancer."""
+
+_SETTLED = 3.0
+"""Seconds after which a watch that need not say anything counts as one that works."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lost:
@@ -25,13 +32,14 @@ class Lost:
 
     Attributes:
         delay: Seconds to wait before the next attempt.
-        warning: What an operator should read.
-        repeated: The attempt before this one failed as well.
+        text: What has happened, in words.
+        expected: Nobody need read it: the balancer ended the watch in good order, or the attempt
+            before this one failed as well.
     """
 
     delay: float
-    warning: str
-    repeated: bool
+    text: str
+    expected: bool
 
 
 class Watch:
@@ -40,6 +48,12 @@ class Watch:
     A list of the held one's epoch and of a smaller version comes from a balancer replica that lags.
     It is put off until the replica has caught up, for `hold` seconds at most; then it is taken,
     for the source itself may have gone back.
+
+    A delta applies to the list that the same stream sent last, taken or put off, or to the one that
+    the stream was begun with.
+
+    The waits between attempts begin anew after a watch that worked, however it ended: a balancer
+    that ends its watches to have its clients spread is asked again almost at once.
 
     Args:
         balancer: The balancer's address, for messages.
@@ -54,6 +68,12 @@ class Watch:
         self._older: ServerList | None = None
         self._older_until = 0.0
         self._failed = False
+        # A delta could not be applied, and none has been since: the balancer is not to be trusted
+        # with a base, nor to be asked again at once.
+        self._doubted = False
+        self._known: ServerList | None = None
+        self._sent: ServerList | None = None
+        self._began = 0.0
         self.current: ServerList | None = None
         self.failure: Failure | None = None
         """Why there is no list. None once there is one, or while the first attempt runs."""
@@ -63,10 +83,30 @@ class Watch:
         """When `expire` is due. None: not at all."""
         return None if self._older is None else self._older_until
 
-    def received(self, message: ServerList, now: float) -> bool:
-        """Take in a message of the watch. Return whether `current` has changed."""
-        self._backoff.reset()
-        self._failed = False
+    def begun(self, now: float) -> Revision | None:
+        """Take in that the balancer is asked for a watch.
+
+        Returns:
+            The revision to name as known. None: the whole list is needed.
+        """
+        current = self.current
+        named = current is not None and current.revision.digest and not self._doubted
+        self._known = current if named else None
+        self._sent = None
+        self._began = now
+        return None if self._known is None else self._known.revision
+
+    def received(self, message: ServerList | Delta, now: float) -> bool:
+        """Take in a message of the watch. Return whether `current` has changed.
+
+        Raises:
+            UnknownBase: It is a delta of a list that is not held: the watch must be begun anew.
+        """
+        if isinstance(message, Delta):
+            message = self._whole(message)
+            self._doubted = False
+        self._sent = message
+        self._works()
         current = self.current
         if current is None:
             return self._accept(message)
@@ -93,24 +133,30 @@ class Watch:
             return False
         return self._accept(message)
 
-    def lost(self, code: str, details: str) -> Lost:
+    def lost(self, code: str, details: str, now: float) -> Lost:
         """Take in that the watch has ended or that it could not be started.
 
         Args:
             code: The name of the gRPC status code.
             details: The status's text.
+            now: The time on the monotonic clock, in seconds.
 
         Returns:
             When to try again.
         """
         self._older = None
+        silent = self._known is not None and self._sent is None
+        if silent and now - self._began >= _SETTLED and not details.startswith(_UNREACHED):
+            # The list named as known still held, so there was nothing to say.
+            self._works()
         delay = self._backoff.next()
-        repeated, self._failed = self._failed, True
+        expected = self._failed or self._doubted or code == "OK"
+        self._failed = True
         reason = f"{code}: {details}" if details else code
         if self.current is not None:
             kept = f"the {len(self.current.endpoints)} backends last known are kept"
             text = f"lost the watch at balancer {self._balancer} ({reason}); {kept}"
-            return Lost(delay, text, repeated)
+            return Lost(delay, text, expected)
         refusals = [refusal for refusal in _REFUSALS if refusal.value == code]
         if refusals:
             text = f"balancer {self._balancer} refuses: {reason}"
@@ -118,7 +164,19 @@ class Watch:
         else:
             text = f"balancer {self._balancer} gives no list: {reason}"
             self.failure = Failure(Code.UNAVAILABLE, text)
-        return Lost(delay, text, repeated)
+        return Lost(delay, text, expected)
+
+    def _whole(self, delta: Delta) -> ServerList:
+        for base in (self._sent, self._known):
+            if base is not None and base.revision.digest == delta.base != "":
+                return delta.apply(base)
+        self._doubted = True
+        raise UnknownBase(f"a change of list {delta.base!r}, which is not held")
+
+    def _works(self) -> None:
+        self._failed = False
+        if not self._doubted:
+            self._backoff.reset()
 
     def _accept(self, message: ServerList) -> bool:
         self.current = message
@@ -130,4 +188,4 @@ class Watch:
 def _same(one: ServerList, other: ServerList) -> bool:
     if one.revision.digest and other.revision.digest:
         return one.revision.digest == other.revision.digest
-    return one.endpoints == other.endpoints and one.state == other.state
+    return replace(one, revision=other.revision, set_aside=()) == replace(other, set_aside=())

@@ -18,7 +18,8 @@ from typing import Protocol, TypeVar
 import grpc
 
 from client_resolver.core.replay import Evidence, weigh
-from client_resolver.sync.driver import Backend, Driver
+from client_resolver.sync.connection import Backend
+from client_resolver.sync.driver import Driver
 from client_resolver.sync.ended import EndedCall
 from client_resolver.sync.method import Method
 from client_resolver.sync.requests import Requests
@@ -58,18 +59,24 @@ class _Status(Protocol):
     def details(self) -> str | None: ...
 
 
-def may_repeat(driver: Driver, backend: Backend, failed: _Status) -> bool:
-    """Whether a failed attempt was never taken up by a server, so that another may be made."""
+def suspected(backend: Backend, failed: _Status) -> Evidence:
+    """Say what a failed attempt is evidence of, if the server has sent no metadata."""
     details = failed.details() or ""
-    sent_back = (getattr(failed, name)() for name in ("initial_metadata", "trailing_metadata"))
-    evidence = weigh(
-        failed.code().name,
-        details,
-        metadata=any(sent_back),
-        address=backend.endpoint.address,
-    )
+    address = backend.endpoint.address
+    return weigh(failed.code().name, details, metadata=False, address=address)
+
+
+def may_repeat(driver: Driver, backend: Backend, failed: _Status) -> bool:
+    """Whether a failed attempt was never taken up by a server, so that another may be made.
+
+    It may wait for grpc's thread, so it is not to be asked there unless `suspected` is `NONE`.
+    """
+    evidence = suspected(backend, failed)
     if evidence is Evidence.NONE or driver.closed:
         return False
+    if any(getattr(failed, name)() for name in ("initial_metadata", "trailing_metadata")):
+        return False
+    details = failed.details() or ""
     if evidence is Evidence.UNSENT:
         backend.last_error = details
         return not driver.observe(backend)
@@ -157,7 +164,7 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
                 timeout,
                 self._metadata,
                 self._credentials,
-                self._method.never_waits,
+                None,
                 self._compression,
             )
         except BaseException:
@@ -180,7 +187,12 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
 
     def _finished(self, inner: RpcCall, backend: Backend) -> None:
         self._method.driver.release(backend)
-        self._is_final(inner)
+        if inner.code() is _OK or suspected(backend, inner) is Evidence.NONE:
+            self._is_final(inner)
+        else:
+            # This is grpc's thread: the call's initial metadata may come only after this returns.
+            judge = partial(self._is_final, inner)
+            threading.Thread(target=judge, name="lookaside-judge", daemon=True).start()
 
     def _is_final(self, inner: RpcCall) -> bool:
         """Judge an attempt that has ended. Return whether it is the call's outcome.

@@ -1,4 +1,4 @@
-"""Runs a channel's state machine on one thread, and its watch on another."""
+"""Runs a channel's state machine on a thread: the connections, the timers, those who wait."""
 
 import logging
 import os
@@ -7,22 +7,23 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from time import monotonic
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import grpc
-import grpc.experimental
 
-from client_resolver._pb import lookaside_pb2, lookaside_pb2_grpc
+from client_resolver.central import Central, Configured
 from client_resolver.core import backends
+from client_resolver.core.delta import Delta
 from client_resolver.core.machine import Machine
-from client_resolver.core.model import Connectivity, Failure
+from client_resolver.core.model import Connectivity, Failure, Revision, ServerList
 from client_resolver.core.outlook import Outlook
+from client_resolver.core.watch import Lost
 from client_resolver.settings import Settings, describe
-from client_resolver.sync.connectivity import probe
+from client_resolver.sync.connection import Action, Backend, Connection, open_channel
 from client_resolver.sync.ended import EndedCall
-from client_resolver.wire import server_list
+from client_resolver.sync.watcher import Watcher
 
-__all__ = ["Backend", "Connection", "Driver", "Pending"]
+__all__ = ["Driver", "Pending"]
 
 _logger = logging.getLogger("client_resolver")
 
@@ -47,21 +48,6 @@ class Pending(Protocol):
         """Try to start or to end the call. Return whether it still waits."""
 
 
-class Connection:
-    """One backend's channel."""
-
-    __slots__ = ("channel", "closed", "state")
-
-    def __init__(self, channel: grpc.Channel) -> None:
-        self.channel = channel
-        self.state = probe(channel)
-        self.closed = False
-
-
-Backend: TypeAlias = backends.Backend[Connection]
-Action: TypeAlias = backends.Action[Connection]
-
-
 class Driver:
     """Owns everything of a channel that has a thread or a socket.
 
@@ -73,6 +59,7 @@ class Driver:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._central = Central(settings)
         self._reset()
         inherit = weakref.WeakMethod(self._forget)
         os.register_at_fork(after_in_child=lambda: (method := inherit()) and method())
@@ -87,10 +74,13 @@ class Driver:
         self._work = threading.Condition(self.lock)
         self._working = False
         self._stop = threading.Event()
-        self._machine: Machine[Connection] = self.settings.machine(Random())  # noqa: S311
+        self._machine: Machine[Connection] = self.settings.machine(
+            Random(),  # noqa: S311
+            self._central.adopt,
+        )
         self.outlook: Outlook[Connection] = self._machine.outlook
         self._threads: list[threading.Thread] = []
-        self._balancer: grpc.Channel | None = None
+        self._watcher: Watcher | None = None
         self._pending: set[Pending] = set()
         self._listeners: list[tuple[Callable[[grpc.ChannelConnectivity], None], list[str]]] = []
         self._shutting: list[grpc.Channel] = []
@@ -122,11 +112,38 @@ class Driver:
                 self.started = True
                 fixed = self.settings.fixed()
                 if fixed is None:
-                    self._spawn(self._watch, "lookaside-watch")
+                    self._watcher = Watcher(self.settings, self, self._stop)
+                    self._spawn(self._watcher.run, "lookaside-watch")
                 else:
                     self._perform(self._machine.received(fixed, monotonic()))
                     self._publish()
                 self._nudge()
+
+    def configure(self, configured: Configured) -> None:
+        """Tell the service config that holds, now and whenever it changes."""
+        with self.lock:
+            self._central.add(configured)
+
+    def begun(self) -> Revision | None:
+        """See `client_resolver.sync.watcher.Flow`."""
+        with self.lock:
+            return self._machine.begun(monotonic())
+
+    def received(self, message: ServerList | Delta) -> None:
+        """See `client_resolver.sync.watcher.Flow`."""
+        with self.lock:
+            if not self.closed:
+                self._perform(self._machine.received(message, monotonic()))
+                self._publish()
+                self._nudge()
+
+    def lost(self, code: str, details: str) -> Lost:
+        """See `client_resolver.sync.watcher.Flow`."""
+        with self.lock:
+            lost = self._machine.lost(code, details, monotonic())
+            if not self.closed:
+                self._publish()
+            return lost
 
     def pick(self) -> Backend | None:
         """Pick a backend that is ready at this moment and count an RPC on it. None: there is none.
@@ -244,10 +261,9 @@ class Driver:
             self._changed.notify_all()
             self._nudge()
             threads, self._threads = self._threads, []
-            balancer = self._balancer
-        if balancer is not None:
-            # Rather than cancel the watch: a cancelled call that no thread reads keeps its socket.
-            balancer.close()
+            watcher = self._watcher
+        if watcher is not None:
+            watcher.close()
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(_JOIN)
@@ -309,65 +325,16 @@ class Driver:
             times.append(self._machine.wake_at)
         return max(0.0, min([pause, *(time - monotonic() for time in times)]))
 
-    def _watch(self) -> None:
-        settings = self.settings
-        channel = _open(
-            settings.balancer_target,
-            settings.balancer_credentials,
-            # The watch is read by this thread alone: grpc needs none of its own for it.
-            (
-                *settings.balancer_options,
-                (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
-            ),
-        )
-        with self.lock:
-            self._balancer = channel
-        try:
-            stub = lookaside_pb2_grpc.LoadBalancerStub(channel)
-            while not self._stop.is_set():
-                code, details = self._read(stub)
-                with self.lock:
-                    if self.closed:
-                        return
-                    lost = self._machine.lost(code, details)
-                    self._publish()
-                level = logging.DEBUG if lost.repeated or code == "OK" else logging.WARNING
-                _logger.log(level, settings.explain(lost.warning))
-                self._stop.wait(lost.delay)
-        finally:
-            channel.close()
-
-    def _read(self, stub: lookaside_pb2_grpc.LoadBalancerStub) -> tuple[str, str]:
-        try:
-            for message in stub.WatchServers(self.settings.request()):
-                self._received(message)
-        except grpc.RpcError as error:
-            return error.code().name, error.details() or ""
-        except ValueError:
-            # `close` came between two attempts.
-            return "CANCELLED", "the channel is closed"
-        return "OK", "the balancer ended the watch"
-
-    def _received(self, message: lookaside_pb2.WatchServersResponse) -> None:
-        checked = server_list(message)
-        for reason in checked.set_aside:
-            _logger.warning(self.settings.explain(f"set aside: {reason}"))
-        with self.lock:
-            if not self.closed:
-                self._perform(self._machine.received(checked, monotonic()))
-                self._publish()
-                self._nudge()
-
     def _perform(self, actions: Sequence[Action]) -> None:
         settings = self.settings
         for action in actions:
             backend = action.backend
             match action:
                 case backends.Open():
-                    channel = _open(
+                    channel = open_channel(
                         backend.endpoint.address.target,
                         settings.credentials,
-                        settings.options,
+                        settings.connection_options(self._central.config),
                         settings.compression,
                     )
                     backend.handle = Connection(channel)
@@ -425,17 +392,6 @@ class Driver:
         thread = threading.Thread(target=run, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
-
-
-def _open(
-    target: str,
-    credentials: grpc.ChannelCredentials | None,
-    options: Sequence[tuple[str, object]],
-    compression: grpc.Compression | None = None,
-) -> grpc.Channel:
-    if credentials is None:
-        return grpc.insecure_channel(target, options, compression)
-    return grpc.secure_channel(target, credentials, options, compression)
 
 
 def _tell(listener: Callable[[grpc.ChannelConnectivity], None], state: str) -> None:

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar
 
-from client_resolver.sync.driver import Connection, Driver
+from client_resolver.service_config import ServiceConfig
+from client_resolver.sync.connection import Connection
+from client_resolver.sync.driver import Driver
 
 __all__ = ["Method"]
 
@@ -41,12 +43,9 @@ class Method(Generic[M]):
         self.serializer = serializer
         self.deserializer = deserializer
         self.registered = registered
-        config = driver.settings.config.method(path)
-        self.timeout = config.timeout
-        self.wait_for_ready = config.wait_for_ready
-        # The backend's own channel must not wait for ready: another may be ready before it is. To
-        # say so costs more than not to, and is needed only where the service config says otherwise.
-        self.never_waits = False if config.wait_for_ready else None
+        self.timeout: float | None = None
+        self.wait_for_ready: bool | None = None
+        driver.configure(self)
         self._bound: dict[Connection | None, M] = {}
 
     @classmethod
@@ -61,6 +60,11 @@ class Method(Generic[M]):
             deserializer=other.deserializer,
             registered=other.registered,
         )
+
+    def configure(self, config: ServiceConfig) -> None:
+        """See `client_resolver.central.Configured`."""
+        method = config.method(self.path)
+        self.timeout, self.wait_for_ready = method.timeout, method.wait_for_ready
 
     def on(self, connection: Connection | None) -> M:
         """Return the method's multicallable on the connection of a picked backend."""

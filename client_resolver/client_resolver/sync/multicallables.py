@@ -19,7 +19,7 @@ from client_resolver.sync.calls import (
     StreamStreamCall,
     may_repeat,
 )
-from client_resolver.sync.driver import Backend, Connection
+from client_resolver.sync.connection import Backend, Connection
 from client_resolver.sync.method import Method
 from client_resolver.sync.requests import Requests
 
@@ -81,7 +81,7 @@ class _UnaryResponse:
             try:
                 # The backend's own channel never waits: another may be ready before this one is.
                 return form(method.on(backend.handle))(
-                    argument, timeout, metadata, credentials, method.never_waits, compression
+                    argument, timeout, metadata, credentials, None, compression
                 )
             except grpc.RpcError as error:
                 if isinstance(request, Requests) and not request.repeatable:
@@ -122,7 +122,7 @@ class UnaryUnaryMultiCallable(_UnaryResponse, grpc.UnaryUnaryMultiCallable):  # 
         began = monotonic()
         try:
             return method.on(backend.handle)(
-                request, timeout, metadata, credentials, method.never_waits, compression
+                request, timeout, metadata, credentials, None, compression
             )
         except grpc.RpcError as error:
             if not may_repeat(method.driver, backend, error):

@@ -12,12 +12,15 @@ from client_resolver.core.watch import Watch
 def machine(drain_timeout: float | None = None) -> Machine[object]:
     rng = Random(1)
     watch = Watch("b:1", FullJitter(0.1, 1, rng), 30)
-    return Machine(Pool(POLICIES["round_robin"], rng, drain_timeout), watch)
+    return Machine(
+        Pool(POLICIES["round_robin"], rng, drain_timeout), watch, lambda name: POLICIES[name]
+    )
 
 
-def listed(*ports: int, version: int = 0) -> ServerList:
+def listed(*ports: int, version: int = 0, policy: str = "round_robin") -> ServerList:
     endpoints = tuple(Endpoint(parse_address(f"10.0.0.1:{port}")) for port in ports)
-    return ServerList(endpoints, ListState.PRESENT, Revision(str(ports), version, "e"))
+    revision = Revision(f"{ports}{policy}", version, "e")
+    return ServerList(endpoints, ListState.PRESENT, revision, service_config=policy)
 
 
 def test_a_burst_of_events_makes_one_outlook() -> None:
@@ -57,7 +60,7 @@ def test_the_next_thing_due_wakes() -> None:
 
 def test_a_failure_to_get_a_list_is_published_and_a_list_ends_it() -> None:
     subject = machine()
-    subject.lost("UNAVAILABLE", "refused")
+    subject.lost("UNAVAILABLE", "refused", 0.0)
     assert subject.publish()
     assert subject.outlook.failure is not None
     subject.received(listed(1), 0.0)
@@ -72,3 +75,18 @@ def test_close_takes_the_picker_away() -> None:
     subject.publish()
     assert subject.close() == [Close(action.backend)]
     assert subject.outlook.picker is None
+
+
+def test_the_policy_of_a_list_holds_from_the_list_on_and_keeps_the_backends() -> None:
+    subject = machine()
+    (opened,) = subject.received(listed(1, version=7), 0.0)
+    subject.observed(opened.backend, Connectivity.READY)
+    subject.publish()
+    before = subject.outlook
+    weighted = listed(1, version=8, policy="weighted_round_robin")
+    assert subject.received(weighted, 1.0) == []
+    assert subject.publish()
+    assert subject.pool.policy is POLICIES["weighted_round_robin"]
+    assert subject.outlook is not before
+    assert subject.outlook.picker is not None
+    assert subject.outlook.picker.pick() is opened.backend

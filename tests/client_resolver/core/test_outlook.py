@@ -11,6 +11,7 @@ from client_resolver.core.model import (
     Failure,
     ListState,
     ServerList,
+    SetAside,
 )
 from client_resolver.core.outlook import survey
 from client_resolver.core.pickers import POLICIES
@@ -48,7 +49,11 @@ def test_without_a_list_and_with_an_error_rpcs_fail_with_it() -> None:
         (ServerList((), ListState.ABSENT), (), "no such service"),
         (ServerList((), ListState.EMPTY), (), "exists and has no backends"),
         (ServerList((), ListState.PRESENT), (), "the list has no backends"),
-        (ServerList((), ListState.PRESENT, set_aside=("'x' is bad",)), (), "'x' is bad"),
+        (
+            ServerList((), ListState.PRESENT, set_aside=(SetAside("x", "'x' is bad"),)),
+            (),
+            "'x' is bad",
+        ),
         (ServerList((), ListState.PRESENT), (0, 0), "every one of the 2 backends .* weight 0"),
     ],
 )

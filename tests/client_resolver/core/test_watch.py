@@ -1,11 +1,18 @@
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from client_resolver.core.address import parse_address
 from client_resolver.core.backoff import FullJitter
+from client_resolver.core.delta import Delta, UnknownBase
 from client_resolver.core.model import Code, Endpoint, ListState, Revision, ServerList
 from client_resolver.core.watch import Watch
+
+
+class Highest(Random):
+    def uniform(self, a: float, b: float) -> float:
+        return b
 
 
 def listed(
@@ -88,7 +95,7 @@ def test_the_list_of_a_lost_watch_is_not_taken_later() -> None:
     subject = watch()
     subject.received(listed(1, revision=HELD), 0.0)
     subject.received(listed(2, revision=Revision("x", 5, "e")), 10.0)
-    subject.lost("UNAVAILABLE", "gone")
+    subject.lost("UNAVAILABLE", "gone", 11.0)
     assert subject.wake_at is None
     assert not subject.expire(100.0)
 
@@ -105,10 +112,10 @@ def test_a_stale_list_with_servers_is_taken_and_one_without_is_not() -> None:
 def test_the_last_list_is_kept_when_the_watch_is_lost() -> None:
     subject = watch()
     subject.received(listed(1, 2), 0.0)
-    lost = subject.lost("UNAVAILABLE", "gone")
+    lost = subject.lost("UNAVAILABLE", "gone", 11.0)
     assert subject.current is not None
     assert subject.failure is None
-    assert "the 2 backends last known are kept" in lost.warning
+    assert "the 2 backends last known are kept" in lost.text
     assert 0 <= lost.delay <= 0.1
 
 
@@ -124,24 +131,131 @@ def test_the_last_list_is_kept_when_the_watch_is_lost() -> None:
 )
 def test_without_a_list_an_error_is_why_rpcs_fail(code: str, failure: Code) -> None:
     subject = watch()
-    assert not subject.lost(code, "why").repeated
+    assert subject.lost(code, "why", 1.0).expected is (code == "OK")
     assert subject.failure is not None
     assert subject.failure.code is failure
     assert "balancer:50052" in subject.failure.details
     assert "why" in subject.failure.details
-    assert subject.lost(code, "why").repeated
+    assert subject.lost(code, "why", 1.0).expected
     subject.received(listed(1), 0.0)
     assert subject.failure is None
 
 
 def test_a_message_resets_the_backoff() -> None:
-    class Highest(Random):
-        def uniform(self, a: float, b: float) -> float:
-            return b
-
     subject = Watch("b:1", FullJitter(0.1, 10, Highest()), 30)
-    assert [subject.lost("OK", "").delay for _ in range(3)] == [0.1, 0.2, 0.4]
+    assert [subject.lost("OK", "", 0.0).delay for _ in range(3)] == [0.1, 0.2, 0.4]
     subject.received(listed(1), 0.0)
-    lost = subject.lost("OK", "")
+    lost = subject.lost("UNAVAILABLE", "", 0.0)
     assert lost.delay == 0.1
-    assert not lost.repeated
+    assert not lost.expected
+
+
+def test_a_list_of_the_same_servers_with_another_service_config_is_taken() -> None:
+    subject = watch()
+    subject.received(listed(1), 0.0)
+    assert subject.received(replace(listed(1), service_config="{}"), 0.0)
+
+
+def delta(
+    base: str, *ports: int, revision: Revision | None = None, removed: tuple[int, ...] = ()
+) -> Delta:
+    gone = tuple(f"10.0.0.1:{port}" for port in removed)
+    return Delta(base, listed(*ports, revision=revision), gone)
+
+
+def ports_of(subject: Watch) -> list[int]:
+    assert subject.current is not None
+    return [int(e.address.text.rpartition(":")[2]) for e in subject.current.endpoints]
+
+
+def test_the_revision_held_is_named_as_known_where_it_has_a_digest() -> None:
+    subject = watch()
+    assert subject.begun(0.0) is None
+    subject.received(listed(1), 0.0)
+    assert subject.begun(1.0) is None
+    subject.received(listed(1, revision=HELD), 1.0)
+    assert subject.begun(2.0) == HELD
+
+
+def test_a_delta_applies_to_the_list_named_as_known_and_then_to_the_one_sent_last() -> None:
+    subject = watch()
+    subject.begun(0.0)
+    subject.received(listed(1, 3, revision=HELD), 0.0)
+    subject.begun(1.0)
+    assert subject.received(delta("b", 2, revision=Revision("c", 8, "e")), 1.0)
+    assert ports_of(subject) == [1, 2, 3]
+    assert subject.received(delta("c", revision=Revision("d", 9, "e"), removed=(1, 3)), 2.0)
+    assert ports_of(subject) == [2]
+
+
+def test_a_delta_applies_to_its_streams_own_list_while_that_is_put_off() -> None:
+    subject = watch()
+    subject.begun(0.0)
+    subject.received(listed(1, revision=Revision("b", 9, "e")), 0.0)
+    subject.begun(1.0)
+    assert not subject.received(listed(2, revision=Revision("x", 5, "e")), 1.0)
+    assert not subject.received(delta("x", 3, revision=Revision("y", 6, "e")), 2.0)
+    assert ports_of(subject) == [1]
+    assert subject.received(delta("y", 4, revision=Revision("z", 10, "e")), 3.0)
+    assert ports_of(subject) == [2, 3, 4]
+
+
+@pytest.mark.parametrize("base", ["", "other"])
+def test_a_delta_of_a_list_that_is_not_held_changes_nothing(base: str) -> None:
+    subject = watch()
+    subject.begun(0.0)
+    subject.received(listed(1, revision=HELD), 0.0)
+    with pytest.raises(UnknownBase):
+        subject.received(delta(base, 2, revision=Revision("c", 8, "e")), 1.0)
+    assert ports_of(subject) == [1]
+    assert subject.lost("ABORTED", "", 1.0).expected
+    assert subject.begun(2.0) is None
+
+
+def test_a_list_of_an_earlier_stream_is_no_base() -> None:
+    subject = watch()
+    subject.begun(0.0)
+    subject.received(listed(1, revision=Revision("b", 9, "e")), 0.0)
+    subject.received(listed(2, revision=Revision("a", 8, "e")), 0.0)
+    subject.begun(1.0)
+    with pytest.raises(UnknownBase):
+        subject.received(delta("a", 3, revision=Revision("c", 10, "e")), 1.0)
+
+
+def test_a_balancer_whose_deltas_never_fit_is_asked_ever_more_seldom() -> None:
+    subject = Watch("b:1", FullJitter(0.1, 10, Highest()), 30)
+    delays = []
+    for _ in range(3):
+        assert subject.begun(0.0) is None
+        subject.received(listed(1, revision=HELD), 0.0)
+        with pytest.raises(UnknownBase):
+            subject.received(delta("x", 2), 0.0)
+        delays.append(subject.lost("ABORTED", "", 0.0).delay)
+    assert delays == [0.1, 0.2, 0.4]
+    subject.begun(1.0)
+    subject.received(listed(1, revision=HELD), 1.0)
+    subject.received(delta("b", 2, revision=Revision("c", 8, "e")), 1.0)
+    assert subject.lost("OK", "", 1.0).delay == 0.1
+    assert subject.begun(2.0) == Revision("c", 8, "e")
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "lasted", "worked"),
+    [
+        ("OK", "", 100.0, True),
+        ("UNAVAILABLE", "the balancer is shutting down", 100.0, True),
+        ("OK", "", 0.1, False),
+        ("UNAVAILABLE", "failed to connect to all addresses; last error: x", 100.0, False),
+    ],
+)
+def test_a_watch_that_had_nothing_to_say_worked_if_it_lasted(
+    code: str, details: str, lasted: float, worked: bool
+) -> None:
+    subject = Watch("b:1", FullJitter(0.1, 10, Highest()), 30)
+    subject.begun(0.0)
+    subject.received(listed(1, revision=HELD), 0.0)
+    assert subject.lost("UNAVAILABLE", "gone", 1.0).delay == 0.1
+    subject.begun(2.0)
+    lost = subject.lost(code, details, 2.0 + lasted)
+    assert lost.delay == (0.1 if worked else 0.2)
+    assert lost.expected is (not worked or code == "OK")

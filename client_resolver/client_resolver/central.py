@@ -1,0 +1,67 @@
+"""Which service config holds: the channel's own, or the one that the balancer sends."""
+
+import logging
+from typing import Protocol
+from weakref import WeakSet
+
+from client_resolver.core.picker import Policy
+from client_resolver.errors import ServiceConfigError
+from client_resolver.service_config import ServiceConfig, parse_service_config
+from client_resolver.settings import Settings
+
+__all__ = ["Central", "Configured"]
+
+_logger = logging.getLogger("client_resolver")
+
+
+class Configured(Protocol):
+    """What a service config applies to."""
+
+    def configure(self, config: ServiceConfig) -> None:
+        """Go by this service config from now on."""
+
+
+class Central:
+    """Holds a channel's service config, and tells each change to what it applies to.
+
+    A shell serialises all calls.
+
+    Args:
+        settings: The channel's settings. If they have a service config, that one holds for ever.
+
+    Attributes:
+        config: The service config that holds.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._adopted = ""
+        self._told: WeakSet[Configured] = WeakSet()
+        self.config = settings.config
+
+    def add(self, configured: Configured) -> None:
+        """Tell the config that holds, now and whenever it changes."""
+        self._told.add(configured)
+        configured.configure(self.config)
+
+    def adopt(self, text: str) -> Policy:
+        """Take in what a list says. What can't be read is refused, and the last good one stays.
+
+        Args:
+            text: The service config as JSON. Empty: there is none, and the default holds.
+
+        Returns:
+            The load-balancing policy that holds from now on.
+        """
+        if text != self._adopted and not self._settings.own_config:
+            self._adopted = text
+            try:
+                config = parse_service_config(text) if text else self._settings.config
+            except ServiceConfigError as error:
+                reason = f"the balancer's service config is refused: {error}"
+                _logger.warning(self._settings.explain(reason))
+            else:
+                self.config = config
+                for configured in self._told:
+                    configured.configure(config)
+        return self.config.policy
