@@ -7,7 +7,7 @@ PROTOS_VENV := .venv-protos
 SOURCES := benchmarks lookaside client_resolver tests protos
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-cluster lint format protos requirements clean
+.PHONY: help setup demo test test-cluster bench lint format protos requirements clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,10 @@ test: setup ## Run the tests that need neither network, root nor Go.
 
 test-cluster: setup ## Run the tests on a real API server. Needs root and, once, Go.
 	$(BIN)/python -m tests.cluster.run $(PYTEST_ARGS)
+
+bench: setup ## Measure: bytes and CPU per change, and the Kubernetes source beside client-go.
+	$(BIN)/python -m benchmarks.churn
+	$(BIN)/python -m benchmarks.informer
 
 lint: setup $(PROTOS_VENV)/.done ## Check style, types, layers, protos and generated files.
 	$(BIN)/ruff check $(SOURCES)

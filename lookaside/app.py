@@ -100,6 +100,7 @@ class App:
             clock=time.monotonic,
             synced=self._synced,
         )
+        self._metrics.follow_snapshots(lambda: self._store.lists)
         self._sources = [self._source(source) for source in settings.sources]
         parse = partial(
             ServiceName.parse,

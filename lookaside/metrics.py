@@ -62,6 +62,11 @@ class Metrics:
             ["source"],
             registry=self.registry,
         )
+        self._snapshots = Gauge(
+            "lookaside_snapshots",
+            "Lists that are kept ready to be sent: one for each port and kind of client.",
+            registry=self.registry,
+        )
         self._source_age = Gauge(
             "lookaside_source_last_contact_age_seconds",
             "Time since a source last confirmed its view.",
@@ -132,6 +137,10 @@ class Metrics:
         """
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
+
+    def follow_snapshots(self, count: Callable[[], int]) -> None:
+        """Have the number of snapshots asked for whenever metrics are shown."""
+        self._snapshots.set_function(count)
 
     def source_contact(self, source: str) -> None:
         """A source confirmed its view just now."""

@@ -171,6 +171,7 @@ async def test_the_admin_port_tells_of_readiness_metrics_and_state(tmp_path: Pat
         expected = {
             f"lookaside_services{source} 1.0",
             f"lookaside_endpoints{source} 1.0",
+            "lookaside_snapshots 1.0",
             "lookaside_watchers 1.0",
             "lookaside_pushes_total 1.0",
         }

@@ -47,6 +47,14 @@ def test_watches_and_messages_are_counted(metrics: Metrics) -> None:
     assert value(metrics, "lookaside_superseded_total") == 1
 
 
+def test_snapshots_are_counted_when_they_are_asked_for(metrics: Metrics) -> None:
+    held = [1, 2]
+    metrics.follow_snapshots(lambda: len(held))
+    assert value(metrics, "lookaside_snapshots") == 2
+    held.append(3)
+    assert value(metrics, "lookaside_snapshots") == 3
+
+
 def test_what_a_source_serves_is_shown(metrics: Metrics) -> None:
     metrics.services("kubernetes", 3, 12)
     metrics.services("kubernetes", 2, 8)

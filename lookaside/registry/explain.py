@@ -4,6 +4,7 @@ import msgspec
 
 from lookaside.model import Explanation, ServiceName, ServiceRecord, Verdict
 from lookaside.policy.view import View
+from lookaside.registry.reasons import NO_REQUESTS
 
 
 def explain(name: ServiceName, record: ServiceRecord, view: View) -> Explanation:
@@ -51,7 +52,7 @@ def _whole(name: ServiceName, record: ServiceRecord) -> Explanation:
                 port=endpoint.port,
                 slice="",
                 listed=True,
-                reason="given by the source",
+                reason=f"given by the source{'' if endpoint.weight else NO_REQUESTS}",
                 weight=endpoint.weight,
                 weight_origin="the source",
                 locality=endpoint.locality,

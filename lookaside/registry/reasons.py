@@ -11,6 +11,8 @@ from lookaside.registry.annotations import Refusal, refusals
 from lookaside.registry.inputs import HeldSlice, Inputs
 from lookaside.registry.slices import SliceEndpoint
 
+NO_REQUESTS = "; weight 0: no new requests"
+
 
 class _Candidate(Struct, frozen=True):
     """An endpoint of a slice on its way into the list, or out.
@@ -79,7 +81,7 @@ class Reasons(Struct, frozen=True):
         reason = one.reason
         if not reason:
             reason = "ready" if endpoint.ready else "terminating, serving, and no other is ready"
-            reason += "" if weight else "; weight 0: no new requests"
+            reason += "" if weight else NO_REQUESTS
         return Verdict(
             address=endpoint.address,
             port=one.port,

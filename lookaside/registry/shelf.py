@@ -30,6 +30,9 @@ class Shelf:
         self._reach = reach(record.hints.get(name.port, ()))
         self._published: dict[View, Published] = {}
 
+    def __len__(self) -> int:
+        return len(self._published)
+
     def publish(self, view: View) -> Published:
         """Return the list of a client and its bytes, the very same ones for equal lists.
 

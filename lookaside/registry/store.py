@@ -119,6 +119,11 @@ class Store:
             len(topic.watchers) for ports in self._topics.values() for topic in ports.values()
         )
 
+    @property
+    def lists(self) -> int:
+        """How many snapshots are kept ready to be sent."""
+        return sum(len(shelf) for ports in self._shelves.values() for shelf in ports.values())
+
     def get(self, name: ServiceName, view: View = WHOLE) -> Published:
         """Return the list of a service as it is now.
 
