@@ -41,6 +41,16 @@ READ_SERVICES: Final[Object] = {
 LEAST_RIGHTS: Final = (READ_SLICES, READ_SERVICES)
 """All that the service may do in the cluster."""
 
+READ_PODS: Final[Object] = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}
+"""What it may do more, to watch Pods."""
+
+REVIEW_TOKENS: Final[Object] = {
+    "apiGroups": ["authentication.k8s.io"],
+    "resources": ["tokenreviews"],
+    "verbs": ["create"],
+}
+"""What it may do more, to know callers by their tokens."""
+
 
 class Balancer:
     """One `lookaside serve --source kubernetes` on its default ports, as a context manager.
@@ -108,24 +118,41 @@ class Balancer:
         said = [json.loads(line) for line in lines if line.startswith("{")]
         return [line for line in said if line["event"] == event and fields.items() <= line.items()]
 
-    def get(self, service: str) -> pb.GetServersResponse:
+    def get(self, service: str, *, token: str = "", **asked: Any) -> pb.GetServersResponse:
         """Ask for a list.
+
+        Args:
+            service: Its service.
+            token: A Kubernetes token to show; "" for none.
+            asked: More fields of the request: client=pb.Client(zone="eu-1a"), say.
 
         Raises:
             grpc.RpcError: The service refuses.
         """
-        with grpc.insecure_channel(self.address, _OPTIONS) as channel:
-            request = pb.GetServersRequest(service_name=service)
+        request = pb.GetServersRequest(service_name=service, **asked)
+        shown = (("authorization", f"Bearer {token}"),) if token else ()
+        with self.channel() as channel:
             answer: pb.GetServersResponse = LoadBalancerStub(channel).GetServers(
-                request, timeout=10
+                request, timeout=10, metadata=shown
             )
             return answer
 
-    def refusal(self, service: str) -> tuple[grpc.StatusCode, str]:
+    def explain(self, service: str, **asked: Any) -> pb.ExplainResponse:
+        """Ask why a list is as it is; `asked` are more fields of the request."""
+        request = pb.ExplainRequest(service_name=service, **asked)
+        with self.channel() as channel:
+            answer: pb.ExplainResponse = LoadBalancerStub(channel).Explain(request, timeout=10)
+            return answer
+
+    def refusal(self, service: str, *, token: str = "") -> tuple[grpc.StatusCode, str]:
         """Ask for a list that is refused; give the status code and its text."""
         with pytest.raises(grpc.RpcError) as refusal:
-            self.get(service)
+            self.get(service, token=token)
         return refusal.value.code(), refusal.value.details() or ""
+
+    def channel(self) -> grpc.Channel:
+        """Make a channel with a connection of its own."""
+        return grpc.insecure_channel(self.address, _OPTIONS)
 
     def wait(
         self,
@@ -141,7 +168,7 @@ class Balancer:
         deadline = time.monotonic() + timeout
         last = pb.WatchServersResponse()
         message: pb.WatchServersResponse
-        with grpc.insecure_channel(self.address, _OPTIONS) as channel:
+        with self.channel() as channel:
             request = pb.WatchServersRequest(service_name=service)
             stream = LoadBalancerStub(channel).WatchServers(request, timeout=timeout)
             try:
@@ -185,6 +212,11 @@ def lookaside(*args: str) -> list[str]:
 def served(message: pb.WatchServersResponse | pb.GetServersResponse) -> list[str]:
     """Give the addresses of a list, in its order."""
     return [server.address for server in message.servers]
+
+
+def weights(message: pb.WatchServersResponse | pb.GetServersResponse) -> dict[str, int]:
+    """Give the weights of a list, by address, in its order."""
+    return {server.address: server.weight for server in message.servers}
 
 
 def quiet() -> Mapping[str, str]:

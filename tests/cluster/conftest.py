@@ -10,11 +10,12 @@ from typing import Final
 import pytest
 
 from tests.cluster import network
+from tests.cluster.accounts import Account
 from tests.cluster.balancer import LEAST_RIGHTS, Balancer
 from tests.cluster.figures import FIGURES
 from tests.cluster.greeters import Greeters
 from tests.cluster.harness import Binaries, ControlPlane
-from tests.cluster.objects import Account, Namespace
+from tests.cluster.objects import Namespace
 from tests.cluster.run import PROGRAMS
 
 _NAMESPACES: Final = itertools.count(1)

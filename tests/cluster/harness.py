@@ -52,7 +52,7 @@ class Settings:
         api_port: The API server's port on 127.0.0.1.
         etcd_port: etcd's port for clients.
         etcd_peer_port: etcd's port for peers.
-        service_cidr: Where the Services' addresses come from.
+        service_cidr: Where the Services' addresses come from, by default those of IPv4.
         advertise_address: An address for the API server that isn't loopback; put on `lo`.
         controllers: Which controllers run.
         api_flags: More flags of kube-apiserver.
@@ -61,7 +61,7 @@ class Settings:
     api_port: int = 6443
     etcd_port: int = 2379
     etcd_peer_port: int = 2380
-    service_cidr: str = "10.96.0.0/16"
+    service_cidr: str = "10.96.0.0/16,fd00:10:96::/112"
     advertise_address: str = "10.255.255.1"
     controllers: tuple[str, ...] = (
         "endpointslice-controller",

@@ -1,15 +1,16 @@
-"""The objects of one test: a namespace, with its Services, Pods, slices and service accounts."""
+"""The objects of one test: a namespace, with its Services, Pods and slices."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
-from tests.cluster.api import STRATEGIC_PATCH, ApiClient, Object
+from tests.cluster.accounts import Accounts
+from tests.cluster.api import STRATEGIC_PATCH, Object
 from tests.cluster.harness import ControlPlane
 
 DEFAULT_NODE: Final = "node-a"
-RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
+SERVICE_NAME: Final = "kubernetes.io/service-name"
+Annotated = Literal["service", "pod", "slice"]
 
 
 @dataclass(frozen=True)
@@ -38,27 +39,11 @@ class Port:
         return port
 
 
-@dataclass(frozen=True)
-class Account:
-    """A service account with a token.
-
-    Attributes:
-        client: A client that shows the token.
-        token: The token itself.
-        kubeconfig: A file with the token in it.
-    """
-
-    client: ApiClient
-    token: str
-    kubeconfig: Path
-
-
-class Namespace:
+class Namespace(Accounts):
     """A namespace of the cluster, and the means to fill it. Make one with `create`."""
 
     def __init__(self, control_plane: ControlPlane, name: str) -> None:
-        self.control_plane = control_plane
-        self.name = name
+        super().__init__(control_plane, name)
         self._api = control_plane.admin
         self._core = f"/api/v1/namespaces/{name}"
         self._slices = f"/apis/discovery.k8s.io/v1/namespaces/{name}/endpointslices"
@@ -112,7 +97,10 @@ class Namespace:
         ready: bool = True,
         node: str = DEFAULT_NODE,
         labels: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str] | None = None,
         ports: Sequence[Port] = (Port(),),
+        second_address: str = "",
+        **spec: Any,
     ) -> Object:
         """Create a Pod as its node would report it: running, with an address, ready or not.
 
@@ -123,7 +111,10 @@ class Namespace:
             ready: Whether it is ready.
             node: Its node, created if it is unknown by that name; see `ControlPlane.add_node`.
             labels: More labels.
+            annotations: Its annotations.
             ports: Its container's ports, by which a Service finds a named target port.
+            second_address: Its address in the other family; "" for none.
+            spec: More fields of the spec, by their API names: hostname="first", say.
 
         Returns:
             The Pod.
@@ -137,14 +128,20 @@ class Namespace:
                 for port in ports
             ],
         }
-        spec = {
+        fields = {
             "nodeName": node,
             "automountServiceAccountToken": False,
             "containers": [container],
+            **spec,
         }
-        metadata = {"name": name, "labels": {"app": app, **(labels or {})}}
-        self._api.create(f"{self._core}/pods", {"metadata": metadata, "spec": spec})
-        status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
+        metadata = {
+            "name": name,
+            "labels": {"app": app, **(labels or {})},
+            "annotations": dict(annotations or {}),
+        }
+        self._api.create(f"{self._core}/pods", {"metadata": metadata, "spec": fields})
+        addresses = [{"ip": each} for each in (address, second_address) if each]
+        status = {"phase": "Running", "podIP": address, "podIPs": addresses}
         self._patch_status(name, status)
         return self.set_ready(name, ready)
 
@@ -161,19 +158,47 @@ class Namespace:
         """Remove a Pod at once, as its node does when it has ended."""
         self._api.delete(f"{self._core}/pods/{name}", grace=0)
 
-    def slice(self, name: str, service: str, body: Object) -> Object:
+    def slice(
+        self,
+        name: str,
+        service: str,
+        body: Object,
+        *,
+        labels: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str] | None = None,
+    ) -> Object:
         """Create an EndpointSlice by hand, for a Service without a selector.
 
         Args:
             name: Its name.
-            service: The Service that it belongs to.
+            service: The Service that it belongs to; "": none.
             body: addressType (IPv4 where it is missing), endpoints and ports.
+            labels: More labels.
+            annotations: Its annotations.
 
         Returns:
             The slice.
         """
-        metadata = {"name": name, "labels": {"kubernetes.io/service-name": service}}
+        belongs = {SERVICE_NAME: service} if service else {}
+        metadata = {
+            "name": name,
+            "labels": {**belongs, **(labels or {})},
+            "annotations": dict(annotations or {}),
+        }
         return self._api.create(self._slices, {"addressType": "IPv4", "metadata": metadata, **body})
+
+    def set_endpoints(self, name: str, endpoints: Sequence[Object]) -> Object:
+        """Give a slice other endpoints."""
+        return self._api.patch(f"{self._slices}/{name}", {"endpoints": list(endpoints)})
+
+    def delete_slice(self, name: str) -> None:
+        """Delete a slice."""
+        self._api.delete(f"{self._slices}/{name}")
+
+    def annotate(self, kind: Annotated, name: str, annotation: str, value: str | None) -> Object:
+        """Set an annotation of an object, or take it away: None."""
+        path = f"{self._slices}/{name}" if kind == "slice" else f"{self._core}/{kind}s/{name}"
+        return self._api.patch(path, {"metadata": {"annotations": {annotation: value}}})
 
     def wait_for_slices(
         self, service: str, holds: Callable[[list[Object]], bool], timeout: float = 30
@@ -183,7 +208,7 @@ class Namespace:
         Raises:
             TimeoutError: They were not within `timeout` seconds; the message gives them.
         """
-        selector = f"kubernetes.io/service-name={service}"
+        selector = f"{SERVICE_NAME}={service}"
         return self._api.wait(self._slices, holds, timeout, labelSelector=selector)
 
     def wait_for_ready(
@@ -196,63 +221,6 @@ class Namespace:
             return ready_addresses(slices) == wanted
 
         return self.wait_for_slices(service, holds, timeout)
-
-    def service_account(
-        self, name: str, rules: Sequence[Object] = (), *, everywhere: bool = False
-    ) -> Account:
-        """Create a service account with a role of its own.
-
-        Args:
-            name: The account's name, and its role's.
-            rules: RBAC rules: {"apiGroups": …, "resources": …, "verbs": …}; none: no rights.
-            everywhere: The role holds in the whole cluster, not in this namespace alone.
-
-        Returns:
-            The account, with a token.
-        """
-        self._api.create(f"{self._core}/serviceaccounts", {"metadata": {"name": name}})
-        if rules:
-            self.grant(name, rules, everywhere=everywhere)
-        return self.account(name)
-
-    def account(self, name: str) -> Account:
-        """Make a token for a service account that is there, such as one that a chart created."""
-        path = f"{self._core}/serviceaccounts/{name}/token"
-        token = self._api.create(path, {"spec": {"expirationSeconds": 3600}})["status"]["token"]
-        kubeconfig = self.control_plane.write_kubeconfig(
-            f"{self.name}-{name}", token=token, namespace=self.name
-        )
-        return Account(self.control_plane.client(token), token, kubeconfig)
-
-    def grant(
-        self,
-        name: str,
-        rules: Sequence[Object],
-        *,
-        account: str | None = None,
-        everywhere: bool = False,
-    ) -> None:
-        """Create a role and bind it to a service account.
-
-        Args:
-            name: The role's name.
-            rules: Its rules.
-            account: The service account; None: the one of the role's name.
-            everywhere: The role holds in the whole cluster, not in this namespace alone.
-        """
-        kind, scope, role = "Role", f"{RBAC}/namespaces/{self.name}", name
-        if everywhere:
-            kind, scope, role = "ClusterRole", RBAC, f"{self.name}-{name}"
-        metadata = {"name": role}
-        self._api.create(f"{scope}/{kind.lower()}s", {"metadata": metadata, "rules": list(rules)})
-        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role}
-        subject = {
-            "kind": "ServiceAccount",
-            "name": account or name,
-            "namespace": self.name,
-        }
-        binding = {"metadata": metadata, "roleRef": reference, "subjects": [subject]}
-        self._api.create(f"{scope}/{kind.lower()}bindings", binding)
 
     def _ensure_node(self, name: str) -> None:
         nodes = self._api.get("/api/v1/nodes")["items"]

@@ -8,11 +8,12 @@ from pathlib import Path
 import grpc
 import pytest
 
+from tests.cluster.accounts import Account
 from tests.cluster.balancer import Balancer, served
 from tests.cluster.figures import record
 from tests.cluster.greeters import Greeters
 from tests.cluster.harness import ControlPlane
-from tests.cluster.objects import Account, Namespace
+from tests.cluster.objects import Namespace
 from tests.cluster.traffic import Clients, calling
 
 CALLS_DURING = 500

@@ -8,9 +8,10 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from tests.cluster.accounts import Account
 from tests.cluster.api import Object
 from tests.cluster.balancer import LEAST_RIGHTS, READ_SLICES, Balancer
-from tests.cluster.objects import Account, Namespace
+from tests.cluster.objects import Namespace
 
 _RULES: Final = {
     "endpointslices": 'apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"]',
