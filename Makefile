@@ -25,7 +25,7 @@ demo: setup ## Run the service, three backends and a client; print who answered.
 	$(BIN)/lookaside demo
 
 test: setup ## Run the tests that need neither network, root nor Go.
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest --ignore=tests/cluster $(PYTEST_ARGS)
 
 test-cluster: setup ## Run the tests on a real API server. Needs root and, once, Go.
 	$(BIN)/python -m tests.cluster.run $(PYTEST_ARGS)
