@@ -132,6 +132,33 @@ async def test_a_change_of_the_file_reaches_a_watch_and_a_broken_one_changes_not
         assert await addresses(call) == ["127.0.0.1:3"]
 
 
+async def test_sources_run_side_by_side_and_the_first_that_knows_a_service_has_it(
+    tmp_path: Path,
+) -> None:
+    first = write(tmp_path / "first.yaml", "127.0.0.1:1")
+    second = tmp_path / "second.yaml"
+    second.write_text(
+        "services: {greeter: {endpoints: [{address: 127.0.0.1:2}]}, "
+        "other: {endpoints: [{address: 127.0.0.1:3}]}}"
+    )
+    sources = ("--source", f"file:{first}", "--source", f"file:{second}")
+    async with (
+        serving(*sources) as (process, address, _),
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        for _source in range(2):
+            await process.event("synced")
+        call = watch(channel)
+        assert await addresses(call) == ["127.0.0.1:1"]
+        listed = await LoadBalancerStub(channel).ListServices(pb.ListServicesRequest())
+        assert [(one.service, one.source) for one in listed.services] == [
+            ("greeter.default", f"file:{first}"),
+            ("other.default", f"file:{second}"),
+        ]
+        first.write_text("services: {}")
+        assert await addresses(call) == ["127.0.0.1:2"]
+
+
 async def test_sigterm_ends_watches_and_the_process_long_before_the_grace(tmp_path: Path) -> None:
     path = write(tmp_path / "endpoints.yaml", "127.0.0.1:1")
     async with (
