@@ -126,11 +126,11 @@ class LoadBalancer:
         began = time.monotonic()
         try:
             name = await self._allowed(request.service_name, context)
-            published = self._store.get(name, _view(request))
+            message = self._store.get(name, _view(request)).whole()
         except RequestError as error:
             await self._refuse(context, "GetServers", error, began)
         self._observer.request("GetServers", "OK", time.monotonic() - began)
-        return published.whole()
+        return message
 
     async def list_services(
         self,

@@ -1,9 +1,7 @@
 """Runs a channel's state machine on a thread: the connections, the timers, those who wait."""
 
 import logging
-import os
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from time import monotonic
@@ -21,6 +19,7 @@ from client_resolver.core.watch import Lost
 from client_resolver.settings import Settings, describe
 from client_resolver.sync.connection import Action, Backend, Connection, open_channel
 from client_resolver.sync.ended import EndedCall
+from client_resolver.sync.forks import follow
 from client_resolver.sync.watcher import Watcher
 
 __all__ = ["Driver", "Pending"]
@@ -61,8 +60,7 @@ class Driver:
         self.settings = settings
         self._central = Central(settings)
         self._reset()
-        inherit = weakref.WeakMethod(self._forget)
-        os.register_at_fork(after_in_child=lambda: (method := inherit()) and method())
+        follow(self)
 
     def _reset(self) -> None:
         self.lock = threading.RLock()
@@ -87,7 +85,8 @@ class Driver:
         self._pause = _SOON
         self._ready_due = 0.0
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """See `client_resolver.sync.forks.Forkable`."""
         # The parent's channels are not closed: their sockets are the parent's.
         self._inherited = self._machine
         was_closed = self.closed
