@@ -16,9 +16,10 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).parent
 STUBS = {
-    ROOT / "../lookaside/_pb": "lookaside",
-    ROOT / "../client_resolver/client_resolver/_pb": "lookaside",
-    ROOT / "../lookaside/demo/_pb": "greeter",
+    ROOT / "../lookaside/_pb": ("lookaside",),
+    ROOT / "../client_resolver/client_resolver/_pb": ("lookaside", "orca"),
+    ROOT / "../lookaside/demo/_pb": ("greeter",),
+    ROOT / "../examples/greeter/_pb": ("greeter",),
 }
 
 
@@ -39,6 +40,7 @@ def generate(package: str) -> dict[str, str]:
         return {
             path.name: path.read_text().replace(f"from {package} import", "from . import")
             for path in sorted(Path(out, package).iterdir())
+            if path.name != f"{package}_pb2_grpc.py" or "Stub(" in path.read_text()
         }
 
 
@@ -46,8 +48,10 @@ def main() -> int:
     """Write the stubs, or compare them, and return the exit code."""
     check = "--check" in sys.argv[1:]
     drift = False
-    for folder, package in STUBS.items():
-        stubs = {"__init__.py": ""} | generate(package)
+    for folder, packages in STUBS.items():
+        stubs = {"__init__.py": ""}
+        for package in packages:
+            stubs |= generate(package)
         for name, text in stubs.items():
             path = (folder / name).resolve()
             if path.exists() and path.read_text() == text:
