@@ -1,33 +1,88 @@
-"""What a load-balancing policy is: it builds pickers, and a picker picks."""
+"""What a load-balancing policy is: it builds pickers, and a picker picks.
 
-from collections.abc import Sequence
+A policy of your own takes a picker with `pick`, a subclass of `BasePolicy` with `name` and `build`,
+and a function that makes it from its config: see `BasePolicy`.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence, Sized
 from random import Random
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-__all__ = ["Picker", "Policy", "Weighted"]
+from client_resolver.core.load import LoadReport
+
+__all__ = [
+    "BasePolicy",
+    "Candidate",
+    "Picker",
+    "Policy",
+    "PolicyFactory",
+    "Reporting",
+    "untried",
+]
 
 
-class Weighted(Protocol):
-    """What a policy may know of a backend."""
+class Candidate(Protocol):
+    """What a policy may know of a backend. Two are the same only if they are one object."""
+
+    @property
+    def address(self) -> str:
+        """`HOST:PORT`."""
 
     @property
     def weight(self) -> int:
-        """The share of requests that the backend should get, relative to the others."""
+        """The share of requests that it should get, relative to the others. At least 1.
+
+        Slow start is in it already.
+        """
+
+    @property
+    def in_flight(self) -> Sized:
+        """Its length is the number of RPCs that the backend carries now."""
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What else the balancer says of it, as names and values."""
+
+    @property
+    def load(self) -> LoadReport | None:
+        """Its latest load report. None: there was none, or the policy asks for none."""
 
 
-W = TypeVar("W", bound=Weighted)
-W_co = TypeVar("W_co", bound=Weighted, covariant=True)
+B = TypeVar("B")
+B_co = TypeVar("B_co", covariant=True)
+C = TypeVar("C", bound=Candidate)
 
 
-class Picker(Protocol[W_co]):
+class Picker(Protocol[B_co]):
     """Picks a backend for one RPC after another.
 
     The set of backends that it picks from never changes: a change makes a new picker. A picker is
-    not thread-safe: where several threads share one, its owner serialises `pick`.
+    not thread-safe: where several threads share one, its owner serialises all calls.
     """
 
-    def pick(self) -> W_co:
-        """Return the backend for the next RPC. Never waits, never fails."""
+    def pick(self, key: int = 0, tried: Collection[object] = ()) -> B_co:
+        """Return the backend for the next RPC, or for the next attempt at one.
+
+        Never waits, never fails.
+
+        Args:
+            key: The 64-bit hash of the RPC. Only policies that are `keyed` look at it.
+            tried: The backends that the RPC was tried on. Another is returned where there is one.
+        """
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """A picker that learns from how RPCs end. Those of a `measured` policy are such."""
+
+    def ended(self, backend: Candidate, seconds: float, ok: bool) -> None:
+        """Take in how an attempt ended.
+
+        Args:
+            backend: Where. It may be one that this picker doesn't pick from any more.
+            seconds: How long the attempt took.
+            ok: It didn't fail in a way that the backend is to blame for.
+        """
 
 
 class Policy(Protocol):
@@ -37,13 +92,126 @@ class Policy(Protocol):
     def name(self) -> str:
         """The policy's name in a service config."""
 
-    def build(self, backends: Sequence[W], rng: Random) -> Picker[W]:
-        """Make a picker over backends that are ready.
+    @property
+    def keyed(self) -> bool:
+        """Whether picks want a key."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether the pickers are `Reporting` and want to be told."""
+
+    @property
+    def load_reports(self) -> bool:
+        """Whether the backends' load reports are wanted."""
+
+    @property
+    def refresh(self) -> float | None:
+        """How often the picker is built anew even if nothing has changed, in seconds.
+
+        None: never.
+        """
+
+    @property
+    def connects(self) -> Literal["all", "one"]:
+        """What is connected: all backends, or the first in the list's order that can be."""
+
+    @property
+    def shuffles(self) -> bool:
+        """With `connects` "one": each client goes by an order of its own, not the list's."""
+
+    @property
+    def request_hash_header(self) -> str:
+        """The metadata key whose value is hashed to an RPC's key (gRFC A76). Empty: none."""
+
+    def build(
+        self,
+        backends: Sequence[C],
+        rng: Random,
+        now: Callable[[], float],
+        before: Picker[C] | None,
+    ) -> Picker[C]:
+        """Make a picker.
 
         Args:
-            backends: At least one, each with a weight of at least 1.
-            rng: The source of the picker's starting point.
+            backends: The backends that are ready, in the list's order: at least one.
+            rng: The source of all that is random.
+            now: The clock, in seconds.
+            before: The picker that this one replaces, of whatever policy. What is learnt over a
+                long time may be taken over from it, and it may itself be returned. None: it is the
+                first.
 
         Returns:
             A picker over exactly these backends.
         """
+
+
+PolicyFactory: TypeAlias = Callable[[Mapping[str, object]], Policy]
+"""Makes a policy from its config, the JSON object that stands under the policy's name.
+
+It raises ValueError for what it can't use, with a text that begins with the field's name.
+"""
+
+
+class BasePolicy:
+    """What a policy is where it doesn't say otherwise. A subclass adds `name` and `build`.
+
+    For example, one that always takes the backend with the fewest RPCs:
+
+        class Idlest:
+            def __init__(self, backends):
+                self.backends = backends
+
+            def pick(self, key=0, tried=()):
+                return min(untried(self.backends, tried), key=lambda b: len(b.in_flight))
+
+        class IdlestPolicy(BasePolicy):
+            name = "idlest"
+
+            def build(self, backends, rng, now, before):
+                return Idlest(backends)
+
+    It is handed to a channel as `policies={"idlest": lambda config: IdlestPolicy()}`. What is a
+    property here may be an attribute there: `keyed = True`.
+    """
+
+    @property
+    def keyed(self) -> bool:
+        """See `Policy.keyed`."""
+        return False
+
+    @property
+    def measured(self) -> bool:
+        """See `Policy.measured`."""
+        return False
+
+    @property
+    def load_reports(self) -> bool:
+        """See `Policy.load_reports`."""
+        return False
+
+    @property
+    def refresh(self) -> float | None:
+        """See `Policy.refresh`."""
+        return None
+
+    @property
+    def connects(self) -> Literal["all", "one"]:
+        """See `Policy.connects`."""
+        return "all"
+
+    @property
+    def shuffles(self) -> bool:
+        """See `Policy.shuffles`."""
+        return False
+
+    @property
+    def request_hash_header(self) -> str:
+        """See `Policy.request_hash_header`."""
+        return ""
+
+
+def untried(backends: Sequence[B], tried: Collection[object]) -> Sequence[B]:
+    """Return the backends that are not in `tried`; all of them if there is no other."""
+    if not tried:
+        return backends
+    return [backend for backend in backends if backend not in tried] or backends

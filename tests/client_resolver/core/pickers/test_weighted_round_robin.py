@@ -1,67 +1,155 @@
 from collections import Counter
-from dataclasses import dataclass
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from client_resolver.core.load import LoadReport
+from client_resolver.core.pickers.measured_weights import MeasuredWeights
 from client_resolver.core.pickers.round_robin import CyclicPicker
 from client_resolver.core.pickers.weighted_round_robin import ExactPicker, WeightedRoundRobin
+from tests.client_resolver.core.pickers.fakes import Clock, FakeBackend, backends
 
-
-@dataclass(eq=False)
-class Weight:
-    weight: int
-
-
-WEIGHTS = st.lists(
+LISTS = st.lists(
     st.one_of(st.integers(1, 5), st.integers(1, 100), st.integers(1, 2**31 - 1)),
     min_size=1,
     max_size=12,
 )
 
 
+def exact(some: list[FakeBackend], rng: Random) -> ExactPicker[FakeBackend]:
+    return ExactPicker(some, [backend.weight for backend in some], rng)
+
+
 @settings(deadline=None, max_examples=100)
-@given(WEIGHTS, st.integers(0, 2**32), st.integers(1, 250))
-def test_no_backend_is_off_its_share_by_one_or_more_after_any_number_of_picks(
-    weights: list[int], seed: int, picks: int
+@given(
+    st.lists(st.tuples(LISTS, st.integers(1, 120)), min_size=1, max_size=4),
+    st.integers(0, 2**32),
+)
+def test_no_backend_is_off_its_share_by_one_or_more_after_any_number_of_picks_of_any_list(
+    lists: list[tuple[list[int], int]], seed: int
 ) -> None:
-    backends = [Weight(weight) for weight in weights]
-    total = sum(weights)
-    picker = WeightedRoundRobin().build(backends, Random(seed))
-    counts = Counter[Weight]()
-    for k in range(1, picks + 1):
-        counts[picker.pick()] += 1
-        for backend in backends:
-            assert abs(counts[backend] * total - k * backend.weight) < total
+    policy, rng, picker = WeightedRoundRobin(), Random(seed), None
+    for weights, picks in lists:
+        some = backends(*weights)
+        total = sum(weights)
+        picker = policy.build(some, rng, Clock(), picker)
+        counts = Counter[FakeBackend]()
+        for k in range(1, picks + 1):
+            counts[picker.pick()] += 1
+            for backend in some:
+                assert abs(counts[backend] * total - k * backend.weight) < total
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=6), st.integers(0, 2**32))
 def test_the_bound_holds_over_many_periods(weights: list[int], seed: int) -> None:
-    backends = [Weight(weight) for weight in weights]
+    some = backends(*weights)
     total = sum(weights)
-    picker = ExactPicker(backends, Random(seed))
-    counts = Counter[Weight]()
+    picker = exact(some, Random(seed))
+    counts = Counter[FakeBackend]()
     for k in range(1, 8 * total + 1):
         counts[picker.pick()] += 1
         if k % total == 0:
-            assert [counts[b] for b in backends] == [k // total * b.weight for b in backends]
+            assert [counts[b] for b in some] == [k // total * b.weight for b in some]
 
 
 def test_clients_first_picks_are_spread_by_weight() -> None:
-    backends = [Weight(60), Weight(30), Weight(10)]
+    some = backends(60, 30, 10)
     rng = Random(7)
-    firsts = Counter(ExactPicker(backends, rng).pick().weight for _ in range(10_000))
-    for backend in backends:
+    firsts = Counter(exact(some, rng).pick().weight for _ in range(10_000))
+    for backend in some:
         assert abs(firsts[backend.weight] - 100 * backend.weight) < 200
 
 
 def test_equal_weights_are_a_cycle() -> None:
-    picker = WeightedRoundRobin().build([Weight(100)] * 3, Random(1))
+    picker = WeightedRoundRobin().build(backends(100, 100, 100), Random(1), Clock(), None)
     assert isinstance(picker, CyclicPicker)
-    assert repr(picker) == "<CyclicPicker of 3 backends>"
+
+
+@pytest.mark.parametrize("weights", [(1, 1), (1, 2)])
+def test_the_same_backends_with_the_same_weights_go_on_where_they_were(
+    weights: tuple[int, ...],
+) -> None:
+    some, policy = backends(*weights), WeightedRoundRobin()
+    first = policy.build(some, Random(1), Clock(), None)
+    assert policy.build(list(some), Random(2), Clock(), first) is first
+    some[0].weight = 5
+    assert policy.build(some, Random(2), Clock(), first) is not first
+
+
+def test_passing_over_a_backend_keeps_the_others_exact_among_themselves() -> None:
+    some = backends(50, 30, 15, 5)
+    picker = exact(some, Random(5))
+    counts = Counter(picker.pick(tried=some[:1]) for _ in range(3000))
+    assert counts[some[0]] == 0
+    for backend in some[1:]:
+        # Fallback draws outside the order would show as a spread of about sqrt(3000 · p · q) > 20.
+        assert abs(counts[backend] - 3000 * backend.weight / 50) <= 2
+
+
+def test_a_light_backend_is_found_behind_one_that_is_far_heavier() -> None:
+    some = backends(2**31 - 1, 1)
+    picker = exact(some, Random(1))
+    assert {picker.pick(tried=some[:1]) for _ in range(5)} == {some[1]}
+
+
+def test_where_all_were_tried_one_of_them_is_picked() -> None:
+    some = backends(3, 1)
+    assert exact(some, Random(1)).pick(tried=some) in some
 
 
 def test_repr_tells_how_many() -> None:
-    assert repr(ExactPicker([Weight(1), Weight(2)], Random(1))) == "<ExactPicker of 2 backends>"
+    assert repr(exact(backends(1, 2), Random(1))) == "<ExactPicker of 2 backends>"
+
+
+def test_without_backend_metrics_no_reports_are_wanted() -> None:
+    policy = WeightedRoundRobin.from_config({"weightUpdatePeriod": "2s"})
+    assert (policy.load_reports, policy.refresh) == (False, None)
+
+
+def test_with_backend_metrics_the_reports_decide_and_the_lists_weights_do_not() -> None:
+    config = {"backendMetrics": True, "blackoutPeriod": "0s", "weightUpdatePeriod": "2s"}
+    policy = WeightedRoundRobin.from_config(config)
+    assert (policy.load_reports, policy.refresh) == (True, 2.0)
+    some = backends(1, 100, 1000)
+    some[0].load = LoadReport(qps=300, application_utilization=0.5, received=100)
+    some[1].load = LoadReport(qps=100, application_utilization=0.5, received=100)
+    picker = policy.build(some, Random(1), Clock(), None)
+    counts = Counter(picker.pick() for _ in range(6000))
+    expected = {some[0]: 3000, some[1]: 1000, some[2]: 2000}
+    assert all(abs(counts[backend] - share) <= 2 for backend, share in expected.items())
+    assert repr(picker) == "<MeasuredPicker over <ExactPicker of 3 backends>, 2 with reports>"
+
+
+def test_refreshing_without_news_goes_on_where_it_was_and_keeps_what_it_knows() -> None:
+    policy, clock = WeightedRoundRobin(MeasuredWeights()), Clock()
+    some = backends(1, 1)
+    some[0].load = LoadReport(qps=300, cpu_utilization=0.5, received=100)
+    some[1].load = LoadReport(qps=100, cpu_utilization=0.5, received=100)
+    first = policy.build(some, Random(1), clock, None)
+    clock.now = 105
+    for backend in some:
+        backend.load = None
+    second = policy.build(some, Random(1), clock, first)
+    assert second.pick == first.pick
+    clock.now = 111
+    third = policy.build(some, Random(1), clock, second)
+    counts = Counter(third.pick() for _ in range(400))
+    assert counts == {some[0]: 300, some[1]: 100}
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"enableOobLoadReport": True}, "enableOobLoadReport is true"),
+        ({"backendMetrics": "yes"}, "backendMetrics is 'yes'"),
+        ({"blackoutPeriod": 10}, "blackoutPeriod is 10"),
+        ({"weightExpirationPeriod": "-1s"}, "weightExpirationPeriod is -1s"),
+        ({"errorUtilizationPenalty": -0.5}, "errorUtilizationPenalty is -0.5"),
+    ],
+)
+def test_a_field_that_cannot_be_used_is_named(config: dict[str, object], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        WeightedRoundRobin.from_config(config)

@@ -1,0 +1,52 @@
+"""The keys of `ring_hash` and `maglev`: of RPCs and of backends."""
+
+from collections.abc import Mapping
+
+from xxhash import xxh64_intdigest
+
+from client_resolver.core.fields import text
+from client_resolver.core.picker import Candidate
+
+__all__ = ["backend_key", "hash_header", "key_of"]
+
+
+def key_of(value: str | bytes | int) -> int:
+    """Return the key of an RPC.
+
+    Args:
+        value: What RPCs of the same key have in common: text or bytes, of which the XXH64 is taken
+            (gRFC A42; several values of a header are joined by commas before), or the key itself,
+            whose lower 64 bits count.
+    """
+    if isinstance(value, int):
+        return value & 0xFFFF_FFFF_FFFF_FFFF
+    return xxh64_intdigest(value.encode() if isinstance(value, str) else value)
+
+
+def backend_key(backend: Candidate, metadata_key: str) -> str:
+    """Return what a backend is hashed by.
+
+    Args:
+        backend: The backend.
+        metadata_key: The name of its metadata that holds the key. Empty, or the backend has none of
+            that name: its address is taken.
+    """
+    if metadata_key:
+        for name, value in backend.metadata:
+            if name == metadata_key and value:
+                return value
+    return backend.address
+
+
+def hash_header(config: Mapping[str, object]) -> str:
+    """Read `requestHashHeader` (gRFC A76), in lower case.
+
+    Raises:
+        ValueError: It is not the name of a header of text.
+    """
+    header = text(config, "requestHashHeader", "").lower()
+    if header.endswith("-bin"):
+        raise ValueError(f"requestHashHeader is {header!r}: a header of text is wanted, not -bin")
+    if not all(c.isascii() and (c.isalnum() or c in "-_.") for c in header):
+        raise ValueError(f"requestHashHeader is {header!r}: letters, digits, - _ . are allowed")
+    return header

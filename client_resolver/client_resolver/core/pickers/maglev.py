@@ -1,0 +1,141 @@
+"""`maglev`: a table in which every backend holds its share of entries, and an RPC's key finds one.
+
+D. Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016, 3.4.
+Backends claim entries in turn, each in an order of its own; weights as in Envoy: in each round a
+backend's claim grows by its weight over the largest one.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from math import isqrt
+from random import Random
+from typing import ClassVar, Generic, TypeVar
+
+from xxhash import xxh64_intdigest
+
+from client_resolver.core.fields import text, whole
+from client_resolver.core.picker import BasePolicy, Candidate, Picker, untried
+from client_resolver.core.pickers.keys import backend_key, hash_header
+
+__all__ = ["Maglev", "MaglevPicker"]
+
+C = TypeVar("C", bound=Candidate)
+
+_MOST = 5_000_011
+"""The largest table that Envoy allows."""
+
+_STEPS = 1024
+"""How far a pick looks on from an entry whose backend was tried."""
+
+
+class MaglevPicker(Generic[C]):
+    """A table of backends.
+
+    Attributes:
+        table: The backend of each entry.
+    """
+
+    __slots__ = ("_backends", "_size", "_spec", "table")
+
+    def __init__(self, backends: Sequence[C], keys: Sequence[str], size: int) -> None:
+        self._backends = tuple(backends)
+        self._size = size
+        weights = [backend.weight for backend in backends]
+        self._spec = (size, tuple(keys), tuple(weights))
+        self.table = [self._backends[index] for index in _claims(keys, weights, size)]
+
+    def pick(self, key: int = 0, tried: Collection[object] = ()) -> C:
+        """See `Picker.pick`. Instead of a backend that was tried, the next entry's is taken."""
+        start = key % self._size
+        chosen = self.table[start]
+        if not tried or chosen not in tried:
+            return chosen
+        for step in range(1, min(self._size, _STEPS)):
+            other = self.table[(start + step) % self._size]
+            if other not in tried:
+                return other
+        rest = untried(self._backends, tried)
+        return chosen if rest is self._backends else rest[start % len(rest)]
+
+    def holds(self, backends: Sequence[C], keys: Sequence[str], size: int) -> bool:
+        """Whether a table of these would be this one."""
+        weights = tuple(backend.weight for backend in backends)
+        return self._backends == tuple(backends) and self._spec == (size, tuple(keys), weights)
+
+    def __repr__(self) -> str:
+        return f"<MaglevPicker of {len(self._backends)} backends, {self._size} entries>"
+
+
+def _claims(keys: Sequence[str], weights: Sequence[int], size: int) -> list[int]:
+    """Return which backend holds each entry, by index."""
+    # In the order of their keys, so that all clients agree whatever order their list has.
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    entries = [xxh64_intdigest(keys[i].encode()) % size for i in order]
+    skips = [xxh64_intdigest(keys[i].encode(), 1) % (size - 1) + 1 for i in order]
+    largest = max(weights)
+    due = [0] * len(order)
+    table = [-1] * size
+    left = size
+    while True:
+        for place, backend in enumerate(order):
+            due[place] += weights[backend]
+            if due[place] < largest:
+                continue
+            due[place] -= largest
+            entry, skip = entries[place], skips[place]
+            while table[entry] >= 0:
+                entry += skip
+                if entry >= size:
+                    entry -= size
+            table[entry] = backend
+            entries[place] = entry
+            left -= 1
+            if not left:
+                return table
+
+
+def _is_prime(number: int) -> bool:
+    return number > 1 and all(number % divisor for divisor in range(2, isqrt(number) + 1))
+
+
+@dataclass(frozen=True)
+class Maglev(BasePolicy):
+    """The policy `maglev`.
+
+    Attributes:
+        table_size: How many entries the table has: a prime, and many times the backends.
+        endpoint_hash_key: The name of the endpoint metadata that backends are hashed by, so that
+            one that comes back under another address keeps its keys. Empty: by address.
+        request_hash_header: See `Policy.request_hash_header`.
+    """
+
+    name: ClassVar[str] = "maglev"
+    keyed: ClassVar[bool] = True
+    table_size: int = 65537
+    endpoint_hash_key: str = ""
+    request_hash_header: str = ""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, object]) -> "Maglev":
+        """Make the policy from its config: `tableSize`, `requestHashHeader`, `endpointHashKey`.
+
+        Raises:
+            ValueError: A field can't be used.
+        """
+        size = whole(config, "tableSize", 65537, low=2, high=_MOST)
+        if not _is_prime(size):
+            raise ValueError(f"tableSize is {size}: a prime is wanted")
+        return cls(size, text(config, "endpointHashKey", ""), hash_header(config))
+
+    def build(
+        self,
+        backends: Sequence[C],
+        rng: Random,  # noqa: ARG002
+        now: Callable[[], float],  # noqa: ARG002
+        before: Picker[C] | None,
+    ) -> Picker[C]:
+        """See `Policy.build`. Where nothing has changed, the table is kept."""
+        keys = [backend_key(backend, self.endpoint_hash_key) for backend in backends]
+        if isinstance(before, MaglevPicker) and before.holds(backends, keys, self.table_size):
+            return before
+        return MaglevPicker(backends, keys, self.table_size)
