@@ -1,0 +1,17 @@
+"""Outlier detection by gRFC A50, and by consecutive errors as Envoy does it."""
+
+from client_resolver.core.outlier.config import (
+    DEFAULT_ERROR_CODES,
+    FailurePercentageEjection,
+    OutlierDetection,
+    SuccessRateEjection,
+)
+from client_resolver.core.outlier.detector import Detector
+
+__all__ = [
+    "DEFAULT_ERROR_CODES",
+    "Detector",
+    "FailurePercentageEjection",
+    "OutlierDetection",
+    "SuccessRateEjection",
+]
