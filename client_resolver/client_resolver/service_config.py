@@ -1,59 +1,89 @@
 """gRPC service configs: the load-balancing policy, and what applies to each method.
 
-The format is `grpc.service_config.ServiceConfig` in its JSON form:
+The format is `grpc.service_config.ServiceConfig` in its JSON form, with fields of this package's
+own at its top, which gRPC itself passes over:
 https://github.com/grpc/grpc/blob/master/doc/service_config.md
 """
 
 import json
 import logging
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-import grpc
-
-from client_resolver.core.picker import Policy
-from client_resolver.core.pickers import DEFAULT_POLICY, POLICIES
+from client_resolver.core import fields
+from client_resolver.core.breaker import Limits
+from client_resolver.core.config import PoolConfig
+from client_resolver.core.outlier import OutlierDetection
+from client_resolver.core.picker import Policy, PolicyFactory
+from client_resolver.core.pickers import DEFAULT_POLICY
+from client_resolver.core.priorities import LocalityPriorities
+from client_resolver.core.retry import Throttling
+from client_resolver.core.slow_start import SlowStart
 from client_resolver.errors import ServiceConfigError
+from client_resolver.method_config import MethodConfig, parse_forwarded_methods, parse_methods
+from client_resolver.policy_config import PolicyLike, choose_policy
 
 __all__ = ["MethodConfig", "ServiceConfig", "parse_service_config"]
 
 _logger = logging.getLogger("client_resolver")
 
-_DURATION = re.compile(r"(\d+(?:\.\d{1,9})?)s")
-_OURS = frozenset({"loadBalancingConfig", "loadBalancingPolicy"})
-_FORWARDED = frozenset({"methodConfig", "retryThrottling"})
-_OURS_IN_METHOD = frozenset({"name", "timeout", "waitForReady"})
-_CODES = frozenset(code.name for code in grpc.StatusCode)
+T = TypeVar("T")
+
+_FIELDS = frozenset(
+    {
+        *("loadBalancingConfig", "loadBalancingPolicy", "methodConfig", "retryThrottling"),
+        *("healthCheckConfig", "outlierDetection", "slowStart", "circuitBreaker"),
+        *("panicThreshold", "localityPriorities"),
+    }
+)
 
 
-@dataclass(frozen=True, slots=True)
-class MethodConfig:
-    """What bounds an RPC of one method before it is sent.
-
-    Attributes:
-        wait_for_ready: What an RPC does that doesn't say so itself. None: it fails fast.
-        timeout: The longest that an RPC may take, in seconds. None: as the RPC says.
-    """
-
-    wait_for_ready: bool | None = None
-    timeout: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceConfig:
     """A service config, checked.
 
     Attributes:
         policy: The load-balancing policy.
         methods: By `service/method`, by `service/` and by `/` for all: what applies there.
-        forwarded: The part that C-core carries out on each backend's channel, as JSON. Empty: none.
-            Timeouts and waitForReady are not in it: they are applied before the pick.
+        throttling: When retries and hedges stop, for all RPCs of a channel. None: never.
+        health_service: The name under which a backend is asked for its health (gRFC A17). Empty:
+            for that of its whole server. None: it isn't asked.
+        outlier: When a backend is ejected for what its RPCs come to. None: never.
+        slow_start: How a backend that arrives is warmed up. None: it gets its share at once.
+        limits: What the circuit breakers allow.
+        panic_threshold: In percent of the backends that are ready: if fewer than so many are not
+            ejected, ejections are ignored. 0: never.
+        priorities: Which backends are preferred by where they are. None: all are alike.
+        subset_size: How many of the listed backends are used. None: all.
+        forwarded: The part that C-core carries out on each backend's channel, as JSON: health
+            checks and limits of message sizes. Empty: none.
     """
 
     policy: Policy = DEFAULT_POLICY
     methods: Mapping[str, MethodConfig] = field(default_factory=dict)
+    throttling: Throttling | None = None
+    health_service: str | None = None
+    outlier: OutlierDetection | None = None
+    slow_start: SlowStart | None = None
+    limits: Limits = field(default_factory=Limits)
+    panic_threshold: int = 0
+    priorities: LocalityPriorities | None = None
+    subset_size: int | None = None
     forwarded: str = ""
+
+    @property
+    def pool(self) -> PoolConfig:
+        """The part that is about backends."""
+        return PoolConfig(
+            policy=self.policy,
+            outlier=self.outlier,
+            slow_start=self.slow_start,
+            limits=self.limits,
+            panic_threshold=self.panic_threshold,
+            priorities=self.priorities,
+            subset_size=self.subset_size,
+        )
 
     def method(self, path: str) -> MethodConfig:
         """Find what applies to `/package.Service/Method`: the most exact entry alone."""
@@ -65,154 +95,95 @@ class ServiceConfig:
 
 
 def parse_service_config(
-    config: str | Mapping[str, object] | None, policy_name: str | None = None
+    config: str | Mapping[str, object] | None,
+    policy: PolicyLike | None = None,
+    policy_name: str | None = None,
+    policies: Mapping[str, PolicyFactory] | None = None,
 ) -> ServiceConfig:
     """Read a service config.
 
-    Of `loadBalancingConfig`, the first policy that is known is taken; without that field,
-    `loadBalancingPolicy`, then `policy_name`, then the default. Of `methodConfig`, `timeout` and
-    `waitForReady` are applied here; its other fields and `retryThrottling` are passed on to C-core,
-    which applies them on each backend's connection. Any other field is named in a warning and left
-    out.
+    The policy is the channel's own `policy`; without it, the first of `loadBalancingConfig` that is
+    known; then `loadBalancingPolicy`, `policy_name`, the default. gRPC's wrappers for outlier
+    detection and subsetting are taken off in `loadBalancingConfig`; `outlierDetection` at the top
+    goes before theirs. A field at the top that isn't known is named in a warning and left out.
 
     Args:
         config: The config as JSON or as what JSON gives. None: an empty one.
+        policy: The policy that goes before the config's: its name, or `{name: settings}`.
         policy_name: The channel argument `grpc.lb_policy_name`.
+        policies: The user's own policies: factories, by name.
 
     Raises:
-        ServiceConfigError: It is malformed, or names no policy that is known.
+        ServiceConfigError: It is malformed, or names no policy that is known. The text names the
+            field, its value and what is allowed.
     """
+    try:
+        return _parse(_decode(config), policy, policy_name, policies or {})
+    except RecursionError as error:
+        raise ServiceConfigError("service config is nested too deep") from error
+    except ValueError as error:
+        raise ServiceConfigError(str(error)) from error
+
+
+def _decode(config: str | Mapping[str, object] | None) -> Mapping[str, object]:
+    if config is None:
+        return {}
+    decoded: object = config
     if isinstance(config, str):
         try:
-            config = json.loads(config)
+            decoded = json.loads(config)
         except ValueError as error:
-            raise ServiceConfigError(f"service config is not JSON: {error}") from error
-    if config is None:
-        config = {}
-    if not isinstance(config, Mapping):
-        raise ServiceConfigError("service config is not a JSON object")
-    for name in sorted(config.keys() - _OURS - _FORWARDED):
-        _logger.warning("service config: %r is not supported and has no effect", name)
+            raise ValueError(f"service config is not JSON: {error}") from error
+    if not isinstance(decoded, Mapping):
+        raise ValueError(f"service config is {decoded!r}: a JSON object is wanted")  # noqa: TRY004
+    return decoded
+
+
+def _parse(
+    config: Mapping[str, object],
+    policy: PolicyLike | None,
+    policy_name: str | None,
+    policies: Mapping[str, PolicyFactory],
+) -> ServiceConfig:
+    for name in sorted(config.keys() - _FIELDS):
+        _logger.warning("service config: %r is not known and has no effect", name)
+    balancing = choose_policy(config, policy, policy_name, policies)
+    health = fields.object_in(config, "healthCheckConfig") or {}
+    with fields.inside("healthCheckConfig"):
+        health_service = fields.text(health, "serviceName", None)
     return ServiceConfig(
-        policy=_policy(config, policy_name),
-        methods=_methods(config.get("methodConfig", [])),
-        forwarded=_forwarded(config),
+        policy=balancing.policy,
+        methods=parse_methods(config),
+        throttling=_object(config, "retryThrottling", Throttling.parse),
+        health_service=health_service,
+        outlier=_object(config, "outlierDetection", OutlierDetection.parse) or balancing.outlier,
+        slow_start=_object(config, "slowStart", SlowStart.parse),
+        limits=_object(config, "circuitBreaker", Limits.parse) or Limits(),
+        panic_threshold=fields.whole(config, "panicThreshold", 0, high=100),
+        priorities=_object(config, "localityPriorities", LocalityPriorities.parse),
+        subset_size=balancing.subset_size,
+        forwarded=_forwarded(config, health_service),
     )
 
 
-def _policy(config: Mapping[str, object], policy_name: str | None) -> Policy:
-    entries = config.get("loadBalancingConfig")
-    if entries is not None:
-        names = []
-        for entry in _list(entries, "loadBalancingConfig"):
-            if not isinstance(entry, Mapping) or len(entry) != 1:
-                raise ServiceConfigError(
-                    f"loadBalancingConfig: {entry!r} is not an object with one policy name"
-                )
-            ((name, settings),) = entry.items()
-            names.append(name)
-            if name in POLICIES:
-                for key in settings or {}:
-                    _logger.warning("loadBalancingConfig: %s has no setting %r", name, key)
-                return POLICIES[name]
-        raise _unknown("loadBalancingConfig", names)
-    named = config.get("loadBalancingPolicy", policy_name)
-    if named is None:
-        return DEFAULT_POLICY
-    # The enum form of the field was upper case.
-    policy = POLICIES.get(str(named).lower())
-    if policy is None:
-        raise _unknown("loadBalancingPolicy", [str(named)])
-    return policy
-
-
-def _unknown(where: str, names: Sequence[str]) -> ServiceConfigError:
-    given = ", ".join(map(repr, names)) or "nothing"
-    return ServiceConfigError(
-        f"{where} names no known policy but {given}. Known: {', '.join(sorted(POLICIES))}"
-    )
-
-
-def _methods(entries: object) -> dict[str, MethodConfig]:
-    methods: dict[str, MethodConfig] = {}
-    for entry in _list(entries, "methodConfig"):
-        if not isinstance(entry, Mapping):
-            raise ServiceConfigError(f"methodConfig: {entry!r} is not an object")
-        wait_for_ready = entry.get("waitForReady")
-        if not isinstance(wait_for_ready, bool | None):
-            raise ServiceConfigError("methodConfig: waitForReady is neither true nor false")
-        method = MethodConfig(wait_for_ready, _duration("timeout", entry.get("timeout")))
-        if entry.get("retryPolicy") is not None:
-            _check_retry(entry["retryPolicy"])
-        for name in _list(entry.get("name", []), "methodConfig.name"):
-            if not isinstance(name, Mapping):
-                raise ServiceConfigError(f"methodConfig: the name {name!r} is not an object")
-            if name.get("method") and not name.get("service"):
-                raise ServiceConfigError(f"methodConfig: the name {name!r} has no service")
-            key = f"{name.get('service') or ''}/{name.get('method') or ''}"
-            if key in methods:
-                raise ServiceConfigError(f"methodConfig: two entries for {key!r}")
-            methods[key] = method
-    return methods
-
-
-def _forwarded(config: Mapping[str, object]) -> str:
-    """Return what is left to C-core, checked: what that can't read fails every RPC."""
-    parts: dict[str, object] = {}
-    # An entry without a field of C-core's stays: it hides those of less exact entries.
-    entries = [
-        {key: value for key, value in entry.items() if key not in _OURS_IN_METHOD - {"name"}}
-        for entry in _list(config.get("methodConfig", []), "methodConfig")
-        if isinstance(entry, Mapping)
-    ]
-    if any(entry.keys() - _OURS_IN_METHOD for entry in entries):
-        parts["methodConfig"] = entries
-    throttling = config.get("retryThrottling")
-    if throttling is not None:
-        if not isinstance(throttling, Mapping):
-            raise ServiceConfigError("retryThrottling is not an object")
-        if not 0 < _number("retryThrottling", throttling, "maxTokens") <= 1000:
-            raise ServiceConfigError("retryThrottling: maxTokens is not above 0 and at most 1000")
-        if _number("retryThrottling", throttling, "tokenRatio") <= 0:
-            raise ServiceConfigError("retryThrottling: tokenRatio is not above 0")
-        parts["retryThrottling"] = throttling
-    return json.dumps(parts) if parts else ""
-
-
-def _check_retry(policy: object) -> None:
-    if not isinstance(policy, Mapping):
-        raise ServiceConfigError("retryPolicy is not an object")
-    attempts = _number("retryPolicy", policy, "maxAttempts")
-    if attempts < 2 or attempts != int(attempts):
-        raise ServiceConfigError("retryPolicy: maxAttempts is not a whole number from 2")
-    if _number("retryPolicy", policy, "backoffMultiplier") <= 0:
-        raise ServiceConfigError("retryPolicy: backoffMultiplier is not above 0")
-    for field_name in ("initialBackoff", "maxBackoff"):
-        if not _duration(f"retryPolicy.{field_name}", policy.get(field_name)):
-            raise ServiceConfigError(f"retryPolicy: {field_name} is not above 0")
-    codes = _list(policy.get("retryableStatusCodes", []), "retryableStatusCodes")
-    unknown = [code for code in codes if code not in _CODES]
-    if unknown or not codes:
-        raise ServiceConfigError(f"retryPolicy: retryableStatusCodes {codes!r} are not codes")
-
-
-def _number(where: str, fields: Mapping[str, object], name: str) -> float:
-    value = fields.get(name)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ServiceConfigError(f"{where}: {name} {value!r} is not a number")
-    return value
-
-
-def _duration(where: str, text: object) -> float | None:
-    if text is None:
+def _object(
+    config: Mapping[str, object], name: str, parse: Callable[[Mapping[str, object]], T]
+) -> T | None:
+    value = fields.object_in(config, name)
+    if value is None:
         return None
-    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        raise ServiceConfigError(f"methodConfig: {where} {text!r} is not of the form '1.5s'")
-    return float(match[1])
+    with fields.inside(name):
+        return parse(value)
 
 
-def _list(value: object, where: str) -> Sequence[object]:
-    if not isinstance(value, list | tuple):
-        raise ServiceConfigError(f"{where} is not a list")
-    return value
+def _forwarded(config: Mapping[str, object], health_service: str | None) -> str:
+    """Write what C-core carries out, checked: what it can't read fails every RPC."""
+    parts: dict[str, object] = {}
+    methods = parse_forwarded_methods(config)
+    if methods:
+        parts["methodConfig"] = methods
+    if health_service is not None:
+        # pick_first, the default of a backend's channel, makes no health checks.
+        parts["loadBalancingConfig"] = [{"round_robin": {}}]
+        parts["healthCheckConfig"] = {"serviceName": health_service}
+    return json.dumps(parts) if parts else ""

@@ -3,26 +3,28 @@
 https://github.com/grpc/grpc/blob/master/doc/service_config.md
 """
 
-import re
-
 import msgspec
 from msgspec import Struct
+
+from lookaside.policy.checks import check_codes, check_duration, check_range, expect
+from lookaside.policy.resilience import (
+    CircuitBreaker,
+    LocalityPriorities,
+    OutlierDetection,
+    SlowStart,
+)
 
 SERVICE_CONFIG = "lookaside.dev/service-config"
 
 _MAX_BYTES = 16 * 1024
-_DURATION = re.compile(r"\d{1,12}(\.\d{1,9})?s")
-_CODES = {
-    *("CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND"),
-    *("ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"),
-    *("ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
-    "UNAUTHENTICATED",
-}
 
 
 class _Name(Struct, forbid_unknown_fields=True):
     service: str = ""
     method: str = ""
+
+    def __post_init__(self) -> None:
+        expect(bool(self.service) or not self.method, "a method must have its service's name")
 
 
 class _Retry(Struct, rename="camel", forbid_unknown_fields=True):
@@ -30,16 +32,21 @@ class _Retry(Struct, rename="camel", forbid_unknown_fields=True):
     initial_backoff: str
     max_backoff: str
     backoff_multiplier: float
-    retryable_status_codes: list[str]
-    per_attempt_recv_timeout: str = "1s"
+    retryable_status_codes: list[str] = []
+    per_attempt_recv_timeout: str | None = None
 
     def __post_init__(self) -> None:
-        _expect(self.max_attempts >= 2, "maxAttempts must be 2 or more")
-        _expect(self.backoff_multiplier > 0, "backoffMultiplier must be above 0")
-        _expect(bool(self.retryable_status_codes), "retryableStatusCodes must name one")
-        _check_codes(self.retryable_status_codes)
-        for text in (self.initial_backoff, self.max_backoff, self.per_attempt_recv_timeout):
-            _check_duration(text)
+        expect(self.max_attempts >= 2, "maxAttempts must be 2 or more")
+        expect(self.backoff_multiplier > 0, "backoffMultiplier must be above 0")
+        expect(
+            bool(self.retryable_status_codes) or self.per_attempt_recv_timeout is not None,
+            "retryableStatusCodes must name one",
+        )
+        check_codes(self.retryable_status_codes)
+        check_duration(self.initial_backoff, "initialBackoff")
+        check_duration(self.max_backoff, "maxBackoff")
+        if self.per_attempt_recv_timeout is not None:
+            check_duration(self.per_attempt_recv_timeout, "perAttemptRecvTimeout")
 
 
 class _Hedging(Struct, rename="camel", forbid_unknown_fields=True):
@@ -48,24 +55,26 @@ class _Hedging(Struct, rename="camel", forbid_unknown_fields=True):
     non_fatal_status_codes: list[str] = []
 
     def __post_init__(self) -> None:
-        _expect(self.max_attempts >= 2, "maxAttempts must be 2 or more")
-        _check_codes(self.non_fatal_status_codes)
-        _check_duration(self.hedging_delay)
+        expect(self.max_attempts >= 2, "maxAttempts must be 2 or more")
+        check_codes(self.non_fatal_status_codes)
+        check_duration(self.hedging_delay)
 
 
 class _Method(Struct, rename="camel", forbid_unknown_fields=True):
     name: list[_Name] = []
     wait_for_ready: bool = False
     timeout: str = "0s"
-    max_request_message_bytes: int = 0
-    max_response_message_bytes: int = 0
+    max_request_message_bytes: int | None = None
+    max_response_message_bytes: int | None = None
     retry_policy: _Retry | None = None
     hedging_policy: _Hedging | None = None
 
     def __post_init__(self) -> None:
-        _check_duration(self.timeout)
+        check_duration(self.timeout)
+        check_range("maxRequestMessageBytes", self.max_request_message_bytes, 0)
+        check_range("maxResponseMessageBytes", self.max_response_message_bytes, 0)
         both = self.retry_policy is not None and self.hedging_policy is not None
-        _expect(not both, "a method has either retryPolicy or hedgingPolicy")
+        expect(not both, "a method has either retryPolicy or hedgingPolicy")
 
 
 class _Throttling(Struct, rename="camel", forbid_unknown_fields=True):
@@ -73,8 +82,9 @@ class _Throttling(Struct, rename="camel", forbid_unknown_fields=True):
     token_ratio: float
 
     def __post_init__(self) -> None:
-        _expect(0 < self.max_tokens <= 1000, "maxTokens must be above 0 and at most 1000")
-        _expect(self.token_ratio > 0, "tokenRatio must be above 0")
+        # Thousandths are the least that counts.
+        expect(0.001 <= self.max_tokens <= 1000, "maxTokens must be above 0 and at most 1000")
+        expect(self.token_ratio >= 0.001, "tokenRatio must be above 0: 0.001 is the least")
 
 
 class _HealthCheck(Struct, rename="camel", forbid_unknown_fields=True):
@@ -87,10 +97,19 @@ class _ServiceConfig(Struct, rename="camel", forbid_unknown_fields=True):
     method_config: list[_Method] = []
     retry_throttling: _Throttling | None = None
     health_check_config: _HealthCheck | None = None
+    outlier_detection: OutlierDetection | None = None
+    slow_start: SlowStart | None = None
+    circuit_breaker: CircuitBreaker | None = None
+    panic_threshold: int = 0
+    locality_priorities: LocalityPriorities | None = None
 
     def __post_init__(self) -> None:
+        check_range("panicThreshold", self.panic_threshold, 0, 100)
+        names = [name for method in self.method_config for name in method.name]
+        keys = [(name.service, name.method) for name in names]
+        expect(len(keys) == len(set(keys)), "methodConfig must name a method or service once")
         for config in self.load_balancing_config:
-            _expect(len(config) == 1, "each of loadBalancingConfig must name one policy")
+            expect(len(config) == 1, "each of loadBalancingConfig must name one policy")
 
 
 def parse_service_config(text: str) -> str:
@@ -109,17 +128,3 @@ def parse_service_config(text: str) -> str:
         return msgspec.json.encode(msgspec.json.decode(text)).decode()
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(str(error)) from error
-
-
-def _expect(holds: bool, sentence: str) -> None:
-    if not holds:
-        raise ValueError(sentence)
-
-
-def _check_duration(text: str) -> None:
-    _expect(bool(_DURATION.fullmatch(text)), f"{text!r} is not a duration such as 0.5s")
-
-
-def _check_codes(codes: list[str]) -> None:
-    for code in codes:
-        _expect(code in _CODES, f"{code!r} is not a gRPC status code")

@@ -28,6 +28,9 @@ GOOD: dict[str, dict[str, object]] = {
     "retries with a time for each attempt": method(
         retryPolicy=RETRY | {"perAttemptRecvTimeout": "0.5s"}
     ),
+    "retries of attempts that take too long, whatever the code": method(
+        retryPolicy=RETRY | {"retryableStatusCodes": [], "perAttemptRecvTimeout": "0.5s"}
+    ),
     "hedging": method(hedgingPolicy={"maxAttempts": 2, "hedgingDelay": "0.05s"}),
     "time, size and waiting": method(
         timeout="1.000000001s", waitForReady=True, maxRequestMessageBytes=4_096
@@ -35,6 +38,24 @@ GOOD: dict[str, dict[str, object]] = {
     "throttling and health checks": {
         "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
         "healthCheckConfig": {"serviceName": ""},
+    },
+    "outlier detection": {
+        "outlierDetection": {
+            "interval": "3s",
+            "baseEjectionTime": "0s",
+            "maxEjectionTime": "60s",
+            "maxEjectionPercent": 100,
+            "successRateEjection": {"stdevFactor": 1_900, "requestVolume": 10},
+            "failurePercentageEjection": {"threshold": 50, "minimumHosts": 0},
+            "consecutiveErrors": 5,
+            "errorCodes": ["UNAVAILABLE"],
+        }
+    },
+    "the rest of what the companion package carries out": {
+        "slowStart": {"window": "30s", "aggression": 1.5, "minWeightPercent": 10},
+        "circuitBreaker": {"maxConnections": 1, "maxPendingRequests": 0, "maxRequests": 100},
+        "panicThreshold": 50,
+        "localityPriorities": {"levels": ["node", "zone"], "overprovisioningFactor": 140},
     },
 }
 
@@ -96,6 +117,90 @@ BAD: dict[str, tuple[object, str]] = {
     "no ratio": (
         {"retryThrottling": {"maxTokens": 1, "tokenRatio": 0}},
         "tokenRatio must be above 0",
+    ),
+    "a wait of nothing": (
+        method(retryPolicy=RETRY | {"initialBackoff": "0s"}),
+        "initialBackoff must be above 0s",
+    ),
+    "an attempt of no time": (
+        method(retryPolicy=RETRY | {"perAttemptRecvTimeout": "0.0s"}),
+        "perAttemptRecvTimeout must be above 0s",
+    ),
+    "a method without its service": (
+        {"methodConfig": [{"name": [{"method": "M"}]}]},
+        r"a method must have its service's name - at `\$.methodConfig\[0\].name\[0\]`",
+    ),
+    "a method twice": (
+        {"methodConfig": [{"name": NAME}, {"name": NAME}]},
+        "methodConfig must name a method or service once",
+    ),
+    "a negative size": (
+        method(maxRequestMessageBytes=-1),
+        "maxRequestMessageBytes must be from 0 to 4294967295",
+    ),
+    "an unknown field of ours": (
+        {"outlierDetection": {"intervall": "3s"}},
+        "unknown field `intervall`",
+    ),
+    "sweeps without a pause": (
+        {"outlierDetection": {"interval": "0s"}},
+        r"interval must be above 0s - at `\$.outlierDetection`",
+    ),
+    "more than all": (
+        {"outlierDetection": {"maxEjectionPercent": 101}},
+        "maxEjectionPercent must be from 0 to 100",
+    ),
+    "errors in a row, but none": (
+        {"outlierDetection": {"consecutiveErrors": 0}},
+        "consecutiveErrors must be from 1 to",
+    ),
+    "an error that is none": (
+        {"outlierDetection": {"errorCodes": ["OK"]}},
+        "'OK' is not a gRPC status code",
+    ),
+    "a negative volume": (
+        {"outlierDetection": {"successRateEjection": {"requestVolume": -1}}},
+        r"requestVolume must be from 0 to 4294967295 - at .*successRateEjection`",
+    ),
+    "a threshold above 100": (
+        {"outlierDetection": {"failurePercentageEjection": {"threshold": 101}}},
+        r"threshold must be from 0 to 100 - at .*failurePercentageEjection`",
+    ),
+    "a slow start without its window": (
+        {"slowStart": {}},
+        "missing required field `window`",
+    ),
+    "a slow start that takes no time": (
+        {"slowStart": {"window": "0s"}},
+        "window must be above 0s",
+    ),
+    "a curve of no shape": (
+        {"slowStart": {"window": "1s", "aggression": 0}},
+        "aggression must be above 0",
+    ),
+    "a weight of nothing": (
+        {"slowStart": {"window": "1s", "minWeightPercent": 0}},
+        "minWeightPercent must be above 0, at most 100",
+    ),
+    "no connections": (
+        {"circuitBreaker": {"maxConnections": 0}},
+        r"maxConnections must be from 1 to 4294967295 - at `\$.circuitBreaker`",
+    ),
+    "panic at more than all": (
+        {"panicThreshold": 101},
+        "panicThreshold must be from 0 to 100",
+    ),
+    "levels out of order": (
+        {"localityPriorities": {"levels": ["zone", "node"]}},
+        "levels must be one or more of node, zone, in this order",
+    ),
+    "no levels": (
+        {"localityPriorities": {"levels": []}},
+        "levels must be one or more of node, zone, in this order",
+    ),
+    "too little provision": (
+        {"localityPriorities": {"levels": ["zone"], "overprovisioningFactor": 99}},
+        "overprovisioningFactor must be from 100 to",
     ),
     "too long": ({"loadBalancingPolicy": "x" * 16_384}, "longer than 16384 bytes"),
 }

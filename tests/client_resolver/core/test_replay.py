@@ -4,6 +4,9 @@ from client_resolver.core.address import parse_address
 from client_resolver.core.replay import Evidence, weigh
 
 REFUSED = "failed to connect to all addresses; last error: UNKNOWN: {}: Connection refused"
+FAILING = "connections to all backends failing; last error: UNKNOWN: {}: Failed to connect to x"
+UNWELL = "connections to all backends failing; last error: {}: backend unhealthy"
+UNRESOLVED = "errors resolving {}: [field:hostname lookup error:address lookup failed for x]"
 
 
 @pytest.mark.parametrize(
@@ -13,7 +16,17 @@ REFUSED = "failed to connect to all addresses; last error: UNKNOWN: {}: Connecti
         ("[::1]:80", "UNAVAILABLE", REFUSED.format("ipv6:%5B::1%5D:80"), False, "UNSENT"),
         ("host:80", "UNAVAILABLE", REFUSED.format("ipv4:1.2.3.4:80"), False, "UNSENT"),
         ("host:80", "UNAVAILABLE", "DNS resolution failed for host:80: x", False, "UNSENT"),
+        # With health checks.
+        ("10.0.0.1:80", "UNAVAILABLE", FAILING.format("ipv4:10.0.0.1:80"), False, "UNSENT"),
+        ("10.0.0.1:80", "UNAVAILABLE", UNWELL.format("ipv4:10.0.0.1:80"), False, "UNSENT"),
+        ("[::1]:80", "UNAVAILABLE", UNWELL.format("ipv6:%5B::1%5D:80"), False, "UNSENT"),
+        ("host:80", "UNAVAILABLE", UNWELL.format("ipv4:1.2.3.4:80"), False, "UNSENT"),
+        ("host:80", "UNAVAILABLE", UNRESOLVED.format("host:80"), False, "UNSENT"),
         # Passed on by a server from a backend of its own.
+        ("10.0.0.1:80", "UNAVAILABLE", UNWELL.format("ipv4:10.0.0.2:80"), False, "NONE"),
+        ("10.0.0.1:80", "UNAVAILABLE", UNWELL.format("ipv4:10.0.0.1:80"), True, "NONE"),
+        ("host:80", "UNAVAILABLE", UNRESOLVED.format("other:80"), False, "NONE"),
+        ("10.0.0.1:80", "UNAVAILABLE", UNRESOLVED.format("10.0.0.1:80"), False, "NONE"),
         ("10.0.0.1:80", "UNAVAILABLE", REFUSED.format("ipv4:10.0.0.2:80"), False, "NONE"),
         ("10.0.0.1:80", "UNAVAILABLE", REFUSED.format("ipv4:10.0.0.1:8080"), False, "NONE"),
         ("10.0.0.1:80", "UNAVAILABLE", REFUSED.format("ipv4:110.0.0.1:80"), False, "NONE"),
