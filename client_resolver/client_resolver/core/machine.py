@@ -3,11 +3,15 @@
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from client_resolver.core.backends import Action, Backend, Pool
+from client_resolver.core.backend import Action, Backend
+from client_resolver.core.config import PoolConfig
 from client_resolver.core.delta import Delta
-from client_resolver.core.model import Connectivity, Revision, ServerList
+from client_resolver.core.events import BalancerLost, Event, ListChanged, ListConfirmed
+from client_resolver.core.load import LoadReport
+from client_resolver.core.model import Connectivity, ListState, Revision, ServerList
 from client_resolver.core.outlook import Outlook, survey
-from client_resolver.core.picker import Policy
+from client_resolver.core.pool import Pool
+from client_resolver.core.snapshot import ChannelSnapshot, snapshot_of
 from client_resolver.core.watch import Lost, Watch
 
 __all__ = ["Machine"]
@@ -24,16 +28,59 @@ class Machine(Generic[H]):
     Args:
         pool: The backends.
         watch: The resolver's flow. For a fixed list, one that is fed that list and never more.
-        adopt: Takes in the service config of a list that has been taken, and returns the policy
-            that holds then. It is asked before the list's connections are opened.
+        adopt: Takes in the service config of a list that has been taken, and returns what holds
+            then. It is asked before the list's connections are opened.
+
+    Attributes:
+        outlook: What the next RPC meets, as last published.
     """
 
-    def __init__(self, pool: Pool[H], watch: Watch, adopt: Callable[[str], Policy]) -> None:
+    def __init__(self, pool: Pool[H], watch: Watch, adopt: Callable[[str], PoolConfig]) -> None:
         self.pool = pool
         self.watch = watch
         self._adopt = adopt
-        self._changed = False
+        self._relisted = False
+        self._taken_at: float | None = None
+        self._lost = ""
         self.outlook: Outlook[H] = survey(pool, None, None)
+
+    @property
+    def config(self) -> PoolConfig:
+        """What the pool goes by."""
+        return self.pool.config
+
+    @property
+    def tracked(self) -> bool:
+        """Whether `ended` is to be called for each attempt of an RPC."""
+        return self.pool.tracked
+
+    @property
+    def wants_load(self) -> bool:
+        """Whether the load reports in trailing metadata are to be read."""
+        return self.pool.config.policy.load_reports
+
+    @property
+    def changed(self) -> bool:
+        """Whether `publish` has work to do."""
+        return self._relisted or self.pool.changed
+
+    @property
+    def urgent(self) -> bool:
+        """Whether `publish` should be called at once, for RPCs may fare ill until then.
+
+        Otherwise a few milliseconds do no harm: while many backends become ready one after another,
+        one picker serves for several of them. A picker costs O(n).
+        """
+        return self._relisted or self.pool.urgent
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `tick` must be called next. None: not at all.
+
+        It changes with every batch of actions, with a new outlook, and where `ended` says so.
+        """
+        times = [time for time in (self.watch.wake_at, self.pool.wake_at) if time is not None]
+        return min(times, default=None)
 
     def begun(self, now: float) -> Revision | None:
         """Take in that the balancer is asked for a watch. See `Watch.begun`."""
@@ -45,50 +92,110 @@ class Machine(Generic[H]):
         Raises:
             UnknownBase: The watch must be begun anew.
         """
-        return self._apply(now) if self.watch.received(message, now) else []
+        new = self.watch.received(message, now)
+        listed = message.changed if isinstance(message, Delta) else message
+        if not listed.provisional:
+            self._lost = ""
+        if new:
+            return self._apply(now)
+        confirmed = listed.state is not ListState.STALE and not listed.provisional
+        if self.pool.log.on and confirmed and self.watch.wake_at is None:
+            self.pool.log.add(ListConfirmed())
+        return []
 
     def lost(self, code: str, details: str, now: float) -> Lost:
         """Take in that the watch has ended. See `Watch.lost`."""
-        self._changed = True
-        return self.watch.lost(code, details, now)
+        self._relisted = True
+        lost = self.watch.lost(code, details, now)
+        if code != "OK":
+            self._lost = lost.text
+            if self.pool.log.on:
+                self.pool.log.add(BalancerLost(lost.text))
+        return lost
 
     def observed(self, backend: Backend[H], connectivity: Connectivity) -> list[Action[H]]:
-        """Take in the state of a backend's connection. See `Pool.observed`."""
-        if connectivity is not backend.connectivity:
-            self._changed = True
+        """Take in the state of a backend's connection.
+
+        Args:
+            backend: Whose. If it has no open connection, nothing happens.
+            connectivity: The state of the connection that it has now, of no earlier one.
+        """
         return self.pool.observed(backend, connectivity)
 
-    def tick(self, now: float) -> list[Action[H]]:
-        """Do what has become due: see `wake_at`. Also after a draining backend's last RPC."""
-        if self.watch.expire(now):
-            return self._apply(now)
-        return self.pool.drained(now)
+    def ended(
+        self, backend: Backend[H], code: str, seconds: float, load: LoadReport | None, now: float
+    ) -> bool:
+        """Take in how an attempt of an RPC ended. It tells the picker as well, if that learns.
 
-    @property
-    def wake_at(self) -> float | None:
-        """When `tick` must be called next. None: not at all."""
-        times = [time for time in (self.watch.wake_at, self.pool.wake_at) if time is not None]
-        return min(times, default=None)
+        Args:
+            backend: Where.
+            code: The name of its gRPC status code.
+            seconds: How long it took.
+            load: The report in its trailing metadata. None: there was none.
+            now: The time on the monotonic clock, in seconds.
+
+        Returns:
+            Whether to publish, and to look at `wake_at` again.
+        """
+        return self.pool.ended(backend, code, seconds, load, now)
+
+    def idle_picked(self, backend: Backend[H], now: float) -> list[Action[H]]:
+        """Take in that `Outlook.idle_picker` has picked a backend that isn't ready."""
+        return self.pool.idle_picked(backend, now)
+
+    def drained(self, backend: Backend[H], now: float) -> list[Action[H]]:
+        """Take in that the last RPC of a backend that drains has ended."""
+        return self.pool.drained(backend, now)
+
+    def tick(self, now: float) -> list[Action[H]]:
+        """Do what has become due: see `wake_at`."""
+        actions = self._apply(now) if self.watch.expire(now) else []
+        return actions + self.pool.tick(now)
 
     def publish(self) -> bool:
         """Bring `outlook` up to date. Return whether it is a new one."""
-        if not self._changed:
+        if not self.changed:
             return False
-        self._changed = False
-        self.outlook = survey(self.pool, self.watch.current, self.watch.failure)
+        self._relisted = False
+        outlook = survey(self.pool, self.watch.current, self.watch.failure)
+        if outlook == self.outlook:
+            return False
+        self.outlook = outlook
         return True
 
     def close(self) -> list[Action[H]]:
         """Let go of everything. The outlook has no picker from here on."""
         actions = self.pool.close()
-        self._changed = True
         self.publish()
         return actions
 
+    def events(self) -> list[Event]:
+        """Return what has happened since the last time. Empty if nobody wants to know."""
+        return self.pool.log.take() if self.pool.log.on else []
+
+    def snapshot(self, now: float) -> ChannelSnapshot:
+        """Describe the channel as it is now. Its state and weights are those last published."""
+        current, outlook = self.watch.current, self.outlook
+        return ChannelSnapshot(
+            state=outlook.connectivity,
+            waiting=outlook.waiting,
+            policy=self.config.policy.name,
+            revision=None if current is None else current.revision,
+            list_state=None if current is None else current.state,
+            list_age=None if self._taken_at is None else now - self._taken_at,
+            balancer=self._lost,
+            panic=self.pool.panic,
+            backends=tuple(snapshot_of(backend, now) for backend in self.pool),
+        )
+
     def _apply(self, now: float) -> list[Action[H]]:
         current = self.watch.current
-        self._changed = True
+        self._relisted = True
         if current is None:
             return []
-        self.pool.policy = self._adopt(current.service_config)
-        return self.pool.update(current.endpoints, now)
+        self._taken_at = now
+        self.pool.configure(self._adopt(current.service_config), now)
+        actions = self.pool.update(current.endpoints, now)
+        if self.pool.log.on:
+            self.pool.log.add(ListChanged(current.revision, len(current.endpoints)))
+        return actions

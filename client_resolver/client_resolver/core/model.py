@@ -110,6 +110,7 @@ class ServerList:
         revision: Which state of the list it is.
         set_aside: The servers that were left out.
         service_config: The service config, JSON, for channels with none of their own. Empty: none.
+        provisional: It stands in until the target itself has given a list.
     """
 
     endpoints: tuple[Endpoint, ...]
@@ -117,6 +118,7 @@ class ServerList:
     revision: Revision = field(default_factory=Revision)
     set_aside: tuple[SetAside, ...] = ()
     service_config: str = ""
+    provisional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,15 @@
 """What the next RPC meets: a picker, a failure, or a reason to wait."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from client_resolver.core.backends import Backend, Pool
+from client_resolver.core.backend import Backend
 from client_resolver.core.model import Code, Connectivity, Failure, ListState, ServerList
 from client_resolver.core.picker import Picker
+from client_resolver.core.pool import Pool
 
-__all__ = ["Outlook", "survey"]
+__all__ = ["Outlook", "describe", "survey"]
 
 H = TypeVar("H")
 
@@ -24,12 +26,16 @@ class Outlook(Generic[H]):
         failure: With no picker: why an RPC fails at once unless it waits for ready. None: it waits.
         waiting: With no picker: what an RPC that waits is waiting for.
         connectivity: The state of the channel as a whole.
+        idle_picker: Picks among the backends that are ready and those that would be connected if
+            they were picked. None: there are none of the latter, as always where a channel is not
+            lazy.
     """
 
     picker: Picker[Backend[H]] | None
     failure: Failure | None
     waiting: str
     connectivity: Connectivity
+    idle_picker: Picker[Backend[H]] | None = None
 
 
 def survey(pool: Pool[H], current: ServerList | None, unlisted: Failure | None) -> Outlook[H]:
@@ -40,9 +46,9 @@ def survey(pool: Pool[H], current: ServerList | None, unlisted: Failure | None) 
         current: The list that holds. None: there was none yet.
         unlisted: Why there was none yet. None: the first attempt to get one is still under way.
     """
-    picker = pool.picker()
+    picker, idle_picker = pool.pickers()
     if picker is not None:
-        return Outlook(picker, None, "", Connectivity.READY)
+        return Outlook(picker, None, "", Connectivity.READY, idle_picker)
     if current is None:
         if unlisted is None:
             return Outlook(None, None, "the first list of backends", Connectivity.CONNECTING)
@@ -50,13 +56,35 @@ def survey(pool: Pool[H], current: ServerList | None, unlisted: Failure | None) 
     why = _why_unusable(pool, current)
     if why is not None:
         return _failed(Failure(Code.UNAVAILABLE, why))
-    usable = pool.usable
-    if pool.connectivity() is Connectivity.TRANSIENT_FAILURE:
+    connectivity = pool.connectivity()
+    if connectivity is Connectivity.TRANSIENT_FAILURE:
         return _failed(
-            Failure(Code.UNAVAILABLE, f"no connection to any of {_describe(usable)}"),
+            Failure(Code.UNAVAILABLE, f"no connection to any of {describe(pool.usable)}"),
         )
-    waiting = f"a connection to one of {_describe(usable)}"
-    return Outlook(None, None, waiting, Connectivity.CONNECTING)
+    waiting = f"a connection to one of {describe(pool.usable)}"
+    return Outlook(None, None, waiting, connectivity, idle_picker)
+
+
+def describe(backends: Sequence[Backend[H]]) -> str:
+    """Name backends and what is the matter with each, for an error's text.
+
+    The first few are named; of the others, how many there are.
+    """
+    shown = ", ".join(f"{backend.address} ({_state(backend)})" for backend in backends[:_SHOWN])
+    rest = len(backends) - _SHOWN
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"{len(backends)} backend{'s' if len(backends) != 1 else ''}: {shown}{more}"
+
+
+def _state(backend: Backend[H]) -> str:
+    text = backend.connectivity.value
+    if backend.last_error:
+        text += f": {backend.last_error}"
+    if backend.ejected:
+        text += ", ejected"
+    if backend.draining:
+        text += ", no longer listed"
+    return text
 
 
 def _failed(failure: Failure) -> Outlook[H]:
@@ -76,13 +104,3 @@ def _why_unusable(pool: Pool[H], current: ServerList) -> str | None:
     if current.state is ListState.EMPTY:
         return "the balancer says that the service exists and has no backends"
     return "the list has no backends"
-
-
-def _describe(backends: list[Backend[H]]) -> str:
-    shown = ", ".join(
-        f"{b.address} ({b.connectivity.value}{': ' + b.last_error if b.last_error else ''})"
-        for b in backends[:_SHOWN]
-    )
-    rest = len(backends) - _SHOWN
-    more = f" and {rest} more" if rest > 0 else ""
-    return f"{len(backends)} backend{'s' if len(backends) != 1 else ''}: {shown}{more}"

@@ -1,12 +1,22 @@
 """The resolver's flow: which list holds, when to reconnect, what is known of the balancer."""
 
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeGuard
 
 from client_resolver.core.backoff import FullJitter
 from client_resolver.core.delta import Delta, UnknownBase
 from client_resolver.core.model import Code, Failure, ListState, Revision, ServerList
 
-__all__ = ["Lost", "Watch"]
+__all__ = ["FALLBACK_AFTER", "FIRST_MESSAGE", "Flow", "Lost", "Watch", "is_firm"]
+
+FALLBACK_AFTER = 5.0
+"""Seconds that a balancer has to give its first list before the fallback is used. It is used at
+once when the watch fails; this is for one that is dialled in vain or that hangs: longer than a
+connection over a bad network takes, and short beside the deadlines of the RPCs that wait."""
+
+FIRST_MESSAGE = 5.0
+"""Seconds that one of several balancers has to connect and say something to a client that holds
+no list, before another is asked. A balancer answers such a watch at once or ends it."""
 
 _REFUSALS = frozenset(
     {
@@ -20,7 +30,7 @@ _REFUSALS = frozenset(
 """What a balancer answers to a request that it will refuse again."""
 
 _UNREACHED = ("failed to connect to all addresses", "DNS resolution failed")
-"""How C-core begins the details of a watch that never came to a balancer."""
+"""What C-core says of a watch that never came to a balancer."""
 
 _SETTLED = 3.0
 """Seconds after which a watch that need not say anything counts as one that works."""
@@ -42,8 +52,38 @@ class Lost:
     expected: bool
 
 
+class Flow(Protocol):
+    """Takes in what is learned of the backends: a `Watch` behind a shell's lock and clock."""
+
+    def begun(self) -> Revision | None:
+        """Take in that a watch begins. Return what to name as known."""
+
+    def received(self, message: ServerList | Delta) -> ServerList | None:
+        """Take in a message. Return the list that holds then.
+
+        Raises:
+            UnknownBase: The watch must be begun anew.
+        """
+
+    def lost(self, code: str, details: str) -> Lost:
+        """Take in that the watch has ended, or that the backends could not be looked up."""
+
+
+def is_firm(listed: ServerList | None) -> TypeGuard[ServerList]:
+    """Whether a list is one that nothing provisional may replace.
+
+    Not one without backends, either, of a balancer that has lost its source.
+    """
+    if listed is None or listed.provisional:
+        return False
+    return bool(listed.endpoints) or listed.state is not ListState.STALE
+
+
 class Watch:
     """Decides what each event of a watch means. Holds the last known list for ever.
+
+    It takes the answers of a resolver that is polled as well, each as a list of its own. A
+    provisional list is taken as long as there is no other.
 
     A list of the held one's epoch and of a smaller version comes from a balancer replica that lags.
     It is put off until the replica has caught up, for `hold` seconds at most; then it is taken,
@@ -56,13 +96,13 @@ class Watch:
     that ends its watches to have its clients spread is asked again almost at once.
 
     Args:
-        balancer: The balancer's address, for messages.
+        source: Who gives the lists, for messages: `balancer lb:50052`.
         backoff: The waits between attempts.
         hold: How long a list that is known to be older is put off, in seconds.
     """
 
-    def __init__(self, balancer: str, backoff: FullJitter, hold: float) -> None:
-        self._balancer = balancer
+    def __init__(self, source: str, backoff: FullJitter, hold: float) -> None:
+        self._source = source
         self._backoff = backoff
         self._hold = hold
         self._older: ServerList | None = None
@@ -90,7 +130,7 @@ class Watch:
             The revision to name as known. None: the whole list is needed.
         """
         current = self.current
-        named = current is not None and current.revision.digest and not self._doubted
+        named = is_firm(current) and current.revision.digest and not self._doubted
         self._known = current if named else None
         self._sent = None
         self._began = now
@@ -105,11 +145,15 @@ class Watch:
         if isinstance(message, Delta):
             message = self._whole(message)
             self._doubted = False
+        elif message.provisional:
+            return self._received_provisional(message)
         self._sent = message
         self._works()
         current = self.current
         if current is None:
             return self._accept(message)
+        if current.provisional:
+            return is_firm(message) and self._accept(message)
         if message.revision.precedes(current.revision):
             if self._older is None:
                 self._older_until = now + self._hold
@@ -120,18 +164,14 @@ class Watch:
             # A list that still holds at a later version is ordered from there on.
             self.current = replace(current, revision=message.revision)
             return False
-        if message.state is ListState.STALE and not message.endpoints:
-            return False
-        return self._accept(message)
+        return is_firm(message) and self._accept(message)
 
     def expire(self, now: float) -> bool:
         """Take the older list when it was put off long enough. Return whether `current` changed."""
         if self._older is None or now < self._older_until:
             return False
         message, self._older = self._older, None
-        if message.state is ListState.STALE and not message.endpoints:
-            return False
-        return self._accept(message)
+        return is_firm(message) and self._accept(message)
 
     def lost(self, code: str, details: str, now: float) -> Lost:
         """Take in that the watch has ended or that it could not be started.
@@ -146,7 +186,7 @@ class Watch:
         """
         self._older = None
         silent = self._known is not None and self._sent is None
-        if silent and now - self._began >= _SETTLED and not details.startswith(_UNREACHED):
+        if silent and now - self._began >= _SETTLED and not _unreached(details):
             # The list named as known still held, so there was nothing to say.
             self._works()
         delay = self._backoff.next()
@@ -154,17 +194,25 @@ class Watch:
         self._failed = True
         reason = f"{code}: {details}" if details else code
         if self.current is not None:
-            kept = f"the {len(self.current.endpoints)} backends last known are kept"
-            text = f"lost the watch at balancer {self._balancer} ({reason}); {kept}"
-            return Lost(delay, text, expected)
+            count = len(self.current.endpoints)
+            kept = f"the {count} backends last known are kept"
+            used = f"the {count} backends of the fallback are used"
+            kept = used if self.current.provisional else kept
+            return Lost(delay, f"{self._source} is lost ({reason}); {kept}", expected)
         refusals = [refusal for refusal in _REFUSALS if refusal.value == code]
         if refusals:
-            text = f"balancer {self._balancer} refuses: {reason}"
+            text = f"{self._source} refuses: {reason}"
             self.failure = Failure(refusals[0], text)
         else:
-            text = f"balancer {self._balancer} gives no list: {reason}"
+            text = f"{self._source} gives no list: {reason}"
             self.failure = Failure(Code.UNAVAILABLE, text)
         return Lost(delay, text, expected)
+
+    def _received_provisional(self, message: ServerList) -> bool:
+        current = self.current
+        if is_firm(current) or (current is not None and _same(message, current)):
+            return False
+        return self._accept(message)
 
     def _whole(self, delta: Delta) -> ServerList:
         for base in (self._sent, self._known):
@@ -183,6 +231,10 @@ class Watch:
         self.failure = None
         self._older = None
         return True
+
+
+def _unreached(details: str) -> bool:
+    return any(text in details for text in _UNREACHED)
 
 
 def _same(one: ServerList, other: ServerList) -> bool:

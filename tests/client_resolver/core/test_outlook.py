@@ -1,31 +1,24 @@
-from random import Random
-
 import pytest
 
-from client_resolver.core.address import parse_address
-from client_resolver.core.backends import Pool
+from client_resolver.core.config import PoolConfig, PoolOptions
 from client_resolver.core.model import (
     Code,
     Connectivity,
-    Endpoint,
     Failure,
     ListState,
     ServerList,
     SetAside,
 )
-from client_resolver.core.outlook import survey
-from client_resolver.core.pickers import POLICIES
+from client_resolver.core.outlier import OutlierDetection
+from client_resolver.core.outlook import describe, survey
+from client_resolver.core.pool import Pool
+from tests.client_resolver.core.pooling import endpoint, make_pool
 
 
-def pool(*weights: int) -> Pool[object]:
-    subject: Pool[object] = Pool(POLICIES["round_robin"], Random(1), None)
-    subject.update(
-        [
-            Endpoint(parse_address(f"10.0.0.1:{port}"), weight)
-            for port, weight in enumerate(weights, 1)
-        ],
-        0.0,
-    )
+def pool(*weights: int, options: PoolOptions | None = None) -> Pool[object]:
+    outlier = OutlierDetection(consecutive_errors=1, max_ejection_percent=100)
+    subject = make_pool(PoolConfig(outlier=outlier), options)
+    subject.update([endpoint(port, weight) for port, weight in enumerate(weights, 1)], 0.0)
     return subject
 
 
@@ -91,3 +84,27 @@ def test_one_ready_backend_makes_a_picker() -> None:
     outlook = survey(subject, ServerList(()), None)
     assert outlook.picker is not None
     assert outlook.picker.pick() is ready
+    assert outlook.idle_picker is None
+
+
+def test_idle_backends_are_waited_for_and_can_be_picked() -> None:
+    outlook = survey(pool(1, options=PoolOptions(lazy=True)), ServerList(()), None)
+    assert outlook.failure is None
+    assert outlook.connectivity is Connectivity.IDLE
+    assert outlook.waiting == "a connection to one of 1 backend: 10.0.0.1:1 (IDLE)"
+    assert outlook.idle_picker is not None
+
+
+def test_what_is_the_matter_with_a_backend_is_told() -> None:
+    subject = pool(1, 1, 1)
+    one, two, three = subject
+    subject.observed(one, Connectivity.READY)
+    subject.ended(one, "UNAVAILABLE", 0.1, None, 0.0)
+    two.last_error = "refused"
+    subject.observed(two, Connectivity.TRANSIENT_FAILURE)
+    three.in_flight.append(None)
+    subject.update([endpoint(1), endpoint(2)], 1.0)
+    assert describe([one, two, three]) == (
+        "3 backends: 10.0.0.1:1 (READY, ejected), 10.0.0.1:2 (TRANSIENT_FAILURE: refused),"
+        " 10.0.0.1:3 (IDLE, no longer listed)"
+    )

@@ -7,7 +7,7 @@ from client_resolver.core.address import parse_address
 from client_resolver.core.backoff import FullJitter
 from client_resolver.core.delta import Delta, UnknownBase
 from client_resolver.core.model import Code, Endpoint, ListState, Revision, ServerList
-from client_resolver.core.watch import Watch
+from client_resolver.core.watch import Watch, is_firm
 
 
 class Highest(Random):
@@ -23,7 +23,7 @@ def listed(
 
 
 def watch(hold: float = 30.0) -> Watch:
-    return Watch("balancer:50052", FullJitter(0.1, 10, Random(1)), hold)
+    return Watch("balancer lb:50052", FullJitter(0.1, 10, Random(1)), hold)
 
 
 HELD = Revision("b", 7, "e")
@@ -134,7 +134,7 @@ def test_without_a_list_an_error_is_why_rpcs_fail(code: str, failure: Code) -> N
     assert subject.lost(code, "why", 1.0).expected is (code == "OK")
     assert subject.failure is not None
     assert subject.failure.code is failure
-    assert "balancer:50052" in subject.failure.details
+    assert "balancer lb:50052 " in subject.failure.details
     assert "why" in subject.failure.details
     assert subject.lost(code, "why", 1.0).expected
     subject.received(listed(1), 0.0)
@@ -246,6 +246,7 @@ def test_a_balancer_whose_deltas_never_fit_is_asked_ever_more_seldom() -> None:
         ("UNAVAILABLE", "the balancer is shutting down", 100.0, True),
         ("OK", "", 0.1, False),
         ("UNAVAILABLE", "failed to connect to all addresses; last error: x", 100.0, False),
+        ("UNAVAILABLE", "at b:1: DNS resolution failed for b:1", 100.0, False),
     ],
 )
 def test_a_watch_that_had_nothing_to_say_worked_if_it_lasted(
@@ -259,3 +260,70 @@ def test_a_watch_that_had_nothing_to_say_worked_if_it_lasted(
     lost = subject.lost(code, details, 2.0 + lasted)
     assert lost.delay == (0.1 if worked else 0.2)
     assert lost.expected is (not worked or code == "OK")
+
+
+def provisional(*ports: int) -> ServerList:
+    return replace(listed(*ports), provisional=True)
+
+
+def test_a_provisional_list_is_used_until_there_is_another() -> None:
+    subject = watch()
+    assert subject.received(provisional(1), 0.0)
+    assert ports_of(subject) == [1]
+    assert subject.failure is None
+    assert not subject.received(provisional(1), 1.0)
+    assert subject.received(provisional(1, 2), 2.0)
+    assert subject.received(listed(3), 3.0)
+    assert not subject.received(provisional(1), 4.0)
+    assert ports_of(subject) == [3]
+
+
+def test_the_balancers_list_replaces_a_provisional_one_of_the_same_servers() -> None:
+    subject = watch()
+    subject.received(provisional(1), 0.0)
+    assert subject.received(listed(1), 1.0)
+    assert is_firm(subject.current)
+
+
+@pytest.mark.parametrize("state", [ListState.ABSENT, ListState.EMPTY])
+def test_a_balancer_that_says_there_is_nothing_ends_the_use_of_a_provisional_list(
+    state: ListState,
+) -> None:
+    subject = watch()
+    subject.received(provisional(1), 0.0)
+    assert subject.received(listed(state=state), 1.0)
+    assert not subject.received(provisional(1), 2.0)
+    assert ports_of(subject) == []
+
+
+def test_a_balancer_without_a_source_takes_no_provisional_list_away() -> None:
+    subject = watch()
+    subject.received(listed(state=ListState.STALE), 0.0)
+    assert subject.received(provisional(1), 1.0)
+    assert not subject.received(listed(state=ListState.STALE), 2.0)
+    assert ports_of(subject) == [1]
+
+
+def test_a_provisional_list_is_never_named_as_known() -> None:
+    subject = watch()
+    subject.received(replace(listed(1, revision=HELD), provisional=True), 0.0)
+    assert subject.begun(1.0) is None
+
+
+def test_a_provisional_list_says_nothing_of_the_balancer() -> None:
+    subject = Watch("b:1", FullJitter(0.1, 10, Highest()), 30)
+    assert subject.lost("UNAVAILABLE", "", 0.0).delay == 0.1
+    subject.received(provisional(1, 2), 0.0)
+    lost = subject.lost("UNAVAILABLE", "gone", 0.0)
+    assert lost.delay == 0.2
+    assert lost.expected
+    assert "the 2 backends of the fallback are used" in lost.text
+
+
+def test_a_list_from_before_the_first_watch_is_named_as_known_and_held() -> None:
+    subject = watch()
+    subject.received(listed(1, revision=HELD), 0.0)
+    assert subject.begun(0.0) == HELD
+    assert not subject.received(provisional(2), 1.0)
+    assert subject.received(delta("b", 2, revision=Revision("c", 8, "e")), 1.0)
+    assert ports_of(subject) == [1, 2]

@@ -1,0 +1,128 @@
+"""One backend of a channel, and what a shell is told to do with its connection."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
+
+from client_resolver.core.load import LoadReport
+from client_resolver.core.model import Connectivity, Endpoint
+
+__all__ = ["Action", "Backend", "Close", "Connect", "Open"]
+
+H = TypeVar("H")
+
+
+class Backend(Generic[H]):
+    """One backend and its connection, from its arrival in the list until it has drained.
+
+    Attributes:
+        endpoint: What the list says of it.
+        handle: The shell's connection. None while there is none.
+        opened: It has a connection, in whatever state: it was opened and not closed since.
+        accepting: It may get new RPCs once it is ready. Whoever is about to close the connection
+            takes this away first and looks at `in_flight` then; whoever adds an RPC counts it first
+            and looks at this then: so one of the two sees the other.
+        connectivity: The connection's state as last reported.
+        failing: The connection failed and has not been ready since (gRFC A62).
+        draining: It has left the list: no new RPC.
+        drain_until: When its RPCs must have ended. None: no limit.
+        in_flight: One entry per RPC that it carries. A deque, because its append and pop are
+            atomic: threads count without a lock.
+        last_error: Why the connection was last seen to fail. Empty: not known.
+        load: What the backend last said of its load. None: nothing.
+        weight: Its share of picks at present, relative to the others that may be picked.
+        late: It arrived when others were listed already: it is one to be warmed up.
+        ready_since: When it was ready for the first time. None: never.
+        ejected_until: Outlier detection keeps it from being picked until then. None: it doesn't.
+        used_at: When it was last picked, as far as anybody keeps count.
+        level: How near it is, by the locality priorities: 0 is the nearest.
+    """
+
+    __slots__ = (
+        "accepting",
+        "connectivity",
+        "drain_until",
+        "draining",
+        "ejected_until",
+        "endpoint",
+        "failing",
+        "handle",
+        "in_flight",
+        "last_error",
+        "late",
+        "level",
+        "load",
+        "opened",
+        "ready_since",
+        "used_at",
+        "weight",
+    )
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.handle: H | None = None
+        self.opened = False
+        self.accepting = False
+        self.connectivity = Connectivity.IDLE
+        self.failing = False
+        self.draining = False
+        self.drain_until: float | None = None
+        self.in_flight: deque[None] = deque()
+        self.last_error = ""
+        self.load: LoadReport | None = None
+        self.weight = endpoint.weight
+        self.late = False
+        self.ready_since: float | None = None
+        self.ejected_until: float | None = None
+        self.used_at = 0.0
+        self.level = 0
+
+    @property
+    def address(self) -> str:
+        """`HOST:PORT`."""
+        return self.endpoint.address.text
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What else the list says of it."""
+        return self.endpoint.metadata
+
+    @property
+    def ready(self) -> bool:
+        """Whether its connection was ready when it was last looked at."""
+        return self.connectivity is Connectivity.READY
+
+    @property
+    def ejected(self) -> bool:
+        """Whether outlier detection keeps it from being picked."""
+        return self.ejected_until is not None
+
+    def __repr__(self) -> str:
+        state = "draining" if self.draining else self.connectivity.value
+        ejected = ", ejected" if self.ejected else ""
+        weight = f"weight {self.endpoint.weight}"
+        return f"<{self.address} {state}{ejected}, {weight}, {len(self.in_flight)} in flight>"
+
+
+@dataclass(frozen=True, slots=True)
+class Open(Generic[H]):
+    """Open the backend's connection and connect it."""
+
+    backend: Backend[H]
+
+
+@dataclass(frozen=True, slots=True)
+class Connect(Generic[H]):
+    """Connect again: the connection has gone idle."""
+
+    backend: Backend[H]
+
+
+@dataclass(frozen=True, slots=True)
+class Close(Generic[H]):
+    """Close the backend's connection: nothing uses it any more, or its time to drain is over."""
+
+    backend: Backend[H]
+
+
+Action: TypeAlias = Open[H] | Connect[H] | Close[H]

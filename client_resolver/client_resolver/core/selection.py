@@ -1,0 +1,142 @@
+"""Builds a channel's pickers: who may be picked, with what weight, at what priority."""
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Generic, TypeVar
+
+from client_resolver.core.backend import Backend
+from client_resolver.core.config import PoolConfig
+from client_resolver.core.picker import Picker, Reporting
+from client_resolver.core.priority_picker import Level, PriorityPicker
+
+__all__ = ["PickerLine", "reweigh", "select"]
+
+H = TypeVar("H")
+
+_SCALE = 100
+"""What all weights are multiplied by while one of them is less than the list says."""
+
+
+def select(ready: list[Backend[H]], panic_threshold: int) -> tuple[list[Backend[H]], bool]:
+    """Leave the ejected backends out, unless there would be too few left.
+
+    Args:
+        ready: The backends that are ready.
+        panic_threshold: In percent of `ready`: if fewer are not ejected, ejections are ignored.
+
+    Returns:
+        The backends to pick from, none only if `ready` has none; and whether ejected ones are among
+        them.
+    """
+    well = [backend for backend in ready if backend.ejected_until is None]
+    if len(well) == len(ready):
+        return ready, False
+    if not well or len(well) * 100 < panic_threshold * len(ready):
+        return ready, True
+    return well, False
+
+
+def reweigh(backends: Sequence[Backend[H]], config: PoolConfig, now: float) -> float | None:
+    """Set the weights that backends are picked with.
+
+    Returns:
+        In how many seconds they are to be set again, since some backends are warming up. None: not
+        before something changes.
+    """
+    slow = config.slow_start
+    factors = (
+        {}
+        if slow is None
+        else {backend: slow.factor(_age(backend, now)) for backend in backends if backend.late}
+    )
+    if slow is None or all(factor == 1 for factor in factors.values()):
+        for backend in backends:
+            backend.weight = backend.endpoint.weight
+    else:
+        for backend in backends:
+            weight = backend.endpoint.weight * _SCALE * factors.get(backend, 1.0)
+            backend.weight = max(1, round(weight))
+    warming = slow is not None and any(
+        backend.ready_since is not None and _age(backend, now) < slow.window for backend in factors
+    )
+    return slow.step if slow is not None and warming else None
+
+
+class PickerLine(Generic[H]):
+    """One picker after another, each of which may learn from the one before.
+
+    Args:
+        rng: Handed to the policies.
+        now: The clock, handed to the policies.
+
+    Attributes:
+        picker: The present one. None: there is nothing to pick.
+    """
+
+    def __init__(self, rng: Random, now: Callable[[], float]) -> None:
+        self._rng = rng
+        self._now = now
+        self._levels: dict[int, Picker[Backend[H]]] = {}
+        self.picker: Picker[Backend[H]] | None = None
+        self._reporting: Reporting | None = None
+
+    def renew(
+        self, config: PoolConfig, chosen: Sequence[Backend[H]], usable: Sequence[Backend[H]]
+    ) -> None:
+        """Build the next picker.
+
+        Args:
+            config: Has the policy and the priorities.
+            chosen: What to pick from.
+            usable: All that could be picked from if they were well, `chosen` among them: by them,
+                priorities see how much of a level is available.
+        """
+        if not chosen:
+            self.picker = None
+        elif config.priorities is None:
+            self.picker = self._build(config, 0, chosen)
+            self._levels = {0: self.picker}
+        else:
+            self.picker = self._by_level(config, chosen, usable)
+        # Asked once: to look for a protocol's methods takes longer than to call one.
+        picker: object = self.picker
+        self._reporting = picker if isinstance(picker, Reporting) else None
+
+    def ended(self, backend: Backend[H], seconds: float, ok: bool) -> None:
+        """Tell the picker what has become of an RPC, if it wants to know."""
+        if self._reporting is not None:
+            self._reporting.ended(backend, seconds, ok)
+
+    def _by_level(
+        self, config: PoolConfig, chosen: Sequence[Backend[H]], usable: Sequence[Backend[H]]
+    ) -> Picker[Backend[H]]:
+        assert config.priorities is not None  # noqa: S101
+        totals = [0] * config.priorities.count
+        for backend in usable:
+            totals[backend.level] += 1
+        members: list[list[Backend[H]]] = [[] for _ in totals]
+        for backend in chosen:
+            members[backend.level].append(backend)
+        shares = config.priorities.shares(
+            [(len(those), total) for those, total in zip(members, totals, strict=True)]
+        )
+        self._levels = {
+            level: self._build(config, level, those) for level, those in enumerate(members) if those
+        }
+        if len(self._levels) == 1:
+            (only,) = self._levels.values()
+            return only
+        levels = [
+            Level(picker, shares[level], members[level]) for level, picker in self._levels.items()
+        ]
+        return PriorityPicker(levels, self._rng, keyed=config.policy.keyed)
+
+    def _build(
+        self, config: PoolConfig, level: int, backends: Sequence[Backend[H]]
+    ) -> Picker[Backend[H]]:
+        before = self._levels.get(level)
+        return config.policy.build(backends, self._rng, self._now, before)
+
+
+def _age(backend: Backend[H], now: float) -> float:
+    return 0.0 if backend.ready_since is None else now - backend.ready_since

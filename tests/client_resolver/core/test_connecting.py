@@ -1,0 +1,86 @@
+"""What the pool's tests don't show: the cases with a limit."""
+
+from client_resolver.core.backend import Backend
+from client_resolver.core.connecting import Connections
+from client_resolver.core.events import EventLog
+from tests.client_resolver.core.pooling import FAILED, IDLE, READY, endpoint, told
+
+
+def backends(count: int) -> list[Backend[object]]:
+    return [Backend(endpoint(port)) for port in range(1, count + 1)]
+
+
+def limited(limit: int) -> Connections[object]:
+    subject: Connections[object] = Connections(lazy=False, log=EventLog(on=False))
+    subject.limit = limit
+    return subject
+
+
+def test_no_more_are_opened_than_the_limit_allows() -> None:
+    subject = limited(2)
+    assert told(subject.arrange(backends(4), [])) == [("open", 1), ("open", 2)]
+    assert subject.full
+
+
+def test_one_that_fails_makes_place_for_the_next_and_stays_open() -> None:
+    subject = limited(2)
+    those = backends(4)
+    subject.arrange(those, [])
+    assert told(subject.observed(those[0], FAILED)) == [("open", 3)]
+    assert those[0].opened
+    assert subject.observed(those[0], FAILED) == []
+
+
+def test_once_enough_are_ready_those_that_fail_are_closed() -> None:
+    subject = limited(2)
+    those = backends(4)
+    subject.arrange(those, [])
+    subject.observed(those[0], FAILED)
+    assert subject.observed(those[1], READY) == []
+    assert told(subject.observed(those[2], READY)) == [("close", 1)]
+    assert told(subject.observed(those[2], FAILED)) == [("open", 1)], "the first choice comes first"
+
+
+def test_one_that_recovers_takes_the_place_of_one_that_is_still_connecting() -> None:
+    subject = limited(1)
+    those = backends(2)
+    subject.arrange(those, [])
+    subject.observed(those[0], FAILED)
+    assert told(subject.observed(those[0], READY)) == [("close", 2)]
+
+
+def test_one_that_carries_an_rpc_is_not_closed_for_the_limit() -> None:
+    subject = limited(1)
+    those = backends(2)
+    subject.arrange(those, [])
+    subject.observed(those[0], READY)
+    those[0].in_flight.append(None)
+    subject.observed(those[0], FAILED)
+    assert subject.observed(those[1], READY) == []
+    assert those[0].accepting
+
+
+def test_draining_backends_count_but_one_more_is_always_allowed() -> None:
+    subject = limited(2)
+    those = backends(4)
+    subject.arrange(those[:2], [])
+    for backend in those[:2]:
+        backend.draining = True
+    assert told(subject.arrange(those[2:], those[:2])) == [("open", 3)]
+    subject.close(those[0])
+    assert subject.fill() == []
+    subject.close(those[1])
+    assert told(subject.fill()) == [("open", 4)]
+
+
+def test_beyond_a_limit_that_shrank_a_connection_that_is_lost_is_not_made_anew() -> None:
+    subject = limited(3)
+    those = backends(3)
+    subject.arrange(those, [])
+    for backend in those:
+        subject.observed(backend, READY)
+    subject.limit = 1
+    assert subject.arrange(those, []) == []
+    assert told(subject.observed(those[2], IDLE)) == [("close", 3)]
+    assert told(subject.observed(those[0], IDLE)) == [("close", 1)]
+    assert told(subject.observed(those[1], IDLE)) == [("connect", 2)]
