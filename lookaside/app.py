@@ -22,7 +22,7 @@ from lookaside.api.tls import TlsFiles
 from lookaside.api.tokens import TokenCache
 from lookaside.api.watch import WatchLimits
 from lookaside.api.wire import WireEncoder
-from lookaside.config import Settings, SourceSetting
+from lookaside.config import SOURCE_FORMS, Settings, SourceSetting
 from lookaside.errors import ConfigError
 from lookaside.metrics import Metrics
 from lookaside.model import ServiceName
@@ -31,6 +31,7 @@ from lookaside.registry.inputs import MergeOptions
 from lookaside.registry.readiness import Readiness
 from lookaside.registry.store import Store
 from lookaside.sources import Source
+from lookaside.sources.dns import DnsSource
 from lookaside.sources.kubernetes import (
     Client,
     KubernetesSettings,
@@ -87,7 +88,7 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         if not settings.sources:
-            raise ConfigError("no source is given; expected --source kubernetes or file:PATH")
+            raise ConfigError(f"no source is given; expected --source {SOURCE_FORMS}")
         self._settings = settings
         self._started = time.monotonic()
         names = [str(source) for source in settings.sources]
@@ -198,12 +199,24 @@ class App:
                 cluster_domain=self._settings.cluster_domain,
                 stale_after=self._settings.stale_after,
             )
+        if source.kind == "dns":
+            host, _, port = source.argument.rpartition(":")
+            return DnsSource(
+                name,
+                host,
+                int(port),
+                feed,
+                self._metrics,
+                default_namespace=self._settings.default_namespace,
+                interval=self._settings.dns_interval,
+                stale_after=self._settings.stale_after,
+            )
         return KubernetesSource(
             name,
             feed,
             self._metrics,
             Client(discover(self._settings.kubeconfig, self._settings.context)),
-            namespace=self._settings.namespace,
+            namespaces=self._settings.namespaces,
             options=MergeOptions(self._settings.address_family, self._settings.metadata_labels),
             settings=_kubernetes(self._settings),
         )

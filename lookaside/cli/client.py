@@ -12,7 +12,8 @@ from lookaside._pb import lookaside_pb2 as pb
 from lookaside.cli import answers
 from lookaside.cli.answers import Document, Explained, ServerList, Summary
 from lookaside.cli.failures import USAGE, Failure
-from lookaside.cli.refusals import refused
+from lookaside.cli.refusals import BalancerError, refused
+from lookaside.cli.tls import read
 
 _SERVICE = "/lookaside.LoadBalancer/"
 _OPTIONS = (
@@ -31,13 +32,17 @@ class Address:
     Attributes:
         target: HOST:PORT, or a target as gRPC takes it.
         credentials: TLS credentials; None for plaintext.
-        authority: The name that the balancer's certificate must bear; "" for that of the target.
+        authority: The name that calls are for and that the balancer's certificate must bear; "" for
+            the host of the target.
+        server_name: The name that its certificate must bear, whatever calls are for; "" for the
+            authority.
         token_file: The file of the token to show, read anew for each call; None for none.
     """
 
     target: str
     credentials: grpc.ChannelCredentials | None = None
     authority: str = ""
+    server_name: str = ""
     token_file: Path | None = None
 
 
@@ -74,10 +79,13 @@ class Balancer:
 
     def __init__(self, address: Address) -> None:
         self._target = address.target
+        self._secure = address.credentials is not None
         self._token_file = address.token_file
         options: list[tuple[str, str | int]] = list(_OPTIONS)
         if address.authority:
             options.append(("grpc.default_authority", address.authority))
+        if address.server_name:
+            options.append(("grpc.ssl_target_name_override", address.server_name))
         if address.credentials is None:
             self._channel = grpc.aio.insecure_channel(address.target, options)
         else:
@@ -111,7 +119,7 @@ class Balancer:
         try:
             answer = await call(request, timeout=seconds, metadata=self._metadata())
         except grpc.RpcError as error:
-            raise refused(error, self._target) from error
+            raise self._refused(error) from error
         return answers.server_list(answer)
 
     async def list(self, namespace: str, seconds: float) -> tuple[list[Summary], Document]:
@@ -129,7 +137,7 @@ class Balancer:
         try:
             answer = await call(request, timeout=seconds, metadata=self._metadata())
         except grpc.RpcError as error:
-            raise refused(error, self._target) from error
+            raise self._refused(error) from error
         return answers.summaries(answer)
 
     async def explain(self, service: str, seconds: float, asker: Asker = ANYONE) -> Explained:
@@ -149,7 +157,7 @@ class Balancer:
         try:
             answer = await call(request, timeout=seconds, metadata=self._metadata())
         except grpc.RpcError as error:
-            raise refused(error, self._target) from error
+            raise self._refused(error) from error
         return answers.explained(answer)
 
     async def watch(self, service: str, asker: Asker = ANYONE) -> AsyncIterator[ServerList]:
@@ -170,9 +178,12 @@ class Balancer:
             async for message in call:
                 yield answers.server_list(message)
         except grpc.RpcError as error:
-            raise refused(error, self._target) from error
+            raise self._refused(error) from error
         finally:
             call.cancel()
+
+    def _refused(self, error: grpc.RpcError) -> BalancerError:
+        return refused(error, self._target, secure=self._secure)
 
     def _metadata(self) -> grpc.aio.Metadata:
         """Return what goes along with a call.
@@ -182,31 +193,8 @@ class Balancer:
         """
         metadata = grpc.aio.Metadata()
         if self._token_file:
-            token = (_bytes(self._token_file) or b"").decode("utf-8", "replace").strip()
+            token = read(self._token_file).decode("utf-8", "replace").strip()
             if not token or not (token.isascii() and token.isprintable()):
                 raise Failure(f"{self._token_file} holds no token", USAGE)
             metadata.add("authorization", f"Bearer {token}")
         return metadata
-
-
-def credentials(
-    ca: Path | None, certificate: Path | None, key: Path | None
-) -> grpc.ChannelCredentials:
-    """Make TLS credentials of PEM files.
-
-    Args:
-        ca: The authorities to trust; None for the system's.
-        certificate: The client's certificate chain; None for none.
-        key: The certificate's private key.
-
-    Raises:
-        Failure: A file can't be read.
-    """
-    return grpc.ssl_channel_credentials(_bytes(ca), _bytes(key), _bytes(certificate))
-
-
-def _bytes(path: Path | None) -> bytes | None:
-    try:
-        return path.read_bytes() if path else None
-    except OSError as error:
-        raise Failure(f"can't read {path}: {error.strerror or error}", USAGE) from error

@@ -7,7 +7,7 @@ import click
 from lookaside.errors import LookasideError
 
 
-@click.command()
+@click.command(short_help="Run the service, backends and a client on this machine.")
 @click.option("--hold", is_flag=True, help="Leave everything running afterwards, until Ctrl-C.")
 def demo(*, hold: bool) -> None:
     """Run the service, three backends and a client; print who answered.

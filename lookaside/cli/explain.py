@@ -8,11 +8,14 @@ from lookaside.cli import output as form
 from lookaside.cli import reasons
 from lookaside.cli.answers import Explained
 from lookaside.cli.client import Address, Asker, Balancer
+from lookaside.cli.completion import complete_service
+from lookaside.cli.inquiries import advised
 from lookaside.cli.options import asker_options, balancer_options, output_option, timeout_option
+from lookaside.cli.refusals import BalancerError
 
 
-@click.command()
-@click.argument("service")
+@click.command(short_help="Tell why each endpoint gets requests, or why not.")
+@click.argument("service", shell_complete=complete_service)
 @asker_options
 @balancer_options
 @timeout_option
@@ -42,4 +45,7 @@ def explain(
 
 async def _explain(address: Address, service: str, seconds: float, asker: Asker) -> Explained:
     async with Balancer(address) as balancer:
-        return await balancer.explain(service, seconds, asker)
+        try:
+            return await balancer.explain(service, seconds, asker)
+        except BalancerError as error:
+            raise await advised(balancer, error, service) from error

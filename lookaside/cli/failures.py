@@ -1,28 +1,33 @@
-"""How commands fail: one sentence on stderr and an exit code, never a traceback.
+"""How commands fail: one sentence on stderr and an exit code, never a traceback."""
 
-==== ==============================================================
-code meaning
-==== ==============================================================
-0    done
-1    another failure
-2    wrong usage: a flag, a setting, a config file, a service's name
-3    there is no such service
-4    the balancer can't be reached, or knows nothing yet
-130  ended by Ctrl-C
-143  ended by SIGTERM
-==== ==============================================================
-"""
+from typing import Final
 
 import click
 
 from lookaside.errors import ConfigError, LookasideError
 
+DONE = 0
 FAILED = 1
 USAGE = 2
 NOT_FOUND = 3
 UNAVAILABLE = 4
 INTERRUPTED = 130
 TERMINATED = 143
+
+EXIT_CODES: Final = {
+    DONE: "done",
+    FAILED: "another failure, or a check that failed",
+    USAGE: "wrong usage: a flag, a setting, a config file, a service's name",
+    NOT_FOUND: "there is no such service",
+    UNAVAILABLE: "the balancer can't be reached, or knows nothing yet",
+    INTERRUPTED: "ended by Ctrl-C",
+    TERMINATED: "ended by SIGTERM",
+}
+
+EPILOG: Final = (
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such service, 4 no balancer, 130 ended by "
+    "Ctrl-C, 143 ended by SIGTERM."
+)
 
 
 class Failure(click.ClickException):
@@ -34,7 +39,12 @@ class Failure(click.ClickException):
 
 
 class FailingGroup(click.Group):
-    """A group whose commands' errors become sentences and exit codes."""
+    """A group whose commands' errors become sentences and exit codes, which each help tells."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Register a command."""
+        cmd.epilog = cmd.epilog or EPILOG
+        super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command.

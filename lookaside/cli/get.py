@@ -7,11 +7,14 @@ import click
 from lookaside.cli import output as form
 from lookaside.cli.answers import Document, ServerList, Summary
 from lookaside.cli.client import Address, Asker, Balancer
+from lookaside.cli.completion import complete_service
+from lookaside.cli.inquiries import advised, reason
 from lookaside.cli.options import asker_options, balancer_options, output_option, timeout_option
+from lookaside.cli.refusals import BalancerError
 
 
-@click.command()
-@click.argument("service")
+@click.command(short_help="Print the backends of a service.")
+@click.argument("service", shell_complete=complete_service)
 @asker_options
 @balancer_options
 @timeout_option
@@ -24,21 +27,26 @@ def get(
     asker: Asker,
     balancer: Address,
 ) -> None:
-    """Print the backends of SERVICE.
+    r"""Print the backends of SERVICE.
 
     SERVICE is NAME[.NAMESPACE[.svc[.CLUSTER_DOMAIN]]][:PORT], PORT the name or number of a Service
-    port. With --zone, --node, --client-id and --subset-size it is the list of such a client.
+    port. With --zone, --node, --client-id and --subset-size it is the list of such a client. Of a
+    list without backends stderr says why it is.
+
+    \b
+      lookaside get greeter.shop
+      lookaside get greeter.shop:grpc --zone eu-1a -o wide
+      lookaside get greeter.shop -o json | jq -r '.servers[].address'
     """
-    listed = asyncio.run(_get(balancer, service, timeout, asker))
+    listed, why = asyncio.run(_get(balancer, service, timeout, asker))
     if output in ("json", "yaml"):
         click.echo(form.document(listed.document, output))
     elif listed.servers:
         click.echo(form.servers(listed, wide=output == "wide", aligned=form.on_terminal()))
     name = listed.service or service
     if listed.state == "empty":
-        click.echo(
-            f"{name} exists and has no endpoints; lookaside explain {name} says why", err=True
-        )
+        because = f": {why}" if why else f"; lookaside explain {name} says why"
+        click.echo(f"{name} exists and has no endpoints{because}", err=True)
     elif listed.state == "stale":
         click.echo(
             f"{name} is stale: the balancer lost its source, and this is the last list it knew",
@@ -46,7 +54,7 @@ def get(
         )
 
 
-@click.command("list")
+@click.command("list", short_help="Print the services that the balancer knows.")
 @click.option("-n", "--namespace", default="", metavar="NAME", help="Only of this namespace.")
 @balancer_options
 @timeout_option
@@ -58,7 +66,7 @@ def list_services(
     timeout: float,
     balancer: Address,
 ) -> None:
-    """Print the services that the balancer knows."""
+    """Print the services that the balancer knows, a line for each port."""
     found, document = asyncio.run(_list(balancer, namespace, timeout))
     if output in ("json", "yaml"):
         click.echo(form.document(document, output))
@@ -69,9 +77,15 @@ def list_services(
         click.echo(f"the balancer knows no services{where}", err=True)
 
 
-async def _get(address: Address, service: str, seconds: float, asker: Asker) -> ServerList:
+async def _get(
+    address: Address, service: str, seconds: float, asker: Asker
+) -> tuple[ServerList, str]:
     async with Balancer(address) as balancer:
-        return await balancer.get(service, seconds, asker)
+        try:
+            listed = await balancer.get(service, seconds, asker)
+        except BalancerError as error:
+            raise await advised(balancer, error, service) from error
+        return listed, await reason(balancer, listed, service, asker)
 
 
 async def _list(address: Address, namespace: str, seconds: float) -> tuple[list[Summary], Document]:

@@ -1,16 +1,22 @@
 """The flags that commands which ask a balancer share."""
 
+import copy
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import click
 
-from lookaside.cli.client import Address, Asker, credentials
+from lookaside.cli.client import Address, Asker
+from lookaside.cli.tls import credentials, trusting
 from lookaside.config import values
 
 DEFAULT_ADDRESS = "localhost:50052"
+
+_HOST_PORT = re.compile(r"(?!unix:).+:[0-9]+")
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -30,63 +36,152 @@ class Duration(click.ParamType[float]):
             self.fail(f"{value!r}: expected {error}", param, ctx)
 
 
+class Grpcurl(click.Option):
+    """A flag that grpcurl has too: it is taken with one dash as well, as grpcurl writes it."""
+
+    def add_to_parser(self, parser: "click.parser._OptionParser", ctx: click.Context) -> None:
+        """Register the flag, with two dashes and with one."""
+        super().add_to_parser(parser, ctx)
+        alias = copy.copy(self)
+        alias.opts = [flag.removeprefix("-") for flag in self.opts]
+        super(Grpcurl, alias).add_to_parser(parser, ctx)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Dialing:
+    """The flags about how to reach the balancer, as they were given."""
+
+    address: str = DEFAULT_ADDRESS
+    plaintext: bool = False
+    tls: bool = False
+    insecure: bool = False
+    cacert: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    authority: str = ""
+    servername: str = ""
+    token_file: Path | None = None
+
+    def check(self) -> None:
+        """Check what holds between them.
+
+        Raises:
+            click.UsageError: Two don't go together.
+        """
+        about_tls = (self.tls, self.insecure, self.cacert, self.cert, self.key, self.servername)
+        if self.plaintext and any(about_tls):
+            raise click.UsageError(
+                "--plaintext doesn't go with --tls, --insecure, --cacert, --cert, --key or "
+                "--servername, which are about TLS"
+            )
+        if self.insecure and (self.cacert or self.servername):
+            raise click.UsageError(
+                "--insecure doesn't go with --cacert or --servername: it trusts any certificate"
+            )
+        if (self.cert is None) != (self.key is None):
+            raise click.UsageError("--cert and --key go together")
+        if self.authority and self.servername not in ("", self.authority):
+            raise click.UsageError("--authority and --servername say different names; expected one")
+
+    def resolve(self) -> Address:
+        """Return how to reach the balancer.
+
+        Raises:
+            Failure: The certificates can't be used.
+        """
+        target, name, secure = _target(self.address), self.servername, None
+        if self.insecure:
+            if not _HOST_PORT.fullmatch(target):
+                raise click.UsageError("--insecure needs an --address of the form HOST:PORT")
+            secure, name = trusting(target, self.cert, self.key)
+        elif self.tls or self.cacert or self.cert or self.servername:
+            secure = credentials(self.cacert, self.cert, self.key)
+        return Address(target, secure, self.authority, name, self.token_file)
+
+
+def address_of(given: Mapping[str, object]) -> Address:
+    """Return how to reach the balancer by flags of any command; those not given are None.
+
+    Raises:
+        click.ClickException: Two don't go together, or certificates can't be used.
+    """
+    names = {field.name for field in fields(_Dialing)}
+    known = {name: value for name, value in given.items() if name in names and value is not None}
+    dialing = cast("Callable[..., _Dialing]", _Dialing)(**known)
+    dialing.check()
+    return dialing.resolve()
+
+
 def balancer_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the flags that say how to reach the balancer; the command gets them as `balancer`."""
-    file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
     @functools.wraps(command)
-    def with_balancer(
-        *args: object,
-        address: str,
-        tls: bool | None,
-        cacert: Path | None,
-        cert: Path | None,
-        key: Path | None,
-        authority: str,
-        token_file: Path | None,
-        **rest: object,
-    ) -> None:
-        wants_tls = bool(cacert or cert or key)
-        if tls is False and wants_tls:
-            raise click.UsageError("--plaintext doesn't go with --cacert, --cert or --key")
-        if (cert is None) != (key is None):
-            raise click.UsageError("--cert and --key go together")
-        secure = credentials(cacert, cert, key) if tls or wants_tls else None
-        balancer = Address(_target(address), secure, authority, token_file)
-        command(*args, balancer=balancer, **rest)
+    def with_balancer(*args: object, **given: object) -> None:
+        names = {field.name for field in fields(_Dialing)}
+        rest = {name: value for name, value in given.items() if name not in names}
+        command(*args, balancer=address_of(given), **rest)
 
-    options = (
-        click.option(
-            "--address",
-            metavar="HOST:PORT",
-            envvar="LOOKASIDE_ADDRESS",
-            default=DEFAULT_ADDRESS,
-            show_default=True,
-            show_envvar=True,
-            help="Where the balancer is.",
-        ),
-        click.option(
-            "--tls/--plaintext",
-            default=None,
-            help="Use TLS.  [default: plaintext; TLS where one of the next is given]",
-        ),
-        click.option(
-            "--cacert", type=file, help="Trust these authorities, PEM.  [default: the system's]"
-        ),
-        click.option("--cert", type=file, help="Show this client certificate, PEM."),
-        click.option("--key", type=file, help="The private key of the client certificate, PEM."),
-        click.option("--authority", default="", help="The name that the certificate must bear."),
-        click.option(
-            "--token-file",
-            type=file,
-            envvar="LOOKASIDE_TOKEN_FILE",
-            show_envvar=True,
-            help="Show the Kubernetes token in this file.",
-        ),
-    )
-    for option in reversed(options):
+    for option in reversed(_BALANCER):
         with_balancer = option(with_balancer)
     return with_balancer
+
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_BALANCER = (
+    click.option(
+        "--address",
+        metavar="HOST:PORT",
+        envvar="LOOKASIDE_ADDRESS",
+        default=DEFAULT_ADDRESS,
+        show_default=True,
+        show_envvar=True,
+        help="Where the balancer is.",
+    ),
+    click.option(
+        "--plaintext",
+        cls=Grpcurl,
+        is_flag=True,
+        help="Use no TLS.  [default, unless one of the next is given]",
+    ),
+    click.option("--tls", is_flag=True, help="Use TLS, and trust the system's authorities."),
+    click.option(
+        "--insecure",
+        cls=Grpcurl,
+        is_flag=True,
+        help="Use TLS, and trust whatever certificate the balancer shows when the command begins.",
+    ),
+    click.option(
+        "--cacert", cls=Grpcurl, type=_FILE, help="Use TLS, and trust these authorities, PEM."
+    ),
+    click.option(
+        "--cert", cls=Grpcurl, type=_FILE, help="Use TLS, and show this client certificate, PEM."
+    ),
+    click.option(
+        "--key", cls=Grpcurl, type=_FILE, help="The private key of the client certificate, PEM."
+    ),
+    click.option(
+        "--authority",
+        cls=Grpcurl,
+        metavar="NAME",
+        default="",
+        help="The name that calls are for, and that the certificate must bear.  [default: the "
+        "host of the address]",
+    ),
+    click.option(
+        "--servername",
+        cls=Grpcurl,
+        metavar="NAME",
+        default="",
+        help="Use TLS; the name that the certificate must bear, where it is not the authority.",
+    ),
+    click.option(
+        "--token-file",
+        type=_FILE,
+        envvar="LOOKASIDE_TOKEN_FILE",
+        show_envvar=True,
+        help="Show the Kubernetes token in this file.",
+    ),
+)
 
 
 def asker_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -7,23 +7,33 @@ import signal
 from datetime import datetime
 
 import click
+import yaml
 
 from lookaside.cli.answers import ServerList
 from lookaside.cli.changes import changes
 from lookaside.cli.client import Address, Asker, Balancer
+from lookaside.cli.completion import complete_service
 from lookaside.cli.failures import INTERRUPTED, TERMINATED
+from lookaside.cli.inquiries import meant, reason
 from lookaside.cli.options import asker_options, balancer_options, output_option
+from lookaside.cli.output import clean
 from lookaside.cli.refusals import BalancerError
 
 _FIRST_WAIT = 0.25
 _LONGEST_WAIT = 5.0
 
 
-@click.command()
-@click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
+@click.command(short_help="Print the backends of services, and every change.")
+@click.argument(
+    "services",
+    nargs=-1,
+    required=True,
+    metavar="SERVICE...",
+    shell_complete=complete_service,
+)
 @asker_options
 @balancer_options
-@output_option("table", "json")
+@output_option("table", "wide", "json", "yaml")
 @click.pass_context
 def watch(
     ctx: click.Context,
@@ -36,15 +46,15 @@ def watch(
 ) -> None:
     """Print the backends of each SERVICE, and then every change, until interrupted.
 
-    A line says + for an endpoint that came, - for one that left, ~ for one that changed. With
-    -o json each message is a JSON document of one line. A balancer that goes away is tried again.
+    A line says + for an endpoint that came, - for one that left, ~ for one that changed; one
+    without any of these says what the list means, and of an empty one why it is. With -o json each
+    message is a JSON document of one line, with -o yaml a document after "---". A balancer that
+    goes away is tried again.
     """
-    ctx.exit(asyncio.run(_watch_all(balancer, services, asker, as_json=output == "json")))
+    ctx.exit(asyncio.run(_watch_all(balancer, services, asker, output)))
 
 
-async def _watch_all(
-    address: Address, services: tuple[str, ...], asker: Asker, *, as_json: bool
-) -> int:
+async def _watch_all(address: Address, services: tuple[str, ...], asker: Asker, output: str) -> int:
     """Watch until a signal; returns the exit code."""
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -57,7 +67,7 @@ async def _watch_all(
     loop.add_signal_handler(signal.SIGTERM, end, TERMINATED)
     async with Balancer(address) as balancer:
         tasks = [
-            asyncio.create_task(_Watcher(balancer, service, asker, as_json=as_json).run())
+            asyncio.create_task(_Watcher(balancer, service, asker, output).run())
             for service in dict.fromkeys(services)
         ]
         waited: set[asyncio.Future[int] | asyncio.Future[None]] = {ended, *tasks}
@@ -76,11 +86,11 @@ async def _watch_all(
 class _Watcher:
     """Prints one service, over as many streams as it takes."""
 
-    def __init__(self, balancer: Balancer, service: str, asker: Asker, *, as_json: bool) -> None:
+    def __init__(self, balancer: Balancer, service: str, asker: Asker, output: str) -> None:
         self._balancer = balancer
         self._service = service
         self._asker = asker
-        self._as_json = as_json
+        self._output = output
         self._last: ServerList | None = None
         self._lost = False
         self._attempts = 0
@@ -95,7 +105,7 @@ class _Watcher:
             try:
                 async for listed in self._balancer.watch(self._service, self._asker):
                     self._heard()
-                    self._print(listed)
+                    await self._print(listed)
             except BalancerError as error:
                 if not error.passing:
                     raise
@@ -119,12 +129,24 @@ class _Watcher:
         self._attempts = min(self._attempts + 1, 10)
         return random.uniform(0, longest)  # noqa: S311 - spreads reconnects
 
-    def _print(self, listed: ServerList) -> None:
-        if self._as_json:
+    async def _print(self, listed: ServerList) -> None:
+        if self._output == "json":
             click.echo(json.dumps(listed.document, ensure_ascii=False))
+        elif self._output == "yaml":
+            text = yaml.safe_dump(listed.document, sort_keys=False, allow_unicode=True)
+            click.echo(f"---\n{text}", nl=False)
         else:
+            note = await self._note(listed)
             now = datetime.now().astimezone().strftime("%H:%M:%S")
             name = listed.service or self._service
-            for line in changes(self._last, listed):
-                click.echo(f"{now}  {name}  {line}")
+            for line in changes(self._last, listed, note=note, wide=self._output == "wide"):
+                click.echo(clean(f"{now}  {name}  {line}"))
         self._last = listed
+
+    async def _note(self, listed: ServerList) -> str:
+        """Return what more is to be said of a list that has become what it is."""
+        if self._last is not None and self._last.state == listed.state:
+            return ""
+        if listed.state == "absent":
+            return await meant(self._balancer, self._service)
+        return await reason(self._balancer, listed, self._service, self._asker)

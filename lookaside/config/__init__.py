@@ -3,12 +3,13 @@
 from lookaside.config.access import ALL, OWN, Allowance
 from lookaside.config.loading import load
 from lookaside.config.settings import SETTINGS, Setting, Settings
-from lookaside.config.values import SOURCE_KINDS, Listen, SourceSetting
+from lookaside.config.values import SOURCE_FORMS, SOURCE_KINDS, Listen, SourceSetting
 
 __all__ = [
     "ALL",
     "OWN",
     "SETTINGS",
+    "SOURCE_FORMS",
     "SOURCE_KINDS",
     "Allowance",
     "Listen",

@@ -20,6 +20,8 @@ from lookaside.errors import ConfigError
 
 PREFIX: Final = "LOOKASIDE_"
 
+_UNITS = {"DURATION": "seconds, or a number with ms, s, m or h", "PERCENT": "percent"}
+
 _LISTEN = Listen("", 50052)
 _ADMIN = Listen("", 9090)
 
@@ -32,7 +34,7 @@ class Settings:
         sources: Where services come from.
         listen: Where gRPC is served.
         admin: Where metrics, health and status are served over HTTP; None for nowhere.
-        namespace: The one namespace whose services are served; None for all.
+        namespaces: The namespaces whose services are served; none: all.
         kubeconfig: The kubeconfig file; None for the Pod's service account or kubectl's own.
         context: The context of the kubeconfig file; None for its current one.
         pods: Whether the metadata of Pods is watched, for their weights and labels.
@@ -43,6 +45,7 @@ class Settings:
             for none.
         mass_removal: The share, in percent, of what a source holds that a new list may lack before
             it is read a second time; 0 for any.
+        dns_interval: How long an answer of DNS is taken to hold.
         default_namespace: The namespace of a service name that has none.
         cluster_domain: The domain that full service names end in.
         stale_after: How long a source may confirm nothing until its lists are stale.
@@ -63,7 +66,7 @@ class Settings:
     sources: tuple[SourceSetting, ...] = ()
     listen: Listen = _LISTEN
     admin: Listen | None = _ADMIN
-    namespace: str | None = None
+    namespaces: tuple[str, ...] = ()
     kubeconfig: Path | None = None
     context: str | None = None
     pods: bool = False
@@ -72,6 +75,7 @@ class Settings:
     address_family: Literal["IPv4", "IPv6"] = "IPv4"
     debounce: float = 0.0
     mass_removal: int = 50
+    dns_interval: float = 30.0
     default_namespace: str = "default"
     cluster_domain: str = "cluster.local"
     stale_after: float = 120.0
@@ -93,9 +97,10 @@ class Settings:
         Raises:
             ConfigError: Two settings don't go together.
         """
-        if len(set(self.sources)) < len(self.sources):
-            twice = next(each for each in self.sources if self.sources.count(each) > 1)
-            raise ConfigError(f"source: {twice} is given twice")
+        for key, given in (("source", self.sources), ("namespace", self.namespaces)):
+            twice = next((each for each in given if given.count(each) > 1), None)
+            if twice is not None:
+                raise ConfigError(f"{key}: {twice} is given twice")
         if self.tls_cert and not self.tls_key:
             raise ConfigError("tls_cert is given without tls_key; TLS needs both")
         if self.tls_key and not self.tls_cert:
@@ -110,6 +115,13 @@ class Settings:
             raise ConfigError("pod_selector is given without pods, which it selects from")
         if self.metadata_labels and not self.pods:
             raise ConfigError("metadata_label is given without pods, whose labels they are")
+        if self.stale_after <= self.dns_interval and any(
+            source.kind == "dns" for source in self.sources
+        ):
+            raise ConfigError(
+                f"stale_after {self.stale_after:g}s is not above dns_interval "
+                f"{self.dns_interval:g}s; lists of DNS would be stale before they are looked at"
+            )
         self._check_access()
 
     def _check_access(self) -> None:
@@ -168,6 +180,11 @@ class Setting:
         return PREFIX + self.key.upper()
 
     @property
+    def unit(self) -> str:
+        """What its value counts, if it is a quantity."""
+        return _UNITS.get(self.metavar, "")
+
+    @property
     def shown_default(self) -> str:
         """What holds where it is not given, for ``--help``."""
         default = next(each.default for each in fields(Settings) if each.name == self.field)
@@ -177,7 +194,7 @@ class Setting:
 SETTINGS: Final = (
     Setting(
         "source",
-        "kubernetes|file:PATH",
+        "kubernetes|file:PATH|dns:HOST:PORT",
         values.source,
         "Where services come from. May be given several times.",
         default="none",
@@ -195,8 +212,10 @@ SETTINGS: Final = (
         "namespace",
         "NAME",
         values.label,
-        "Serve only the services of this namespace.",
+        "Serve only the services of this namespace. May be given several times.",
         default="all",
+        attribute="namespaces",
+        many=True,
     ),
     Setting(
         "kubeconfig",
@@ -256,6 +275,13 @@ SETTINGS: Final = (
         values.percent,
         "Read a new list a second time before it is believed if it lacks more than this share of "
         "20 or more objects, or all; 0 believes every list.",
+    ),
+    Setting(
+        "dns_interval",
+        "DURATION",
+        values.positive,
+        "How often the name of a dns source is resolved.",
+        default="30s",
     ),
     Setting(
         "default_namespace", "NAME", values.label, "The namespace of a service name that has none."

@@ -3,6 +3,7 @@
 A parser raises ValueError with nothing but what it expects, as words that follow "expected".
 """
 
+import ipaddress
 import math
 import re
 from collections.abc import Callable
@@ -12,7 +13,8 @@ from typing import Final, Literal
 
 from lookaside.model import canonical_host
 
-SOURCE_KINDS: Final = ("kubernetes", "file")
+SOURCE_KINDS: Final = ("kubernetes", "file", "dns")
+SOURCE_FORMS: Final = "kubernetes, file:PATH or dns:HOST:PORT"
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
@@ -53,10 +55,10 @@ class SourceSetting:
 
     Attributes:
         kind: One of `SOURCE_KINDS`.
-        argument: What follows the colon: the path of a file, "" for kubernetes.
+        argument: What follows the colon: the path of a file, HOST:PORT of dns, "" for kubernetes.
     """
 
-    kind: Literal["kubernetes", "file"]
+    kind: Literal["kubernetes", "file", "dns"]
     argument: str = ""
 
     def __str__(self) -> str:
@@ -64,13 +66,36 @@ class SourceSetting:
 
 
 def source(text: str) -> SourceSetting:
-    """Read ``kubernetes`` or ``file:PATH``."""
+    """Read ``kubernetes``, ``file:PATH`` or ``dns:HOST:PORT``."""
     kind, _, argument = text.partition(":")
     if kind == "kubernetes" and text == kind:
         return SourceSetting("kubernetes")
     if kind == "file" and argument:
         return SourceSetting("file", argument)
-    raise ValueError("kubernetes or file:PATH")
+    if kind == "dns":
+        return SourceSetting("dns", _name_and_port(argument))
+    raise ValueError(SOURCE_FORMS)
+
+
+def _name_and_port(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not _is_number(port) or not 0 < int(port) < 65536:
+        raise ValueError(f"{SOURCE_FORMS}, PORT 1 to 65535")
+    try:
+        host = canonical_host(host)
+    except ValueError as error:
+        raise ValueError(f"{SOURCE_FORMS}, HOST a name in DNS; {error}") from error
+    if _is_address(host):
+        raise ValueError(f"{SOURCE_FORMS}, HOST a name in DNS and no address")
+    return f"{host}:{int(port)}"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def listen(text: str) -> Listen:

@@ -24,7 +24,7 @@ A, B = one("a:1"), one("b:1")
     [
         (None, listed(A), ["1 endpoint", "+ a:1  weight 100"]),
         (None, listed(state="empty"), ["exists and has no endpoints"]),
-        (None, listed(state="absent"), ["there is no such service; waiting for it"]),
+        (None, listed(state="absent"), ["there is no such service yet"]),
         (listed(A, B), listed(A, B), []),
         (listed(A, B), listed(B), ["- a:1"]),
         (listed(A), listed(state="empty"), ["exists and has no endpoints", "- a:1"]),
@@ -56,5 +56,21 @@ A, B = one("a:1"), one("b:1")
         ),
     ],
 )
-def test_changes(before: ServerList | None, after: ServerList, lines: list[str]) -> None:
+def test_what_changed_is_told_line_by_line(
+    before: ServerList | None, after: ServerList, lines: list[str]
+) -> None:
     assert list(changes(before, after)) == lines
+
+
+def test_a_headline_is_told_with_its_reason() -> None:
+    assert list(changes(None, listed(state="empty"), note="no Pod is ready")) == [
+        "exists and has no endpoints: no Pod is ready"
+    ]
+
+
+def test_wide_tells_all_of_an_endpoint_that_came() -> None:
+    came = one("a:1", zone="z", node="n", metadata=(("k", "v"), ("l", "w")))
+
+    assert list(changes(None, listed(came), wide=True))[1] == (
+        "+ a:1  weight 100  zone z  node n  metadata k=v,l=w"
+    )

@@ -164,4 +164,7 @@ def test_an_unknown_service_is_one_sentence_and_code_3(run: Run) -> None:
     result = run("explain", "nothing")
 
     assert (result.exit_code, result.stdout) == (3, "")
-    assert result.stderr == "Error: service nothing is not known\n"
+    assert (
+        result.stderr
+        == "Error: service nothing is not known; lookaside list shows those that are\n"
+    )

@@ -1,8 +1,13 @@
 """`lookaside get` and `lookaside list` against a balancer."""
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import grpc
@@ -13,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from lookaside._pb import lookaside_pb2 as pb
 from lookaside.cli import main, output
-from tests.cli.conftest import Balancer, server
+from tests.cli.conftest import BOUND, COMMAND, Balancer, Process, server
 
 Run = Callable[..., Result]
 
@@ -127,6 +132,39 @@ def test_what_a_list_means_is_said_beside_it(
     assert bool(result.stdout) is bool(servers)
 
 
+def test_why_a_list_is_empty_is_said_where_the_balancer_tells(balancer: Balancer, run: Run) -> None:
+    balancer.lists["idle"] = pb.GetServersResponse(state=pb.STATE_EMPTY, service="idle.x")
+    balancer.explanations["idle"] = pb.ExplainResponse(
+        service="idle.x",
+        state=pb.STATE_EMPTY,
+        notes=["no Pod is ready."],
+        endpoints=[
+            pb.EndpointExplanation(address=f"10.0.0.{each}:1", reason="not ready")
+            for each in range(3)
+        ],
+    )
+
+    result = run("get", "idle", "--zone", "eu-1a")
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "idle.x exists and has no endpoints: 3 not ready; no Pod is ready\n"
+    assert balancer.requests[-1] == pb.ExplainRequest(
+        service_name="idle", client=pb.Client(zone="eu-1a")
+    )
+
+
+@pytest.mark.parametrize("command", ["get", "explain"])
+def test_a_service_that_is_misspelt_is_met_with_what_may_have_been_meant(
+    run: Run, command: str
+) -> None:
+    result = run(command, "greter.shop")
+
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr == (
+        "Error: service greter.shop is not known; did you mean greeter.shop?\n"
+    )
+
+
 def test_an_empty_list_is_there_in_json(balancer: Balancer, run: Run) -> None:
     balancer.lists["idle"] = pb.GetServersResponse(state=pb.STATE_EMPTY, service="idle.x")
 
@@ -137,7 +175,10 @@ def test_an_unknown_service_is_one_sentence_and_code_3(run: Run) -> None:
     result = run("get", "nothing")
 
     assert (result.exit_code, result.stdout) == (3, "")
-    assert result.stderr == "Error: service nothing is not known\n"
+    assert (
+        result.stderr
+        == "Error: service nothing is not known; lookaside list shows those that are\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,13 +195,16 @@ def test_an_unknown_service_is_one_sentence_and_code_3(run: Run) -> None:
             grpc.StatusCode.FAILED_PRECONDITION,
             "a.b is an alias of c.example",
             1,
-            "the balancer at ADDRESS says failed precondition: a.b is an alias of c.example",
+            "a.b is an alias of c.example",
         ),
         (
             grpc.StatusCode.PERMISSION_DENIED,
             "",
             1,
-            "the balancer at ADDRESS says permission denied: no reason given",
+            (
+                "the balancer at ADDRESS says permission denied: no reason given; --allow of the "
+                "balancer says who may ask for what"
+            ),
         ),
         (
             grpc.StatusCode.PERMISSION_DENIED,
@@ -168,7 +212,7 @@ def test_an_unknown_service_is_one_sentence_and_code_3(run: Run) -> None:
             1,
             (
                 "the balancer at ADDRESS says permission denied: dns:a may not ask for the "
-                "namespace b"
+                "namespace b; --allow of the balancer says who may ask for what"
             ),
         ),
         (
@@ -231,6 +275,74 @@ def test_a_balancer_that_says_nothing_is_given_up_after_the_timeout() -> None:
     )
 
 
+def test_a_name_that_does_not_resolve_is_one_sentence_and_code_4() -> None:
+    result = CliRunner().invoke(main, ["list", "--address", "nowhere.invalid:50052"])
+
+    assert (result.exit_code, result.stderr) == (
+        4,
+        (
+            "Error: can't reach the balancer at nowhere.invalid:50052: the name does not resolve; "
+            "--address or LOOKASIDE_ADDRESS says where it is\n"
+        ),
+    )
+
+
+class Admin(BaseHTTPRequestHandler):
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+def test_the_admin_port_in_the_place_of_that_of_grpc_is_told() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Admin) as admin:
+        thread = threading.Thread(target=admin.serve_forever)
+        thread.start()
+        address = f"127.0.0.1:{admin.server_port}"
+        result = CliRunner().invoke(main, ["list", "--address", address])
+        admin.shutdown()
+        thread.join()
+
+    assert (result.exit_code, result.stderr) == (
+        4,
+        (
+            f"Error: can't reach the balancer at {address}: what answers there does not speak "
+            "gRPC; is that the admin port? gRPC is on 50052 unless --listen says otherwise\n"
+        ),
+    )
+
+
+def test_ctrl_c_ends_a_command_that_waits_with_code_130_and_no_word() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        process = Process("list", "--address", f"127.0.0.1:{silent.getsockname()[1]}")
+        try:
+            silent.settimeout(BOUND)
+            connection, _ = silent.accept()
+            with connection:
+                code = process.end(signal.SIGINT)
+        finally:
+            process.close()
+
+    assert code == 130
+    assert process.rest("out") == []
+    assert [line for line in process.rest("err") if line] == []
+
+
+def test_a_reader_that_has_gone_away_ends_it_without_a_word(balancer: Balancer) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [*COMMAND, "list", "--address", balancer.address],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            timeout=BOUND,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -240,8 +352,25 @@ def test_a_balancer_that_says_nothing_is_given_up_after_the_timeout() -> None:
         (["--timeout", "0"], "Invalid value for '--timeout': '0': expected a length of time"),
         (["--cert", __file__], "--cert and --key go together"),
         (
-            ["--plaintext", "--cacert", __file__],
-            "--plaintext doesn't go with --cacert, --cert or --key",
+            ["-plaintext", "-cacert", __file__],
+            "--plaintext doesn't go with --tls, --insecure, --cacert, --cert, --key or",
+        ),
+        (
+            ["--insecure", "--cacert", __file__],
+            "--insecure doesn't go with --cacert or --servername: it trusts any certificate",
+        ),
+        (
+            ["--authority", "a.example", "--servername", "b.example"],
+            "--authority and --servername say different names; expected one",
+        ),
+        (
+            ["--insecure", "--address", "unix:/tmp/none"],
+            "--insecure needs an --address of the form HOST:PORT",
+        ),
+        (["--cacert", __file__], f"Error: --cacert {__file__} holds no certificates in PEM form"),
+        (
+            ["--cert", __file__, "--key", __file__],
+            f"Error: --cert {__file__} and --key {__file__} are no certificate and its key in PEM",
         ),
         (["--subset-size", "3"], "--subset-size needs --client-id: a subset is a client's own"),
         (["--subset-size", "-1"], "Invalid value for '--subset-size': -1 is not in the range"),

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -82,7 +83,10 @@ def test_serve_runs_with_what_flags_variables_and_file_say(app: App, tmp_path: P
                 "30s, 5m or 1h\n"
             ),
         ),
-        (["--source", "dns:a:1"], "Error: --source 'dns:a:1': expected kubernetes or file:PATH\n"),
+        (
+            ["--source", "etcd:a:1"],
+            "Error: --source 'etcd:a:1': expected kubernetes, file:PATH or dns:HOST:PORT\n",
+        ),
         (["--tls-key", "k"], "Error: tls_key is given without tls_cert; TLS needs both\n"),
         (
             ["--config", "/nowhere.yaml"],
@@ -116,3 +120,53 @@ def test_a_failure_of_the_service_is_one_sentence_and_a_code(
     result = CliRunner().invoke(main, ["serve"])
 
     assert (result.exit_code, result.stderr) == (code, text)
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_has_help_with_a_sentence_and_the_exit_codes(name: str) -> None:
+    result = CliRunner().invoke(main, [name, "-h"], terminal_width=300)
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"Usage: main {name} ")
+    assert "Exit codes: 0 done, 1 failed, 2 wrong usage" in result.stdout
+    assert main.commands[name].get_short_help_str(limit=200).endswith(".")
+
+
+def test_every_flag_of_every_command_says_what_it_is_for() -> None:
+    for name, command in main.commands.items():
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, (name, parameter.name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nosuch"], "Error: No such command 'nosuch'."),
+        (["--nosuch"], "Error: No such option '--nosuch'."),
+        (["get"], "Error: Missing argument 'SERVICE'."),
+        (["explain"], "Error: Missing argument 'SERVICE'."),
+        (["watch"], "Error: Missing argument 'SERVICE...'."),
+        (["completion"], "Error: Missing argument '{bash|zsh|fish}'."),
+        (["get", "a", "b"], "Error: Got unexpected extra argument (b)"),
+        (["get", "a", "--tokenfile", "x"], "Error: No such option '--tokenfile'."),
+        (["serve", "--listn", ":1"], "Error: No such option '--listn'."),
+        (["serve", "extra"], "Error: Got unexpected extra argument (extra)"),
+        (["check", "--timeout", "never"], "Error: Invalid value for '--timeout': 'never'"),
+        (["demo", "--held"], "Error: No such option '--held'."),
+    ],
+)
+def test_wrong_usage_says_what_and_where_help_is(arguments: list[str], sentence: str) -> None:
+    result = CliRunner().invoke(main, arguments, env={"LOOKASIDE_ADDRESS": "127.0.0.1:1"})
+
+    assert result.stdout == ""
+    assert sentence in result.stderr
+    assert result.exit_code == 2
+    assert " --help' for help." in result.stderr
+
+
+def test_no_command_is_answered_with_the_help() -> None:
+    result = CliRunner().invoke(main, [])
+
+    assert result.exit_code == 2
+    assert "Print the backends of a service." in result.output

@@ -58,6 +58,54 @@ def test_json_is_a_document_a_line(balancer: Balancer, start: Start) -> None:
     assert second["servers"][0]["address"] == "10.0.0.1:80"
 
 
+def test_yaml_is_a_document_after_dashes(balancer: Balancer, start: Start) -> None:
+    balancer.send(server("10.0.0.1:80"))
+    process = start("watch", "greeter", "-o", "yaml")
+
+    lines = [process.out() for _ in range(3)]
+
+    assert lines == ["---", "servers:", "- address: 10.0.0.1:80"]
+
+
+def test_wide_tells_all_of_an_endpoint(balancer: Balancer, start: Start) -> None:
+    balancer.send(server("10.0.0.1:80", zone="eu-1a", version="v2"))
+    process = start("watch", "greeter", "-o", "wide")
+    process.out()
+
+    assert without_time(process.out()) == (
+        "greeter.shop  + 10.0.0.1:80  weight 100  zone eu-1a  node n1  metadata version=v2"
+    )
+
+
+def test_a_list_that_becomes_empty_says_why(balancer: Balancer, start: Start) -> None:
+    balancer.explanations["greeter"] = pb.ExplainResponse(
+        state=pb.STATE_EMPTY,
+        endpoints=[pb.EndpointExplanation(address="10.0.0.1:80", reason="not ready")],
+    )
+    balancer.send(server("10.0.0.1:80"))
+    balancer.send(state=pb.STATE_EMPTY)
+    process = start("watch", "greeter")
+
+    assert [without_time(process.out()) for _ in range(4)][2:] == [
+        "greeter.shop  exists and has no endpoints: 1 not ready",
+        "greeter.shop  - 10.0.0.1:80",
+    ]
+
+
+def test_a_service_that_is_not_there_is_met_with_what_may_have_been_meant(
+    balancer: Balancer, start: Start
+) -> None:
+    balancer.summaries = [pb.ServiceSummary(service="greeter.shop")]
+    balancer.send(state=pb.STATE_ABSENT)
+    balancer.send(server("10.0.0.1:80"))
+    process = start("watch", "greter.shop")
+
+    assert [without_time(process.out()) for _ in range(2)] == [
+        "greeter.shop  there is no such service yet: did you mean greeter.shop?",
+        "greeter.shop  1 endpoint",
+    ]
+
+
 def test_a_balancer_that_comes_back_is_found_again(balancer: Balancer, start: Start) -> None:
     balancer.send(server("10.0.0.1:80"))
     process = start("watch", "greeter")

@@ -112,6 +112,7 @@ def test_sources_are_several_in_each_form(
         ("log_level", "DEBUG", "debug"),
         ("kubeconfig", "/a b", Path("/a b")),
         ("cluster_domain", "corp.example", "corp.example"),
+        ("dns_interval", "5s", 5.0),
     ],
 )
 def test_good_values(key: str, text: str, value: object) -> None:
@@ -119,15 +120,34 @@ def test_good_values(key: str, text: str, value: object) -> None:
 
 
 DURATION = "expected seconds, or a number with a unit as in 500ms, 30s, 5m or 1h"
+FORM = "kubernetes|file:PATH|dns:HOST:PORT"
+SOURCE = "expected kubernetes, file:PATH or dns:HOST:PORT"
 LISTEN = "expected HOST:PORT, [IPV6]:PORT, or :PORT for every address"
 
 
 @pytest.mark.parametrize(
     ("flag", "text", "sentence"),
     [
-        ("source", "dns:a:1", "--source 'dns:a:1': expected kubernetes or file:PATH"),
-        ("source", "file:", "--source 'file:': expected kubernetes or file:PATH"),
-        ("source", "kubernetes:x", "--source 'kubernetes:x': expected kubernetes or file:PATH"),
+        ("source", "etcd:a:1", f"--source 'etcd:a:1': {SOURCE}"),
+        ("source", "file:", f"--source 'file:': {SOURCE}"),
+        ("source", "kubernetes:x", f"--source 'kubernetes:x': {SOURCE}"),
+        ("source", "dns:a", f"--source 'dns:a': {SOURCE}, PORT 1 to 65535"),
+        ("source", "dns:a:0", f"--source 'dns:a:0': {SOURCE}, PORT 1 to 65535"),
+        ("source", "dns:a:65536", f"--source 'dns:a:65536': {SOURCE}, PORT 1 to 65535"),
+        (
+            "source",
+            "dns:a_b:1",
+            (
+                f"--source 'dns:a_b:1': {SOURCE}, HOST a name in DNS; 'a_b' is neither an IP "
+                "address nor a host name"
+            ),
+        ),
+        (
+            "source",
+            "dns:10.0.0.1:1",
+            f"--source 'dns:10.0.0.1:1': {SOURCE}, HOST a name in DNS and no address",
+        ),
+        ("dns_interval", "0", "--dns-interval '0': expected a length of time above 0"),
         ("listen", "50052", f"--listen '50052': {LISTEN}"),
         ("listen", "a:65536", f"--listen 'a:65536': {LISTEN}"),
         ("listen", "::1:80", f"--listen '::1:80': {LISTEN}"),
@@ -178,6 +198,14 @@ def test_a_bad_value_is_one_sentence(flag: str, text: str, sentence: str) -> Non
         ({"tls_cert": "c"}, "tls_cert is given without tls_key; TLS needs both"),
         ({"tls_client_ca": "c"}, "tls_client_ca is given without tls_cert and tls_key"),
         ({"source": ["kubernetes", "kubernetes"]}, "source: kubernetes is given twice"),
+        ({"namespace": ["shop", "a", "shop"]}, "namespace: shop is given twice"),
+        (
+            {"source": ["dns:a:1"], "dns_interval": "2m"},
+            (
+                "stale_after 120s is not above dns_interval 120s; lists of DNS would be stale "
+                "before they are looked at"
+            ),
+        ),
         (
             {"listen": ":9090"},
             "listen :9090 and admin :9090 take the same port; expected two",
@@ -199,6 +227,30 @@ def test_settings_that_do_not_go_together_are_refused(
 
 def test_two_servers_may_both_let_the_system_choose_a_port() -> None:
     assert load({"listen": ":0", "admin": ":0"}, {}).admin == Listen("", 0)
+
+
+def test_the_name_of_a_dns_source_is_written_in_one_way() -> None:
+    settings = load({"source": "dns:Greeter.Shop.:080"}, {})
+
+    assert settings.sources == (SourceSetting("dns", "greeter.shop:80"),)
+    assert str(settings.sources[0]) == "dns:greeter.shop:80"
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "text"),
+    [
+        ({"namespace": ("shop", "other")}, {}, ""),
+        ({}, {"LOOKASIDE_NAMESPACE": "shop other"}, "namespace: x"),
+        ({}, {}, "namespace: [shop, other]"),
+    ],
+)
+def test_namespaces_are_several_in_each_form(
+    tmp_path: Path, flags: Mapping[str, Sequence[str]], environ: Mapping[str, str], text: str
+) -> None:
+    file = tmp_path / "lookaside.yaml"
+    file.write_text(text)
+
+    assert load(flags, environ, file).namespaces == ("shop", "other")
 
 
 def test_a_bad_variable_is_named() -> None:
@@ -223,10 +275,10 @@ def test_variables_that_kubernetes_sets_are_no_concern() -> None:
         ("grase: 5\n", "1:1: unknown setting 'grase'; did you mean 'grace'?"),
         ("\n\ngrace: soon\n", f"3:8: grace 'soon': {DURATION}"),
         ("grace: [1]\n", "1:8: grace: a list; expected DURATION"),
-        ("source:\n  - {file: x}\n", "2:5: source: a mapping; expected kubernetes|file:PATH"),
+        ("source:\n  - {file: x}\n", f"2:5: source: a mapping; expected {FORM}"),
         (
-            "source:\n  - kubernetes\n  - dns:a:1\n",
-            "3:5: source 'dns:a:1': expected kubernetes or file:PATH",
+            "source:\n  - kubernetes\n  - dns:a:x\n",
+            f"3:5: source 'dns:a:x': {SOURCE}, PORT 1 to 65535",
         ),
     ],
 )

@@ -1,6 +1,6 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class World:
         self,
         *,
         credentials: Credentials | None = None,
-        namespace: str | None = None,
+        namespaces: Sequence[str] = (),
         options: MergeOptions | None = None,
         **settings: Any,
     ) -> KubernetesSource:
@@ -45,7 +45,7 @@ class World:
             self.feed,
             self.observer,
             Client(credentials or Kubeconfig(self.kubeconfig())),
-            namespace=namespace,
+            namespaces=namespaces,
             options=options,
             settings=KubernetesSettings(**{"empty_grace": 0.0, **settings}),
             timing=self.time.timing(),

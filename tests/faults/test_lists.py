@@ -1,14 +1,19 @@
 """Lists that fail, lie, or come in pieces."""
 
 import pytest
+from aiohttp import web
 from structlog.testing import capture_logs
 
+from lookaside.model import ServiceKey
 from tests.faults.apiserver import (
     SERVICES,
     SLICES,
     Fault,
+    Json,
+    Request,
     answer,
     hang,
+    line,
     refuse,
     service_json,
     slice_json,
@@ -34,9 +39,61 @@ async def test_one_namespace_is_asked_for_alone(world: World) -> None:
     world.server.put(
         SERVICES, {**service_json("other"), "metadata": {"name": "x", "namespace": "y"}}
     )
-    await world.start_synced(namespace="default")
+    await world.start_synced(namespaces=["default"])
     assert set(world.feed.records) == {GREETER}
     assert all("/namespaces/default/" in request.http.path for request in world.server.requests)
+
+
+def elsewhere(stored: Json, namespace: str) -> Json:
+    return {**stored, "metadata": {**stored["metadata"], "namespace": namespace}}
+
+
+async def test_several_namespaces_are_asked_for_one_by_one(world: World) -> None:
+    there = ServiceKey("shop", "greeter")
+    for namespace in ("shop", "other"):
+        world.server.put(SERVICES, elsewhere(service_json(), namespace))
+        world.server.put(SLICES, elsewhere(slice_json("greeter-9", "10.9.0.1"), namespace))
+
+    await world.start_synced(namespaces=["default", "shop"])
+
+    assert set(world.feed.records) == {GREETER, there}
+    asked = {request.http.match_info["namespace"] for request in world.server.requests}
+    assert asked == {"default", "shop"}
+
+
+async def test_a_namespace_that_is_listed_anew_leaves_the_others_as_they_are(world: World) -> None:
+    there = ServiceKey("shop", "greeter")
+    world.server.put(SERVICES, elsewhere(service_json(), "shop"))
+    world.server.put(SLICES, elsewhere(slice_json("greeter-9", "10.9.0.1"), "shop"))
+    await world.start_synced(namespaces=["default", "shop"])
+    await world.server.until(lambda: len(world.server.watchers) == 4)
+
+    [mine] = [
+        each
+        for each in world.server.watchers
+        if each.resource == SLICES and each.request.http.match_info["namespace"] == "default"
+    ]
+    mine.send(line("ERROR", status(410, "Expired")))
+    world.server.put(SLICES, slice_json("greeter-1", "10.0.0.7"))
+    await world.feed.shows("10.0.0.7")
+
+    [endpoint] = world.feed.records[there].endpoints["grpc"]
+    assert endpoint.address == "10.9.0.1"
+
+
+async def test_nothing_is_served_until_every_namespace_was_listed(world: World) -> None:
+    async def refuse_shop(request: Request) -> web.StreamResponse | None:
+        if request.http.match_info["namespace"] == "shop":
+            return await refuse(403, "forbidden")(request)
+        return None
+
+    world.server.lists[SLICES].always(refuse_shop)
+    world.start(namespaces=["default", "shop"])
+    await world.observer.failed("forbidden", times=2)
+    assert not world.feed.synced
+
+    world.server.lists[SLICES].always(None)
+    await world.feed.until(lambda: world.feed.synced)
 
 
 @pytest.mark.parametrize("resource", [SLICES, SERVICES])
@@ -60,14 +117,15 @@ async def test_a_list_that_hangs_is_tried_again_after_the_read_timeout(world: Wo
 
 
 @pytest.mark.parametrize(
-    ("namespace", "where"), [(None, "a ClusterRole"), ("default", "a Role in namespace 'default'")]
+    ("namespaces", "where"),
+    [([], "a ClusterRole"), (["default"], "a Role in namespace 'default'")],
 )
 async def test_a_forbidden_list_names_the_missing_rule_once(
-    world: World, namespace: str | None, where: str
+    world: World, namespaces: list[str], where: str
 ) -> None:
     world.server.lists[SLICES].once(refuse(403, "endpointslices is forbidden"), times=8)
     with capture_logs() as logs:
-        world.start(namespace=namespace)
+        world.start(namespaces=namespaces)
         await world.observer.failed("forbidden", times=4)
         assert not world.feed.synced
         await world.feed.until(lambda: world.feed.synced)

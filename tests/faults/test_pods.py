@@ -103,7 +103,7 @@ async def test_a_selector_limits_the_pods_that_are_known(world: World) -> None:
 
 
 async def test_one_namespace_limits_pods_too(world: World) -> None:
-    await world.start_synced(pods=True, namespace="default")
+    await world.start_synced(pods=True, namespaces=["default"])
     assert all("/namespaces/default/" in each.http.path for each in world.server.requests)
 
 

@@ -3,6 +3,12 @@
 The only place where the `kubernetes` package is imported.
 """
 
+from lookaside.sources.kubernetes.access import (
+    REVIEW_TOKENS,
+    KubernetesAccess,
+    Right,
+    watched,
+)
 from lookaside.sources.kubernetes.client import Client
 from lookaside.sources.kubernetes.credentials import Credentials, InCluster, Kubeconfig, discover
 from lookaside.sources.kubernetes.settings import KubernetesSettings
@@ -11,13 +17,17 @@ from lookaside.sources.kubernetes.timing import Timing
 from lookaside.sources.kubernetes.tokens import KubernetesTokens
 
 __all__ = [
+    "REVIEW_TOKENS",
     "Client",
     "Credentials",
     "InCluster",
     "Kubeconfig",
+    "KubernetesAccess",
     "KubernetesSettings",
     "KubernetesSource",
     "KubernetesTokens",
+    "Right",
     "Timing",
     "discover",
+    "watched",
 ]

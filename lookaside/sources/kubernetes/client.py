@@ -147,6 +147,11 @@ class Client:
         host = self._session.api.configuration.host if self._session else "not connected"
         return f"<Client {self._credentials!r} {host}>"
 
+    @property
+    def host(self) -> str:
+        """The URL of the API server; "" before `prepare`."""
+        return str(self._session.api.configuration.host) if self._session else ""
+
     async def prepare(self) -> None:
         """Read the credentials for the first time.
 

@@ -1,6 +1,7 @@
 """A cluster's Services, EndpointSlices and Pods, as a source."""
 
 import asyncio
+from collections.abc import Iterator, Sequence
 
 from lookaside.registry.cluster import Cluster
 from lookaside.registry.inputs import MergeOptions
@@ -19,6 +20,7 @@ from lookaside.sources.kubernetes.resources import (
 )
 from lookaside.sources.kubernetes.settings import KubernetesSettings
 from lookaside.sources.kubernetes.timing import Timing
+from lookaside.sources.kubernetes.union import Union
 
 _LONGEST_BETWEEN_CHECKS = 1.0
 
@@ -33,7 +35,7 @@ class KubernetesSource:
             "unreachable", "silent", "broken", "garbled", "oversized", "rewound", "emptied",
             "closed", "malformed", "unauthorized", "forbidden", "expired", "throttled" and "error".
         client: The connection to the API server. It is closed when `run` ends.
-        namespace: The one namespace that is watched; None: all.
+        namespaces: The namespaces that are watched, each by itself; none: all, as one.
         options: How endpoints are made. Labels of Pods are known where Pods are watched.
         settings: Bounds.
         timing: Time and chance.
@@ -46,7 +48,7 @@ class KubernetesSource:
         observer: SourceObserver,
         client: Client,
         *,
-        namespace: str | None = None,
+        namespaces: Sequence[str] = (),
         options: MergeOptions | None = None,
         settings: KubernetesSettings | None = None,
         timing: Timing | None = None,
@@ -71,12 +73,12 @@ class KubernetesSource:
             call_later=self._timing.call_later,
             due=lambda: self._pace.ask(self._timing.clock()),
         )
-        self._parts = self._make_parts(namespace)
+        self._parts = list(self._make_parts(namespaces or (None,)))
 
     def __repr__(self) -> str:
-        awaited = ", ".join(part.name for part in self._parts if not part.synced)
+        awaited = ", ".join(dict.fromkeys(part.name for part in self._parts if not part.synced))
         state = f"not synced, {awaited} to come" if awaited else "synced"
-        doubted = ", ".join(part.name for part in self._parts if part.doubting)
+        doubted = ", ".join(dict.fromkeys(part.name for part in self._parts if part.doubting))
         doubt = f", in doubt of the last list of {doubted}" if doubted else ""
         age = self.age()
         seen = "no contact yet" if age is None else f"last contact {age:.1f} s ago"
@@ -148,44 +150,46 @@ class KubernetesSource:
         """Note a failure; a part calls this."""
         self._observer.source_error(self.name, reason)
 
-    def _make_parts(self, namespace: str | None) -> list[Part[Slice] | Part[Service] | Part[Pod]]:
+    def _make_parts(
+        self, namespaces: Sequence[str | None]
+    ) -> Iterator[Part[Slice] | Part[Service] | Part[Pod]]:
         settings, timing = self._settings, self._timing
-        parts: list[Part[Slice] | Part[Service] | Part[Pod]] = [
-            Part(
+        slices = Union(self._index.replace_slices)
+        services = Union(self._index.replace_services)
+        pods = Union(self._index.replace_pods)
+        for namespace in namespaces:
+            yield Part(
                 SLICES_RESOURCE,
                 self._client,
                 self,
-                replace=self._index.replace_slices,
+                replace=slices.add(),
                 change=self._index.change_slices,
                 namespace=namespace,
                 settings=settings,
                 timing=timing,
-            ),
-            Part(
+            )
+            yield Part(
                 SERVICES_RESOURCE,
                 self._client,
                 self,
-                replace=self._index.replace_services,
+                replace=services.add(),
                 change=self._index.change_services,
                 namespace=namespace,
                 settings=settings,
                 timing=timing,
-            ),
-        ]
-        if settings.pods:
-            pods = Part(
-                PODS_RESOURCE,
-                self._client,
-                self,
-                replace=self._index.replace_pods,
-                change=self._index.change_pods,
-                namespace=namespace,
-                selector=settings.pod_selector,
-                settings=settings,
-                timing=timing,
             )
-            parts.append(pods)
-        return parts
+            if settings.pods:
+                yield Part(
+                    PODS_RESOURCE,
+                    self._client,
+                    self,
+                    replace=pods.add(),
+                    change=self._index.change_pods,
+                    namespace=namespace,
+                    selector=settings.pod_selector,
+                    settings=settings,
+                    timing=timing,
+                )
 
     def _publish(self, at: float) -> bool:
         return self._publisher.update(self._index.take(), base=self._base(), at=at)
