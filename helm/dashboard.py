@@ -1,0 +1,384 @@
+"""The Grafana dashboard: its panels as a table, and the JSON that Grafana reads."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Final, Literal
+
+Json = dict[str, object]
+
+_SOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}
+_COLUMNS: Final = 3
+_WIDTH: Final = 24 // _COLUMNS
+_HEIGHT: Final = 8
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A panel of lines over time.
+
+    Attributes:
+        title: What it shows.
+        queries: PromQL by what the legend says of it.
+        text: What to read from it.
+        unit: Grafana's name of the unit.
+    """
+
+    title: str
+    queries: Sequence[tuple[str, str]]
+    text: str
+    unit: Literal["reqps", "short", "s", "bytes", "ops", "percentunit"] = "short"
+
+
+def _quantile(share: float, metric: str, by: str, where: str = "") -> str:
+    return f"histogram_quantile({share}, sum(rate({metric}_bucket{where}[5m])) by ({by}))"
+
+
+_SERVED: Final = '{namespace=~"$namespace"}'
+_SHARE: Final = (
+    "sum by (target, backend) (rate(grpc_client_requests_total[5m])) / on (target, backend) "
+    "(avg by (target, backend) (grpc_client_backend_weight) > 0)"
+)
+
+ROWS: Final[Sequence[tuple[str, Sequence[Panel]]]] = (
+    (
+        "Requests of the clients",
+        (
+            Panel(
+                "Requests per backend",
+                [("{{backend}}", "sum(rate(grpc_client_requests_total[5m])) by (backend)")],
+                "Attempts that ended, retries among them.",
+                "reqps",
+            ),
+            Panel(
+                "Imbalance",
+                [
+                    (
+                        "{{target}}",
+                        f"max by (target) ({_SHARE}) / avg by (target) ({_SHARE})",
+                    )
+                ],
+                "What the busiest backend gets per weight, in shares of the mean. 1 is even.",
+            ),
+            Panel(
+                "Failed attempts",
+                [
+                    (
+                        "{{backend}} {{code}}",
+                        'sum(rate(grpc_client_requests_total{code!="OK"}[5m])) by (backend, code)',
+                    )
+                ],
+                "By backend and status code.",
+                "reqps",
+            ),
+            Panel(
+                "Time of requests",
+                [
+                    (
+                        f"{{{{target}}}} p{percent}",
+                        _quantile(
+                            percent / 100, "grpc_client_request_duration_seconds", "le, target"
+                        ),
+                    )
+                    for percent in (50, 99)
+                ],
+                "What the application waits for, with all attempts.",
+                "s",
+            ),
+            Panel(
+                "Failed requests",
+                [
+                    (
+                        "{{target}} {{code}}",
+                        "sum(rate(grpc_client_failures_total[5m])) by (target, code)",
+                    )
+                ],
+                "What the application sees, after all attempts.",
+                "reqps",
+            ),
+            Panel(
+                "Retries and hedges",
+                [
+                    (
+                        f"{{{{target}}}} {word}",
+                        f"sum(rate(grpc_client_{word}_total[5m])) by (target)",
+                    )
+                    for word in ("retries", "hedges")
+                ],
+                "Attempts beyond the first.",
+                "reqps",
+            ),
+        ),
+    ),
+    (
+        "Connections and lists of the clients",
+        (
+            Panel(
+                "Ready connections per backend",
+                [("{{backend}}", 'sum(grpc_client_connection_state{state="READY"}) by (backend)')],
+                "Every client keeps one to each backend.",
+            ),
+            Panel(
+                "Connections by state",
+                [("{{state}}", "sum(grpc_client_connection_state) by (state)")],
+                "Of all clients to all backends.",
+            ),
+            Panel(
+                "Requests in flight",
+                [("{{backend}}", "sum(grpc_client_in_flight) by (backend)")],
+                "What each backend carries.",
+            ),
+            Panel(
+                "Ejected backends",
+                [
+                    ("{{backend}} is out", "sum(grpc_client_ejected) by (backend)"),
+                    (
+                        "{{backend}} ejections",
+                        "sum(increase(grpc_client_ejections_total[5m])) by (backend)",
+                    ),
+                ],
+                "In how many clients outlier detection has it out, and how often it threw it out.",
+            ),
+            Panel(
+                "Age of lists",
+                [("{{target}}", "max(grpc_client_list_age_seconds) by (target)")],
+                "The oldest list that a client uses. It grows while no balancer is reached.",
+                "s",
+            ),
+            Panel(
+                "Backends that clients know",
+                [
+                    (
+                        f"{{{{target}}}} {word}",
+                        f"{function}(grpc_client_list_backends) by (target)",
+                    )
+                    for function, word in (("min", "fewest"), ("max", "most"))
+                ],
+                "The same for all, but for subsets and zones.",
+            ),
+            Panel(
+                "Losses of the balancer",
+                [
+                    (
+                        "{{target}}",
+                        "sum(increase(grpc_client_balancer_losses_total[5m])) by (target)",
+                    )
+                ],
+                "A replica that is replaced costs each of its clients one, and no request.",
+            ),
+        ),
+    ),
+    (
+        "The service",
+        (
+            Panel(
+                "Watchers",
+                [("{{pod}}", f"sum(lookaside_watchers{_SERVED}) by (pod)")],
+                "Open watches of each replica.",
+            ),
+            Panel(
+                "Propagation",
+                [
+                    (
+                        f"p{percent}",
+                        _quantile(percent / 100, "lookaside_propagation_seconds", "le", _SERVED),
+                    )
+                    for percent in (50, 99)
+                ],
+                "From a change at the source to its last write to a watch.",
+                "s",
+            ),
+            Panel(
+                "Age of the sources",
+                [
+                    (
+                        "{{pod}} {{source}}",
+                        f"max(lookaside_source_last_contact_age_seconds{_SERVED}) by (pod, source)",
+                    )
+                ],
+                "Since a source confirmed its view. A quiet cluster confirms about once a minute.",
+                "s",
+            ),
+            Panel(
+                "Errors of the sources",
+                [
+                    (
+                        "{{pod}} {{source}} {{reason}}",
+                        (
+                            f"sum(rate(lookaside_source_errors_total{_SERVED}[5m])) "
+                            "by (pod, source, reason)"
+                        ),
+                    )
+                ],
+                "Lists stay while a source fails.",
+                "ops",
+            ),
+            Panel(
+                "Stale sources",
+                [
+                    (
+                        "{{pod}} {{source}}",
+                        f"max(lookaside_source_stale{_SERVED}) by (pod, source)",
+                    )
+                ],
+                "1 while lists are marked stale. They stay served.",
+            ),
+            Panel(
+                "Services, endpoints and kept lists",
+                [
+                    (word, f"max(lookaside_{word}{_SERVED})")
+                    for word in ("services", "endpoints", "snapshots")
+                ],
+                "What the largest replica knows.",
+            ),
+            Panel(
+                "Changes and messages",
+                [
+                    (word, f"sum(rate(lookaside_{word}_total{_SERVED}[5m]))")
+                    for word in ("changes", "pushes", "superseded")
+                ],
+                "Changes of sources, messages to watches, lists that a newer one replaced.",
+                "ops",
+            ),
+            Panel(
+                "Calls",
+                [
+                    (
+                        "{{method}} {{code}}",
+                        f"sum(rate(lookaside_requests_total{_SERVED}[5m])) by (method, code)",
+                    )
+                ],
+                "Calls that ended. A watch ends at max_watch_age, or with its replica.",
+                "reqps",
+            ),
+            Panel(
+                "Time of calls",
+                [
+                    (
+                        "{{method}} p99",
+                        _quantile(0.99, "lookaside_request_seconds", "le, method", _SERVED),
+                    )
+                ],
+                "Without watches.",
+                "s",
+            ),
+            Panel(
+                "Refused annotations",
+                [
+                    (
+                        "{{kind}} {{annotation}}",
+                        (
+                            f"sum(increase(lookaside_refused_annotations_total{_SERVED}[5m])) "
+                            "by (kind, annotation)"
+                        ),
+                    )
+                ],
+                "Each is refused alone; its last good value holds.",
+            ),
+            Panel(
+                "CPU",
+                [
+                    (
+                        "{{pod}}",
+                        (
+                            'sum(rate(process_cpu_seconds_total{namespace=~"$namespace"}[5m]) '
+                            "* on (namespace, pod) group_left() lookaside_build_info) by (pod)"
+                        ),
+                    )
+                ],
+                "Cores in use.",
+            ),
+            Panel(
+                "Memory",
+                [
+                    (
+                        "{{pod}}",
+                        (
+                            'sum(process_resident_memory_bytes{namespace=~"$namespace"} '
+                            "* on (namespace, pod) group_left() lookaside_build_info) by (pod)"
+                        ),
+                    )
+                ],
+                "Resident.",
+                "bytes",
+            ),
+        ),
+    ),
+)
+
+
+def dashboard() -> Json:
+    """Return the dashboard as Grafana reads it."""
+    return {
+        "uid": "lookaside",
+        "title": "Lookaside",
+        "description": "Requests by backend, and the balancer that says where they go.",
+        "tags": ["grpc", "lookaside"],
+        "schemaVersion": 39,
+        "version": 1,
+        "editable": True,
+        "graphTooltip": 1,
+        "refresh": "30s",
+        "time": {"from": "now-1h", "to": "now"},
+        "templating": {"list": [_datasource(), _namespace()]},
+        "panels": list(_panels()),
+    }
+
+
+def _datasource() -> Json:
+    return {"name": "datasource", "label": "Source", "type": "datasource", "query": "prometheus"}
+
+
+def _namespace() -> Json:
+    query = "label_values(lookaside_build_info, namespace)"
+    return {
+        "name": "namespace",
+        "label": "Namespace of the service",
+        "type": "query",
+        "datasource": _SOURCE,
+        "definition": query,
+        "query": {"query": query, "refId": "namespace"},
+        "refresh": 2,
+        "includeAll": True,
+        "multi": True,
+        "current": {"text": ["All"], "value": ["$__all"]},
+    }
+
+
+def _panels() -> Iterator[Json]:
+    ids = count(1)
+    y = 0
+    for title, panels in ROWS:
+        place = {"x": 0, "y": y, "w": 24, "h": 1}
+        yield {"id": next(ids), "type": "row", "title": title, "gridPos": place, "panels": []}
+        y += 1
+        for index, panel in enumerate(panels):
+            row, column = divmod(index, _COLUMNS)
+            place = {"x": column * _WIDTH, "y": y + row * _HEIGHT, "w": _WIDTH, "h": _HEIGHT}
+            yield _panel(panel, next(ids), place)
+        y += _HEIGHT * -(-len(panels) // _COLUMNS)
+
+
+def _panel(panel: Panel, number: int, place: dict[str, int]) -> Json:
+    return {
+        "id": number,
+        "type": "timeseries",
+        "title": panel.title,
+        "description": panel.text,
+        "gridPos": place,
+        "datasource": _SOURCE,
+        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "options": {
+            "legend": {"displayMode": "table", "placement": "bottom", "calcs": ["lastNotNull"]},
+            "tooltip": {"mode": "multi", "sort": "desc"},
+        },
+        "targets": [
+            {
+                "refId": chr(ord("A") + index),
+                "datasource": _SOURCE,
+                "expr": query,
+                "legendFormat": legend,
+            }
+            for index, (legend, query) in enumerate(panel.queries)
+        ],
+    }
