@@ -73,7 +73,19 @@ MODULES: Final = (
         },
         "grpcurl and helm, about two minutes on two cores",
     ),
+    Module(
+        "kubectl",
+        {"kubectl": "."},
+        {"k8s.io/kubectl": (f"{_VERSION}Version",)},
+        "kubectl, about two minutes on two cores",
+    ),
     Module("goclient", {"goclient": "."}, note="a client of the article's proto"),
+    Module(
+        "go",
+        {f"greeter-{name}": f"./cmd/greeter-{name}" for name in ("client", "server")},
+        note="the examples in Go",
+        parent=HERE.parents[1] / "examples",
+    ),
 )
 
 

@@ -16,6 +16,7 @@ from tests.cluster.figures import FIGURES
 from tests.cluster.greeters import Greeters
 from tests.cluster.harness import Binaries, ControlPlane
 from tests.cluster.objects import Namespace
+from tests.cluster.release import Helm, Release
 from tests.cluster.run import PROGRAMS
 
 _NAMESPACES: Final = itertools.count(1)
@@ -89,6 +90,31 @@ def greeters(
     """The greeters of the Service `greeter` in the test's namespace; none at first."""
     with Greeters(namespace, pod_address, tmp_path) as running:
         yield running
+
+
+@pytest.fixture
+def restricted(control_plane: ControlPlane, namespace: Namespace) -> Namespace:
+    """The test's namespace, which enforces the restricted Pod Security Standard."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    control_plane.admin.patch(
+        f"/api/v1/namespaces/{namespace.name}", {"metadata": {"labels": labels}}
+    )
+    return namespace
+
+
+@pytest.fixture
+def helm(binaries: Binaries, control_plane: ControlPlane, tmp_path: Path) -> Helm:
+    """The real helm, with the admin's rights."""
+    return Helm(binaries.helm, control_plane.kubeconfig, tmp_path / "helm")
+
+
+@pytest.fixture
+def release(helm: Helm, control_plane: ControlPlane, restricted: Namespace) -> Iterator[Release]:
+    """A release to be installed, taken away at the end."""
+    network.allow_forwarding()
+    made = Release(helm, control_plane, restricted.name)
+    yield made
+    made.uninstall()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -29,6 +29,7 @@ class Binaries:
     kube_controller_manager: Path
     grpcurl: Path
     helm: Path
+    kubectl: Path
     goclient: Path
 
     @classmethod
@@ -40,6 +41,7 @@ class Binaries:
             kube_controller_manager=directory / "kube-controller-manager",
             grpcurl=directory / "grpcurl",
             helm=directory / "helm",
+            kubectl=directory / "kubectl",
             goclient=directory / "goclient",
         )
 
@@ -64,10 +66,13 @@ class Settings:
     service_cidr: str = "10.96.0.0/16,fd00:10:96::/112"
     advertise_address: str = "10.255.255.1"
     controllers: tuple[str, ...] = (
+        "deployment-controller",
+        "disruption-controller",
         "endpointslice-controller",
         "endpointslice-mirroring-controller",
         "garbage-collector-controller",
         "namespace-controller",
+        "replicaset-controller",
     )
     api_flags: tuple[str, ...] = ()
 
@@ -234,7 +239,8 @@ class ControlPlane:
         return [
             str(binaries.kube_apiserver),
             f"--etcd-servers=http://{HOST}:{settings.etcd_port}",
-            f"--bind-address={HOST}",
+            # Pods of the chart's tests are in namespaces of their own, and reach it there.
+            "--bind-address=0.0.0.0",
             f"--secure-port={settings.api_port}",
             f"--advertise-address={settings.advertise_address}",
             # The address of the `kubernetes` Service leads nowhere here: leave its slice out.

@@ -38,6 +38,29 @@ def remove_address(address: str) -> None:
     _ip("addr", "del", f"{address}/32", "dev", "lo")
 
 
+def link(name: str, address: str, process: int) -> None:
+    """Connect a process's network namespace with this one.
+
+    Args:
+        name: The name of the link's end here; the other end is eth0.
+        address: The IPv4 address of the end here, in a network of four.
+        process: The process's id.
+
+    Raises:
+        RuntimeError: This process is in no private namespace, or there are no such links.
+    """
+    _ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", str(process))
+    _ip("addr", "add", f"{address}/30", "dev", name)
+    _ip("link", "set", name, "up")
+
+
+def allow_forwarding() -> None:
+    """Let namespaces that are connected with this one reach each other."""
+    if not is_private():
+        raise RuntimeError("not in a network namespace of its own; start by tests.cluster.run")
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+
+
 def _ip(*args: str) -> None:
     if not is_private():
         raise RuntimeError("not in a network namespace of its own; start by tests.cluster.run")

@@ -17,6 +17,7 @@ from typing import Final
 
 from tests.cluster import network
 from tests.cluster.build import HERE, BuildError, programs
+from tests.cluster.wheels import WHEELS, wheels
 
 PROGRAMS: Final = "CLUSTER_TESTS_PROGRAMS"
 """The variable by which the tests learn in which folder the programs are."""
@@ -34,12 +35,14 @@ def main(args: Sequence[str]) -> int:
     try:
         enter = namespace_command()
         found = programs()
+        fetched = wheels()
     except (LackingError, BuildError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="cluster-tests-") as folder:
         link(found, Path(folder))
         os.environ[PROGRAMS] = folder
+        os.environ[WHEELS] = str(fetched)
         os.environ[network.OUTER_NAMESPACE] = network.namespace_id()
         named = any(HERE.name in arg for arg in args if not arg.startswith("-"))
         tests = [] if named else [str(HERE)]
