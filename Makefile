@@ -4,10 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROTOS_VENV := .venv-protos
-SOURCES := benchmarks lookaside client_resolver tests protos
+SOURCES := benchmarks docs examples helm lookaside client_resolver tests protos
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-cluster bench lint format protos requirements clean
+.PHONY: help setup demo test test-cluster bench docs generate lint format protos requirements clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -30,9 +30,18 @@ test: setup ## Run the tests that need neither network, root nor Go.
 test-cluster: setup ## Run the tests on a real API server. Needs root and, once, Go.
 	$(BIN)/python -m tests.cluster.run $(PYTEST_ARGS)
 
-bench: setup ## Measure: bytes and CPU per change, and the Kubernetes source beside client-go.
+bench: setup ## Measure: what a pick costs, a change costs, and the Kubernetes source beside client-go.
+	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.idle
 	$(BIN)/python -m benchmarks.churn
 	$(BIN)/python -m benchmarks.informer
+
+docs: setup ## Build the documentation's site.
+	$(BIN)/mkdocs build --strict
+
+generate: setup ## Write the pages, tables and dashboards that are made from the code.
+	$(BIN)/python -m docs.generate
+	$(BIN)/python -m helm.generate
 
 lint: setup $(PROTOS_VENV)/.done ## Check style, types, layers, protos and generated files.
 	$(BIN)/ruff check $(SOURCES)
@@ -42,6 +51,9 @@ lint: setup $(PROTOS_VENV)/.done ## Check style, types, layers, protos and gener
 	$(BIN)/buf lint protos
 	$(BIN)/buf format --diff --exit-code protos
 	$(PROTOS_VENV)/bin/python protos/generate.py --check
+	$(BIN)/python -m docs.generate --check
+	$(BIN)/python -m helm.generate --check
+	$(BIN)/mkdocs build --quiet --strict
 
 format: setup ## Format the code.
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -59,11 +71,12 @@ $(PROTOS_VENV)/.done: requirements/protos.txt
 	@touch $@
 
 requirements: setup ## Pin the newest versions anew. Needs uv.
-	for name in runtime dev protos; do \
+	for pins in requirements/runtime requirements/dev requirements/image requirements/protos \
+	        examples/requirements; do \
 	    uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	        --no-header --no-emit-index-url --no-emit-find-links \
-	        --output-file requirements/$$name.txt requirements/$$name.in || exit 1; \
+	        --output-file $$pins.txt $$pins.in || exit 1; \
 	done
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) $(PROTOS_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PROTOS_VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
