@@ -1,0 +1,30 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_sigterm_ends_the_demo_and_all_its_processes() -> None:
+    command = [sys.executable, "-u", "-m", "lookaside", "demo"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert any(line.startswith("client ") for line in process.stdout)
+    children = [
+        int(pid)
+        for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ]
+    assert len(children) == 5
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 128 + signal.SIGTERM
+    process.stdout.close()
+    for child in children:
+        assert not _runs(child)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
