@@ -37,7 +37,7 @@ bench: setup ## Measure: what a pick costs, a change costs, and the Kubernetes s
 	$(BIN)/python -m benchmarks.informer
 
 docs: setup ## Build the documentation's site.
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 generate: setup ## Write the pages, tables and dashboards that are made from the code.
 	$(BIN)/python -m docs.generate
@@ -53,7 +53,6 @@ lint: setup $(PROTOS_VENV)/.done ## Check style, types, layers, protos and gener
 	$(PROTOS_VENV)/bin/python protos/generate.py --check
 	$(BIN)/python -m docs.generate --check
 	$(BIN)/python -m helm.generate --check
-	$(BIN)/mkdocs build --quiet --strict
 
 format: setup ## Format the code.
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -208,7 +208,7 @@ class _Log:
         """
         # The one that is under way is let go by.
         first = len(_rounds(self.text.splitlines())) + 1
-        argv = ["tail", "-n", "+1", "-f", self._path]
+        argv: list[str | Path] = ["tail", "-n", "+1", "-f", self._path]
         with LineProcess(argv, self._path.with_suffix(".tail")) as tail:
             lines = tail.wait(lambda said: any(map(holds, _rounds(said)[first:])), timeout=60)
         return next(each for each in _rounds(lines)[first:] if holds(each))

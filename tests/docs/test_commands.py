@@ -1,0 +1,51 @@
+"""What readers are told to type is understood, and names files that are there."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import click
+import pytest
+
+from lookaside.cli import main
+from tests.docs.fences import PAGES, ROOT, Command, commands_of
+
+_COMMANDS: Final = [command for page in PAGES for command in commands_of(page)]
+_OF_FILES: Final = frozenset({"--filename", "--values", "--file"})
+_PROGRAMS: Final = frozenset(
+    {"docker", "grpcurl", "helm", "kind", "kubectl", "lookaside", "make", "pip", "python"}
+)
+_CHART: Final = "helm/lookaside"
+
+
+def _of(program: str) -> list[Command]:
+    return [command for command in _COMMANDS if command.program == program]
+
+
+def test_only_known_programs_are_typed() -> None:
+    assert {command.program for command in _COMMANDS} <= _PROGRAMS
+
+
+@pytest.mark.parametrize("command", _of("lookaside"), ids=str)
+def test_lookaside_understands(command: Command) -> None:
+    _, name, *arguments = command.words
+    subcommand = main.commands[name]
+    with click.Context(main, info_name="lookaside") as parent:
+        # Parses, and calls nothing: a wrong flag or argument is refused.
+        subcommand.make_context(name, arguments, parent=parent).close()
+
+
+def test_a_flag_that_is_not_there_is_refused() -> None:
+    with pytest.raises(click.NoSuchOption):
+        main.commands["get"].make_context("get", ["greeter", "--colour"])
+
+
+@pytest.mark.parametrize("command", _COMMANDS, ids=str)
+def test_its_files_are_there(command: Command) -> None:
+    words = command.words
+    for flag, value in pairwise(words):
+        if flag in _OF_FILES and not value.startswith("-"):
+            assert Path(ROOT, value).is_file(), f"{command}: {value}"
+    if command.program == "helm" and words[1] in {"install", "upgrade"}:
+        assert words[3] == _CHART
+        assert Path(ROOT, _CHART, "Chart.yaml").is_file()
