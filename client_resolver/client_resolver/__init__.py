@@ -4,15 +4,38 @@
 same for asyncio.
 """
 
+from typing import Unpack
+
 import grpc
 
 from client_resolver import aio
+from client_resolver.core.model import Connectivity, Endpoint
+from client_resolver.core.picker import BasePolicy, Candidate, Picker, Policy
+from client_resolver.core.snapshot import BackendSnapshot, ChannelSnapshot
+from client_resolver.dialing import Dialing
 from client_resolver.errors import ResolverError, ServiceConfigError, TargetError
-from client_resolver.settings import Options, ServiceConfigLike, Settings
-from client_resolver.sync.channel import Channel as _Channel
+from client_resolver.keywords import Keywords, Options
+from client_resolver.observer import Attempt, Observer
+from client_resolver.resolver import Server
+from client_resolver.settings import Settings
+from client_resolver.sync.channel import Channel
 
 __all__ = [
+    "Attempt",
+    "BackendSnapshot",
+    "BasePolicy",
+    "Candidate",
+    "Channel",
+    "ChannelSnapshot",
+    "Connectivity",
+    "Dialing",
+    "Endpoint",
+    "Keywords",
+    "Observer",
+    "Picker",
+    "Policy",
     "ResolverError",
+    "Server",
     "ServiceConfigError",
     "TargetError",
     "aio",
@@ -25,36 +48,10 @@ def insecure_channel(
     target: str,
     options: Options | None = None,
     compression: grpc.Compression | None = None,
-    *,
-    service_config: ServiceConfigLike | None = None,
-    balancer_credentials: grpc.ChannelCredentials | None = None,
-    balancer_options: Options | None = None,
-    client_id: str | None = None,
-    zone: str | None = None,
-    node: str | None = None,
-    subset_size: int | None = None,
-    watch_backoff: tuple[float, float] = (0.1, 3.0),
-    older_revision_hold: float = 30.0,
-    drain_timeout: float | None = None,
-) -> grpc.Channel:
+    **keywords: Unpack[Keywords],
+) -> Channel:
     """Make a channel whose backends are reached without TLS. See `secure_channel` for the rest."""
-    settings = Settings.of(
-        target,
-        None,
-        options,
-        compression,
-        service_config=service_config,
-        balancer_credentials=balancer_credentials,
-        balancer_options=balancer_options,
-        client_id=client_id,
-        zone=zone,
-        node=node,
-        subset_size=subset_size,
-        watch_backoff=watch_backoff,
-        older_revision_hold=older_revision_hold,
-        drain_timeout=drain_timeout,
-    )
-    return _Channel(settings)
+    return Channel(Settings.of(target, None, options, compression, keywords))
 
 
 def secure_channel(
@@ -62,67 +59,29 @@ def secure_channel(
     credentials: grpc.ChannelCredentials,
     options: Options | None = None,
     compression: grpc.Compression | None = None,
-    *,
-    service_config: ServiceConfigLike | None = None,
-    balancer_credentials: grpc.ChannelCredentials | None = None,
-    balancer_options: Options | None = None,
-    client_id: str | None = None,
-    zone: str | None = None,
-    node: str | None = None,
-    subset_size: int | None = None,
-    watch_backoff: tuple[float, float] = (0.1, 3.0),
-    older_revision_hold: float = 30.0,
-    drain_timeout: float | None = None,
-) -> grpc.Channel:
-    """Make a channel that keeps one connection per backend and picks a backend per RPC.
+    **keywords: Unpack[Keywords],
+) -> Channel:
+    """Make a channel that keeps connections to the backends and picks one per RPC.
 
     Nothing is started before the first use. The channel may be used from many threads at once, and
     in the children of a process that forks, each of which makes its own connections.
 
     Args:
         target: `lookaside://BALANCER_HOST:PORT/SERVICE`, `lookaside:///SERVICE` with the balancer
-            in the environment variable LOOKASIDE_ADDRESS, or `static:///HOST:PORT,HOST:PORT`.
+            in the environment variable LOOKASIDE_ADDRESS, `dns:///HOST:PORT`,
+            `static:///HOST:PORT,HOST:PORT`, or what one of `resolvers` knows.
         credentials: Of the backends' connections. A backend is dialled by its address; its
             certificate is checked against the service's name as the target has it, less its port,
             or against the channel argument `grpc.ssl_target_name_override`.
         options: Channel arguments of the backends' connections. `grpc.service_config` and
             `grpc.lb_policy_name` are read here.
         compression: The default compression of RPCs.
-        service_config: A gRPC service config as JSON or as what JSON gives. Goes before the one in
-            `options`. With neither, the one that the balancer sends holds, if it sends one.
-        balancer_credentials: Of the balancer's connection. None: insecure.
-        balancer_options: Channel arguments of the balancer's connection.
-        client_id: Tells the balancer who asks. None: POD_NAME, or the host's name and process id.
-        zone: The zone that this client runs in. None: the environment variable LOOKASIDE_ZONE.
-        node: The node that this client runs on. None: the environment variable LOOKASIDE_NODE.
-        subset_size: How many of the backends this client wants: by its id the same ones each time.
-            None: all.
-        watch_backoff: The first and the largest bound, in seconds, of the random wait before a
-            watch that was lost is tried again.
-        older_revision_hold: How long a list that is known to be older than the held one is put
-            off, in seconds.
-        drain_timeout: How long a backend that has left the list may finish its RPCs, in seconds.
-            None: as long as they take.
+        keywords: See `client_resolver.Keywords`.
 
     Raises:
-        TargetError: The target cannot be understood.
+        TargetError: A target cannot be understood.
         ServiceConfigError: The service config cannot be understood, or names no known policy.
-        ValueError: A number is out of its range.
+        TypeError: There is no such keyword argument.
+        ValueError: A value is out of its range.
     """
-    settings = Settings.of(
-        target,
-        credentials,
-        options,
-        compression,
-        service_config=service_config,
-        balancer_credentials=balancer_credentials,
-        balancer_options=balancer_options,
-        client_id=client_id,
-        zone=zone,
-        node=node,
-        subset_size=subset_size,
-        watch_backoff=watch_backoff,
-        older_revision_hold=older_revision_hold,
-        drain_timeout=drain_timeout,
-    )
-    return _Channel(settings)
+    return Channel(Settings.of(target, credentials, options, compression, keywords))

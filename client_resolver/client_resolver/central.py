@@ -4,9 +4,9 @@ import logging
 from typing import Protocol
 from weakref import WeakSet
 
-from client_resolver.core.picker import Policy
+from client_resolver.core.config import PoolConfig
 from client_resolver.errors import ServiceConfigError
-from client_resolver.service_config import ServiceConfig, parse_service_config
+from client_resolver.service_config import ServiceConfig
 from client_resolver.settings import Settings
 
 __all__ = ["Central", "Configured"]
@@ -44,19 +44,19 @@ class Central:
         self._told.add(configured)
         configured.configure(self.config)
 
-    def adopt(self, text: str) -> Policy:
+    def adopt(self, text: str) -> PoolConfig:
         """Take in what a list says. What can't be read is refused, and the last good one stays.
 
         Args:
             text: The service config as JSON. Empty: there is none, and the default holds.
 
         Returns:
-            The load-balancing policy that holds from now on.
+            The part that is about backends, as it holds from now on.
         """
         if text != self._adopted and not self._settings.own_config:
             self._adopted = text
             try:
-                config = parse_service_config(text) if text else self._settings.config
+                config = self._settings.parse(text) if text else self._settings.config
             except ServiceConfigError as error:
                 reason = f"the balancer's service config is refused: {error}"
                 _logger.warning(self._settings.explain(reason))
@@ -64,4 +64,4 @@ class Central:
                 self.config = config
                 for configured in self._told:
                     configured.configure(config)
-        return self.config.policy
+        return self.config.pool

@@ -2,30 +2,38 @@
 
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc
 
 from client_resolver._pb import lookaside_pb2
-from client_resolver.core.backends import Pool
 from client_resolver.core.backoff import FullJitter
+from client_resolver.core.config import PoolConfig, PoolOptions
 from client_resolver.core.machine import Machine
-from client_resolver.core.model import Endpoint, Revision, ServerList
-from client_resolver.core.picker import Policy
+from client_resolver.core.model import Endpoint, Revision
+from client_resolver.core.picker import PolicyFactory
+from client_resolver.core.pool import Pool
 from client_resolver.core.watch import Watch
+from client_resolver.dialing import Dial
+from client_resolver.keyword_checks import check_keywords
+from client_resolver.keywords import HashKey, Keywords, Options, Token
+from client_resolver.observer import Observer
+from client_resolver.resolver import Resolve
 from client_resolver.service_config import ServiceConfig, parse_service_config
-from client_resolver.target import LookasideTarget, Target, parse_target
+from client_resolver.target import (
+    DnsTarget,
+    LookasideTarget,
+    StaticTarget,
+    Target,
+    parse_fallback,
+    parse_target,
+)
 
-__all__ = ["Options", "ServiceConfigLike", "Settings", "describe"]
-
-Options: TypeAlias = Sequence[tuple[str, object]]
-"""Channel arguments as grpc takes them."""
-
-ServiceConfigLike: TypeAlias = str | Mapping[str, object]
-"""A service config as JSON, or as what JSON gives."""
+__all__ = ["Settings", "describe"]
 
 _CONNECTION_OPTIONS: Mapping[str, object] = {
     # Two channels with equal arguments share a connection otherwise.
@@ -47,44 +55,56 @@ _BALANCER_OPTIONS: Mapping[str, object] = {
     "grpc.keepalive_permit_without_calls": 1,
     # With the largest `watch_backoff` on top, a client is back within 5 s of its balancer.
     "grpc.max_reconnect_backoff_ms": 1000,
+    # Balancers that come back at other addresses are found in that time as well.
+    "grpc.dns_min_time_between_resolutions_ms": 1000,
+    # Clients spread over the addresses of a name that has several (gRFC A62).
+    "grpc.service_config": '{"loadBalancingConfig":[{"pick_first":{"shuffleAddressList":true}}]}',
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that a channel is made of.
+    """Everything that a channel is made of. What is not told here is as in `Keywords`.
 
     Attributes:
         target: What the channel was asked for.
+        fallback: What stands in for it until a balancer has given a list. None: nothing.
         config: The service config that the channel was given, or the default.
         own_config: Whether it was given one: then the balancer's has no effect.
+        policy: The policy that goes before the one of any service config. None: none does.
         credentials: Of the backends' connections. None: insecure.
         compression: The default of the backends' channels.
         options: The channel arguments of the backends' channels, less the service config.
-        balancer_credentials: Of the balancer's connection. None: insecure.
         balancer_options: The channel arguments of the balancer's channel.
         client: Who asks, as the balancer is told.
-        subset_size: How many of the servers are wanted. None: all.
-        watch_backoff: The first and the largest bound of the wait before the watch is tried again,
-            in seconds.
-        older_revision_hold: How long a list that is known to be older is put off, in seconds.
-        drain_timeout: How long a backend that has left the list may finish its RPCs, in seconds.
-            None: as long as they take.
     """
 
     target: Target
+    fallback: DnsTarget | StaticTarget | None
     config: ServiceConfig
     own_config: bool
+    policy: str | Mapping[str, object] | None
+    policies: Mapping[str, PolicyFactory]
+    hash_key: HashKey | None
     credentials: grpc.ChannelCredentials | None
     compression: grpc.Compression | None
     options: tuple[tuple[str, object], ...]
+    dial: Dial | None
+    lazy: bool
+    idle_timeout: float | None
+    connections_per_backend: int
+    drain_timeout: float | None
+    subset_size: int | None
+    client: lookaside_pb2.Client
     balancer_credentials: grpc.ChannelCredentials | None
     balancer_options: tuple[tuple[str, object], ...]
-    client: lookaside_pb2.Client
-    subset_size: int | None
+    balancer_token: Token | None
     watch_backoff: tuple[float, float]
     older_revision_hold: float
-    drain_timeout: float | None
+    snapshot_path: Path | None
+    resolvers: Mapping[str, Resolve]
+    refresh_interval: float
+    observers: tuple[Observer, ...]
 
     @classmethod
     def of(
@@ -93,74 +113,93 @@ class Settings:
         credentials: grpc.ChannelCredentials | None,
         options: Options | None,
         compression: grpc.Compression | None,
-        *,
-        service_config: ServiceConfigLike | None,
-        balancer_credentials: grpc.ChannelCredentials | None,
-        balancer_options: Options | None,
-        client_id: str | None,
-        zone: str | None,
-        node: str | None,
-        subset_size: int | None,
-        watch_backoff: tuple[float, float],
-        older_revision_hold: float,
-        drain_timeout: float | None,
+        given: Keywords,
     ) -> "Settings":
         """Check the arguments of a channel.
 
         Raises:
-            TargetError: The target cannot be understood.
+            TargetError: A target cannot be understood.
             ServiceConfigError: The service config cannot be understood.
-            ValueError: A number is out of its range.
+            TypeError, ValueError: See `check_keywords`.
         """
+        check_keywords(given)
         environ = os.environ
-        initial, maximum = watch_backoff
-        if not 0 < initial <= maximum:
-            raise ValueError(f"watch_backoff {watch_backoff} is not two rising positive numbers")
-        if subset_size is not None and not 0 < subset_size < 2**32:
-            raise ValueError(f"subset_size {subset_size} is not from 1 to {2**32 - 1}")
-        if older_revision_hold < 0:
-            raise ValueError(f"older_revision_hold {older_revision_hold} is negative")
-        if drain_timeout is not None and drain_timeout < 0:
-            raise ValueError(f"drain_timeout {drain_timeout} is negative")
-        parsed = parse_target(target, environ)
-        given = dict(options or ())
-        in_options = given.pop("grpc.service_config", None)
-        named = given.pop("grpc.lb_policy_name", None)
-        if service_config is None:
-            service_config = _text(in_options)
-        config = parse_service_config(service_config, _text(named))
-        defaults = dict(_CONNECTION_OPTIONS)
-        if isinstance(parsed, LookasideTarget):
+        resolvers = given.get("resolvers", {})
+        parsed = parse_target(target, environ, resolvers)
+        arguments = dict(options or ())
+        in_options = arguments.pop("grpc.service_config", None)
+        named = arguments.pop("grpc.lb_policy_name", None)
+        service_config = given.get("service_config")
+        if service_config is None and in_options is not None:
+            service_config = str(in_options)
+        policy, policies = given.get("policy"), given.get("policies", {})
+        config = parse_service_config(
+            service_config, policy, None if named is None else str(named), policies
+        )
+        defaults = {**_CONNECTION_OPTIONS, **_keepalive(given.get("keepalive"))}
+        if parsed.authority:
             defaults["grpc.default_authority"] = parsed.authority
+        fallback = given.get("fallback")
+        snapshot_path = given.get("snapshot_path")
         return cls(
             target=parsed,
+            fallback=None if fallback is None else parse_fallback(fallback, parsed),
             config=config,
             own_config=service_config is not None or named is not None,
+            policy=policy,
+            policies=policies,
+            hash_key=given.get("hash_key"),
             credentials=credentials,
             compression=compression,
-            options=tuple({**defaults, **given}.items()),
-            balancer_credentials=balancer_credentials,
-            balancer_options=tuple({**_BALANCER_OPTIONS, **dict(balancer_options or ())}.items()),
-            client=lookaside_pb2.Client(
-                id=client_id or environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}",
-                zone=zone if zone is not None else environ.get("LOOKASIDE_ZONE", ""),
-                node=node if node is not None else environ.get("LOOKASIDE_NODE", ""),
+            options=tuple({**defaults, **arguments}.items()),
+            dial=given.get("dial"),
+            lazy=given.get("connect") == "lazy",
+            idle_timeout=given.get("idle_timeout"),
+            connections_per_backend=given.get("connections_per_backend", 1),
+            drain_timeout=given.get("drain_timeout"),
+            subset_size=given.get("subset_size"),
+            client=_client(given, environ),
+            balancer_credentials=given.get("balancer_credentials"),
+            balancer_options=tuple(
+                {**_BALANCER_OPTIONS, **dict(given.get("balancer_options") or ())}.items()
             ),
-            subset_size=subset_size,
-            watch_backoff=(initial, maximum),
-            older_revision_hold=older_revision_hold,
-            drain_timeout=drain_timeout,
+            balancer_token=given.get("balancer_token"),
+            watch_backoff=given.get("watch_backoff", (0.1, 3.0)),
+            older_revision_hold=given.get("older_revision_hold", 30.0),
+            snapshot_path=None if snapshot_path is None else Path(snapshot_path),
+            resolvers=resolvers,
+            refresh_interval=given.get("refresh_interval", 30.0),
+            observers=tuple(given.get("observers", ())),
         )
 
-    @property
-    def balancer(self) -> str:
-        """The balancer's address. Empty: the target has none."""
-        return self.target.balancer.text if isinstance(self.target, LookasideTarget) else ""
+    def parse(self, text: str) -> ServiceConfig:
+        """Read a service config that the balancer sends.
 
-    @property
-    def balancer_target(self) -> str:
-        """The gRPC target of the balancer. Empty: the target has none."""
-        return self.target.balancer.target if isinstance(self.target, LookasideTarget) else ""
+        Raises:
+            ServiceConfigError: It cannot be understood.
+        """
+        return parse_service_config(text, self.policy, None, self.policies)
+
+    def dialling(
+        self, endpoint: Endpoint, config: ServiceConfig
+    ) -> tuple[grpc.ChannelCredentials | None, tuple[tuple[str, object], ...]]:
+        """Return the credentials and channel arguments of a connection to a backend.
+
+        Args:
+            endpoint: The backend.
+            config: The service config that holds as the connection is opened.
+        """
+        credentials, options = self.credentials, self.options
+        if config.forwarded:
+            options = (*options, ("grpc.service_config", config.forwarded))
+        dialing = None if self.dial is None else self.dial(endpoint)
+        if dialing is None:
+            return credentials, options
+        own = dict(dialing.options)
+        if dialing.authority:
+            own["grpc.default_authority"] = dialing.authority
+        options = tuple({**dict(options), **own}.items())
+        return dialing.credentials or credentials, options
 
     def request(self, known: Revision | None) -> lookaside_pb2.WatchServersRequest:
         """What the balancer is asked for by a channel that holds this revision of the list."""
@@ -176,23 +215,31 @@ class Settings:
             request.known.epoch = known.epoch
         return request
 
-    def connection_options(self, config: ServiceConfig) -> tuple[tuple[str, object], ...]:
-        """The channel arguments of a backend's channel that is opened while a config holds."""
-        if not config.forwarded:
-            return self.options
-        return (*self.options, ("grpc.service_config", config.forwarded))
+    def machine(
+        self, rng: Random, adopt: Callable[[str], PoolConfig], now: Callable[[], float]
+    ) -> "Machine[Any]":
+        """Make the state machine of one channel.
 
-    def fixed(self) -> ServerList | None:
-        """The list of a target that needs no balancer. None: it needs one."""
-        if isinstance(self.target, LookasideTarget):
-            return None
-        return ServerList(tuple(Endpoint(address) for address in self.target.addresses))
-
-    def machine(self, rng: Random, adopt: Callable[[str], Policy]) -> "Machine[Any]":
-        """Make the state machine of one channel. `adopt` is asked for the policy of each list."""
+        Args:
+            rng: The source of all that is drawn.
+            adopt: Is asked for the config that holds with each list.
+            now: The monotonic clock that the machine's owner goes by, in seconds.
+        """
+        by_balancer = isinstance(self.target, LookasideTarget)
+        options = PoolOptions(
+            drain_timeout=self.drain_timeout,
+            lazy=self.lazy,
+            idle_timeout=self.idle_timeout,
+            connections_per_backend=self.connections_per_backend,
+            subset_size=None if by_balancer else self.subset_size,
+            client_id=self.client.id,
+            zone=self.client.zone,
+            node=self.client.node,
+            observed=bool(self.observers),
+        )
         backoff = FullJitter(*self.watch_backoff, rng)
-        watch = Watch(self.balancer, backoff, self.older_revision_hold)
-        pool: Pool[Any] = Pool(self.config.policy, rng, self.drain_timeout)
+        watch = Watch(self.target.source, backoff, self.older_revision_hold)
+        pool: Pool[Any] = Pool(self.config.pool, rng, now, options)
         return Machine(pool, watch, adopt)
 
     def explain(self, reason: str) -> str:
@@ -200,12 +247,31 @@ class Settings:
         return f"{self.target.text}: {reason}"
 
 
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+def _client(given: Keywords, environ: Mapping[str, str]) -> lookaside_pb2.Client:
+    zone, node = given.get("zone"), given.get("node")
+    default = environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
+    return lookaside_pb2.Client(
+        id=given.get("client_id") or default,
+        zone=environ.get("LOOKASIDE_ZONE", "") if zone is None else zone,
+        node=environ.get("LOOKASIDE_NODE", "") if node is None else node,
+    )
+
+
+def _keepalive(given: tuple[float, float] | None) -> dict[str, object]:
+    if given is None:
+        return {}
+    time, timeout = given
+    return {
+        "grpc.keepalive_time_ms": round(time * 1000),
+        "grpc.keepalive_timeout_ms": round(timeout * 1000),
+        "grpc.keepalive_permit_without_calls": 1,
+        # C-core sends no more than two pings without data otherwise.
+        "grpc.http2.max_pings_without_data": 0,
+    }
 
 
 def describe(settings: Settings, machine: Machine[Any], *, closed: bool, started: bool) -> str:
     """Say what a channel is doing, for its `repr`."""
     doing = "closed" if closed else machine.outlook.connectivity.name if started else "not started"
     backends = ", ".join(map(repr, list(machine.pool)))
-    return f"{settings.target.text} {machine.pool.policy.name}: {doing} [{backends}]"
+    return f"{settings.target.text} {machine.config.policy.name}: {doing} [{backends}]"

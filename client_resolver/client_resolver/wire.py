@@ -1,11 +1,30 @@
 """Between the wire's messages and the core's values."""
 
-from client_resolver._pb import lookaside_pb2
+import binascii
+from base64 import b64decode
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+
+from client_resolver._pb import lookaside_pb2, orca_pb2
 from client_resolver.core.address import parse_address
 from client_resolver.core.delta import Delta
+from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Endpoint, ListState, Revision, ServerList, SetAside
 
-__all__ = ["read"]
+__all__ = ["LOAD_REPORT", "LOAD_REPORT_TEXT", "load_report", "load_report_text", "read"]
+
+LOAD_REPORT = "endpoint-load-metrics-bin"
+"""The trailing metadata that carries a server's load report (gRFC A51). C-core, up to 1.85 at
+least, keeps it to itself: applications in Python never see it."""
+
+LOAD_REPORT_TEXT = "endpoint-load-metrics"
+"""The same for servers that write text, as Envoy reads it too. C-core passes it on."""
+
+
+_NUMBERS = frozenset(
+    {"application_utilization", "cpu_utilization", "eps", "mem_utilization", "rps_fractional"}
+)
 
 
 def read(message: lookaside_pb2.WatchServersResponse) -> ServerList | Delta:
@@ -15,6 +34,74 @@ def read(message: lookaside_pb2.WatchServersResponse) -> ServerList | Delta:
         return listed
     delta = message.delta
     return Delta(delta.base, listed, tuple(map(_canonical, delta.removed)))
+
+
+def load_report(data: bytes, now: float) -> LoadReport | None:
+    """Read an ORCA load report.
+
+    Args:
+        data: The value of `LOAD_REPORT`.
+        now: When it came, in seconds on the monotonic clock.
+
+    Returns:
+        The report. None: it is malformed.
+    """
+    try:
+        report = orca_pb2.LoadReport.FromString(data)
+    except DecodeError:
+        return None
+    return _load_report(report, now)
+
+
+def load_report_text(text: str, now: float) -> LoadReport | None:
+    """Read an ORCA load report in one of the forms that Envoy knows.
+
+    Args:
+        text: The value of `LOAD_REPORT_TEXT`: `JSON {"cpu_utilization": 0.5}`,
+            `TEXT cpu_utilization=0.5,utilization.gpu=0.25` or `BIN` and the message in base64.
+        now: When it came, in seconds on the monotonic clock.
+
+    Returns:
+        The report. None: it is malformed.
+    """
+    form, _, content = text.partition(" ")
+    report = orca_pb2.LoadReport()
+    try:
+        if form == "JSON" and content.lstrip().startswith("{"):
+            json_format.Parse(content, report, ignore_unknown_fields=True)
+        elif form == "TEXT":
+            _read_pairs(content, report)
+        elif form == "BIN":
+            report.ParseFromString(b64decode(content, validate=True))
+        else:
+            return None
+    except (ValueError, binascii.Error, json_format.ParseError, DecodeError):
+        return None
+    return _load_report(report, now)
+
+
+def _read_pairs(text: str, report: orca_pb2.LoadReport) -> None:
+    for pair in text.split(","):
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals:
+            raise ValueError(f"{pair!r} is not NAME=VALUE")
+        number = float(value)
+        if name.startswith("utilization."):
+            report.utilization[name.removeprefix("utilization.")] = number
+        elif name in _NUMBERS:
+            setattr(report, name, number)
+
+
+def _load_report(report: orca_pb2.LoadReport, now: float) -> LoadReport:
+    return LoadReport(
+        qps=report.rps_fractional,
+        eps=report.eps,
+        application_utilization=report.application_utilization,
+        cpu_utilization=report.cpu_utilization,
+        mem_utilization=report.mem_utilization,
+        utilization=dict(report.utilization),
+        received=now,
+    )
 
 
 def _server_list(message: lookaside_pb2.WatchServersResponse) -> ServerList:

@@ -10,14 +10,28 @@ import client_resolver
 
 def test_the_public_names_are_these() -> None:
     assert client_resolver.__all__ == [
+        "Attempt",
+        "BackendSnapshot",
+        "BasePolicy",
+        "Candidate",
+        "Channel",
+        "ChannelSnapshot",
+        "Connectivity",
+        "Dialing",
+        "Endpoint",
+        "Keywords",
+        "Observer",
+        "Picker",
+        "Policy",
         "ResolverError",
+        "Server",
         "ServiceConfigError",
         "TargetError",
         "aio",
         "insecure_channel",
         "secure_channel",
     ]
-    assert client_resolver.aio.__all__ == ["insecure_channel", "secure_channel"]
+    assert client_resolver.aio.__all__ == ["Channel", "insecure_channel", "secure_channel"]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +49,7 @@ def test_positional_arguments_are_those_of_grpc(
     positional = [
         name
         for name, parameter in inspect.signature(ours).parameters.items()
-        if parameter.kind is not parameter.KEYWORD_ONLY
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     ]
     assert positional == list(inspect.signature(grpcs).parameters)
 

@@ -1,29 +1,25 @@
 import json
-from typing import Any
+from typing import Any, cast
 
+import grpc
 import pytest
 
-from client_resolver.core.model import Revision
+from client_resolver import Dialing
+from client_resolver.core.address import parse_address
+from client_resolver.core.model import Endpoint, Revision
 from client_resolver.errors import ServiceConfigError
+from client_resolver.keywords import Keywords
 from client_resolver.settings import Settings
 
 
 def settings(
     target: str = "lookaside://b:1/greeter.shop:grpc", options: Any = None, **given: Any
 ) -> Settings:
-    defaults: dict[str, Any] = {
-        "service_config": None,
-        "balancer_credentials": None,
-        "balancer_options": None,
-        "client_id": None,
-        "zone": None,
-        "node": None,
-        "subset_size": None,
-        "watch_backoff": (0.1, 3.0),
-        "older_revision_hold": 30.0,
-        "drain_timeout": None,
-    }
-    return Settings.of(target, None, options, None, **(defaults | given))
+    return Settings.of(target, None, options, None, cast("Keywords", given))
+
+
+def options_of(found: Settings, address: str = "10.0.0.1:80") -> dict[str, object]:
+    return dict(found.dialling(Endpoint(parse_address(address)), found.config)[1])
 
 
 def test_connections_have_the_options_that_a_pool_needs() -> None:
@@ -50,13 +46,12 @@ def test_the_users_options_win() -> None:
 
 
 def test_policy_and_service_config_are_read_from_the_options() -> None:
-    throttling = {"retryThrottling": {"maxTokens": 9, "tokenRatio": 1}}
-    config = {"loadBalancingPolicy": "round_robin", **throttling}
+    config = {"loadBalancingPolicy": "round_robin", "healthCheckConfig": {"serviceName": "s"}}
     found = settings(options=[("grpc.service_config", json.dumps(config))])
     assert found.config.policy.name == "round_robin"
     assert "grpc.service_config" not in dict(found.options)
-    options = dict(found.connection_options(found.config))
-    assert json.loads(str(options["grpc.service_config"])) == throttling
+    passed_on = json.loads(str(options_of(found)["grpc.service_config"]))
+    assert passed_on["healthCheckConfig"] == {"serviceName": "s"}
     found = settings(options=[("grpc.lb_policy_name", "round_robin")])
     assert found.config.policy.name == "round_robin"
     assert "grpc.lb_policy_name" not in dict(found.options)
@@ -93,20 +88,19 @@ def test_the_balancer_is_told_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
         {"watch_backoff": (2.0, 1.0)},
         {"older_revision_hold": -1.0},
         {"drain_timeout": -1.0},
+        {"connect": "soon"},
+        {"idle_timeout": 0.0, "connect": "lazy"},
+        {"idle_timeout": 5.0},
+        {"connections_per_backend": 0},
+        {"connections_per_backend": 101},
+        {"keepalive": (0.0, 1.0)},
+        {"keepalive": (1.0, 0.0)},
+        {"refresh_interval": 0.0},
     ],
 )
-def test_numbers_out_of_range_are_named(given: dict[str, Any]) -> None:
+def test_values_out_of_range_are_named(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(given))):
         settings(**given)
-
-
-def test_a_static_target_has_a_list_and_no_balancer() -> None:
-    fixed = settings("static:///a:1,b:2").fixed()
-    assert fixed is not None
-    assert [endpoint.weight for endpoint in fixed.endpoints] == [1, 1]
-    assert settings().fixed() is None
-    assert settings().balancer == "b:1"
-    assert settings().balancer_target == "dns:///b:1"
 
 
 def test_the_balancer_is_asked_for_deltas_a_subset_and_what_is_not_known() -> None:
@@ -131,3 +125,47 @@ def test_the_balancer_is_asked_for_deltas_a_subset_and_what_is_not_known() -> No
 )
 def test_a_config_of_ones_own_is_an_argument_or_an_option(given: Any, own: bool) -> None:
     assert settings(**given).own_config is own
+
+
+def test_an_argument_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    with pytest.raises(
+        TypeError, match=r"argument: retries\. Known: balancer_credentials, "
+    ):
+        settings(retries=3)
+
+
+def test_none_stands_for_the_default() -> None:
+    found = settings(idle_timeout=None, keepalive=None, subset_size=None, policy=None)
+    assert (found.idle_timeout, found.subset_size) == (None, None)
+    assert "grpc.keepalive_time_ms" not in options_of(found)
+
+
+def test_keepalive_is_given_in_seconds_and_pings_without_rpcs() -> None:
+    found = options_of(settings(keepalive=(10, 2.5)))
+    assert found["grpc.keepalive_time_ms"] == 10_000
+    assert found["grpc.keepalive_timeout_ms"] == 2_500
+    assert found["grpc.keepalive_permit_without_calls"] == 1
+    assert found["grpc.http2.max_pings_without_data"] == 0
+
+
+def test_a_backend_can_be_dialled_in_its_own_way() -> None:
+    own = grpc.local_channel_credentials()
+
+    def dial(endpoint: Endpoint) -> Dialing | None:
+        if endpoint.address.text != "10.0.0.2:80":
+            return None
+        return Dialing(credentials=own, authority="other", options=(("grpc.x", 1),))
+
+    found = settings(dial=dial)
+    assert options_of(found)["grpc.default_authority"] == "greeter.shop"
+    credentials, options = found.dialling(Endpoint(parse_address("10.0.0.2:80")), found.config)
+    assert credentials is own
+    assert dict(options)["grpc.default_authority"] == "other"
+    assert dict(options)["grpc.x"] == 1
+
+
+def test_the_policy_argument_goes_before_every_config() -> None:
+    found = settings(policy="least_request", service_config={"loadBalancingPolicy": "random"})
+    assert found.config.policy.name == "least_request"
+    assert found.parse('{"loadBalancingPolicy": "random"}').policy.name == "least_request"
+    assert not settings(policy="random").own_config

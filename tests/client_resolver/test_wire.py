@@ -1,7 +1,9 @@
+import pytest
+
 from client_resolver._pb import lookaside_pb2
 from client_resolver.core.delta import Delta
 from client_resolver.core.model import ListState, Revision, ServerList, SetAside
-from client_resolver.wire import read
+from client_resolver.wire import load_report_text, read
 
 
 def server_list(message: lookaside_pb2.WatchServersResponse) -> ServerList:
@@ -71,3 +73,30 @@ def test_a_state_of_a_newer_balancer_is_no_error() -> None:
     message = lookaside_pb2.WatchServersResponse()
     message.MergeFromString(b"\x18\x63")
     assert server_list(message).state is ListState.UNSPECIFIED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'JSON {"cpu_utilization": 0.5, "rps_fractional": 7, "utilization": {"gpu": 0.25}, "a": 1}',
+        'JSON {"cpuUtilization": 0.5, "rpsFractional": 7, "utilization": {"gpu": 0.25}}',
+        "TEXT cpu_utilization=0.5, rps_fractional=7,utilization.gpu=0.25,named_metrics.x=1",
+        "BIN CQAAAAAAAOA/Kg4KA2dwdREAAAAAAADQPzEAAAAAAAAcQA==",
+    ],
+)
+def test_a_load_report_is_read_from_every_form_of_text(text: str) -> None:
+    report = load_report_text(text, 3.0)
+    assert report is not None
+    assert (report.cpu_utilization, report.qps, report.received) == (0.5, 7.0, 3.0)
+    assert report.utilization == {"gpu": 0.25}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "cpu_utilization=0.5", "JSON {", "JSON []", 'JSON {"eps": "x"}', "TEXT eps"),
+        *("TEXT eps=x", "BIN ?", "BIN /w=="),
+    ],
+)
+def test_a_malformed_load_report_is_none(text: str) -> None:
+    assert load_report_text(text, 3.0) is None

@@ -1,8 +1,7 @@
-"""Calls that pick their backend.
+"""Calls on a backend that was ready when they were made: the fast path.
 
-A call is put on a ready backend at once where there is one: it is then the backend channel's own
-call behind a thin face. Otherwise a task waits for one. The same task tries another backend when an
-attempt was never taken up by a server.
+Such a call is the backend channel's own call behind a thin face. Only if a server never took it up
+is a call that may take several attempts (`client_resolver.aio.managed`) put in its place.
 """
 
 # The arguments are those of grpc, in its order.
@@ -10,203 +9,130 @@ attempt was never taken up by a server.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import grpc
 
+from client_resolver.aio import managed
+from client_resolver.aio.attempt import Failed, evidence_of, peek
 from client_resolver.aio.connection import Backend
-from client_resolver.aio.ended import EndedCall
 from client_resolver.aio.method import Method
 from client_resolver.aio.requests import Requests
-from client_resolver.core.replay import Evidence, weigh
+from client_resolver.core.replay import Evidence
 
 __all__ = ["StreamStreamCall", "StreamUnaryCall", "UnaryStreamCall", "UnaryUnaryCall"]
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
 T = TypeVar("T")
-C = TypeVar("C", bound=grpc.aio.Call)
 
-_OK = grpc.StatusCode.OK
-_SECOND_LOOKS = (0.001, 0.004, 0.015)
-"""Seconds between looks at a connection that should turn out to be gone: a server's GOAWAY may come
-after the RPCs that it turned away."""
+_SUSPECT = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+"""The codes of what a server may never have taken up."""
 
 
-class PickedCall(Generic[C], grpc.aio.Call):  # noqa: PYI059
+class PickedCall(grpc.aio.Call):
     """What the four kinds of call have in common.
 
-    `_inner` is the call that everything is asked of: a `C` or an `EndedCall`, which have no type in
-    common that has all of it. It is None while `_task` looks for one.
+    `_inner` is the call that everything is asked of: one of grpc's or a `ManagedCall`, which have
+    no type in common that has all of it.
     """
 
+    _instead: ClassVar[type[managed.ManagedCall]]
+    """What a call of the kind is replaced by."""
+
     # Most calls leave these as they are, so a call doesn't set them.
-    _backend: Backend | None = None
-    _callbacks: tuple[Callable[["PickedCall[C]"], None], ...] = ()
+    _callbacks: tuple[Callable[[Any], None], ...] = ()
     _cancelled = False
-    _deadline: float | None = None
-    _final_inner: Any = None
-    _inner: Any = None
-    _task: asyncio.Task[None] | None = None
+    _judged = False
+    """No other call will be put in the place of this one."""
     _watched = False
     """Someone awaits the outcome, and will judge it."""
 
     def __init__(
         self,
-        method: Method[C],
-        request: object,
+        method: Method[Any],
+        backend: Backend,
+        request: Any,
         timeout: float | None,
-        metadata: object,
+        metadata: Any,
         credentials: grpc.CallCredentials | None,
         wait_for_ready: bool | None,
         compression: grpc.Compression | None,
     ) -> None:
-        driver = method.driver
-        loop = driver.loop or driver.start()
-        if method.timeout is not None:
-            timeout = method.timeout if timeout is None else min(timeout, method.timeout)
-        if timeout is not None:
-            self._deadline = loop.time() + timeout
-        self._method = method
-        self._arguments = (request, metadata, credentials, wait_for_ready, compression)
-        backend = driver.pick()
-        if backend is not None:
-            self._start(backend, timeout)
-        elif not self._fail_fast():
-            self._task = driver.search(self._acquire())
-
-    def _argument(self) -> object:
-        return self._arguments[0]
-
-    def _repeatable(self) -> bool:
-        return True
-
-    def _start(self, backend: Backend, timeout: float | None) -> None:
-        connection = backend.handle
-        assert connection is not None  # noqa: S101
-        _, metadata, credentials, _, compression = self._arguments
-        # The backend's own channel never waits: another backend may be ready before this one is.
-        inner = self._method.on(connection)(
-            self._argument(),
-            timeout=timeout,
-            metadata=metadata,
-            credentials=credentials,
-            wait_for_ready=False,
-            compression=compression,
-        )
-        self._inner = inner
+        channel = backend.handle.channel  # type: ignore[union-attr]
+        bound = method.bound.get(channel) or method.bind(channel)
+        if metadata is None and credentials is None and compression is None:
+            inner = bound(request, timeout=timeout)
+        else:
+            # It may be an iterator, and another attempt would need it.
+            metadata = None if metadata is None else tuple(metadata)
+            inner = bound(
+                request,
+                timeout=timeout,
+                metadata=metadata,
+                credentials=credentials,
+                compression=compression,
+            )
+        self._inner: Any = inner
         self._backend = backend
+        self._method = method
+        self._arguments = (request, metadata, credentials, wait_for_ready, compression, channel)
         backend.in_flight.append(None)
         inner.add_done_callback(self._finished)
 
-    def _fail_fast(self) -> bool:
-        failure = self._method.driver.failure()
-        if failure is None or self._waits_for_ready():
-            return False
-        self._end(grpc.StatusCode[failure.code.value], failure.details)
-        return True
-
-    def _waits_for_ready(self) -> bool:
-        asked = self._arguments[3]
-        return bool(self._method.wait_for_ready if asked is None else asked)
-
-    async def _acquire(self) -> None:
-        driver = self._method.driver
-        while not driver.closed:
-            left = self._left()
-            if left is not None and left <= 0:
-                why = f"the deadline passed while waiting for {driver.outlook.waiting}"
-                self._end(grpc.StatusCode.DEADLINE_EXCEEDED, why)
-                return
-            backend = driver.pick()
-            if backend is not None:
-                try:
-                    self._start(backend, left)
-                except (TypeError, ValueError, grpc.aio.BaseError) as error:
-                    self._end(grpc.StatusCode.INTERNAL, f"the call could not be made: {error}")
-                return
-            if self._fail_fast():
-                return
-            await driver.changed(left)
-        self._settle(EndedCall(grpc.StatusCode.CANCELLED, "Channel is closed.", locally=True))
-
     def _finished(self, inner: Any) -> None:
         backend = self._backend
-        assert backend is not None  # noqa: S101
         backend.in_flight.pop()
         if backend.draining and not backend.in_flight:
-            self._method.driver.drained()
-        if self._callbacks or not self._watched:
+            self._method.driver.drained(backend)
+        if not self._watched:
             self._is_final(inner)
 
+    def _instead_ended(self, instead: Any) -> None:
+        self._is_final(instead)
+
     def _is_final(self, inner: Any) -> bool:
-        """Judge an attempt that has ended. Return whether it is the call's outcome."""
-        if self._final_inner is inner:
-            return True
-        if self._inner is not inner or self._repeats(inner):
+        """Judge a call that has ended. Return whether it is the outcome."""
+        if self._inner is not inner:
             return False
-        self._settle(inner)
+        if not self._judged:
+            self._judged = True
+            if self._replaced(inner):
+                return False
+        if self._callbacks:
+            callbacks, self._callbacks = self._callbacks, ()
+            for callback in callbacks:
+                callback(self)
         return True
 
-    def _settle(self, inner: Any) -> None:
-        self._inner = self._final_inner = inner
-        callbacks, self._callbacks = self._callbacks, ()
-        for callback in callbacks:
-            callback(self)
+    def _repeatable(self) -> bool:
+        return not self._cancelled and not self._method.driver.closed
 
-    def _repeats(self, inner: Any) -> bool:
-        code = _peek(inner.code())
-        if code is _OK or code is None:
+    def _replaced(self, inner: Any) -> bool:
+        """Put another call in the place of one that was perhaps never taken up."""
+        code = peek(inner.code())
+        if code not in _SUSPECT or not self._repeatable():
             return False
-        driver, backend = self._method.driver, self._backend
-        if self._cancelled or driver.closed or backend is None or not self._repeatable():
+        method, backend = self._method, self._backend
+        request, metadata, credentials, wait_for_ready, compression, channel = self._arguments
+        if evidence_of(code, inner, backend) is Evidence.NONE:
             return False
-        details = _peek(inner.details()) or ""
-        evidence = weigh(
-            code.name,
-            details,
-            metadata=bool(_peek(inner.initial_metadata()) or _peek(inner.trailing_metadata())),
-            address=backend.endpoint.address,
+        self._inner = instead = self._instead(
+            method,
+            request,
+            inner.time_remaining(),
+            metadata,
+            credentials,
+            wait_for_ready,
+            compression,
+            then=Failed(inner, backend, channel),
         )
-        if evidence is Evidence.NONE:
-            return False
-        if evidence is Evidence.UNSENT:
-            backend.last_error = details
-        if not driver.is_ready(backend):
-            search = self._acquire()
-        elif evidence is Evidence.TURNED_AWAY:
-            search = self._reconsider(inner, backend)
-        else:
-            return False
-        self._inner = None
-        self._task = driver.search(search)
+        instead.add_done_callback(self._instead_ended)
         return True
-
-    async def _reconsider(self, inner: Any, backend: Backend) -> None:
-        for pause in _SECOND_LOOKS:
-            await asyncio.sleep(pause)
-            if not self._method.driver.is_ready(backend):
-                await self._acquire()
-                return
-        self._settle(inner)
-
-    def _end(self, code: grpc.StatusCode, reason: str) -> None:
-        self._settle(EndedCall(code, self._method.driver.settings.explain(reason)))
-
-    def _left(self) -> float | None:
-        if self._deadline is None:
-            return None
-        return max(0.0, self._deadline - asyncio.get_running_loop().time())
-
-    async def _settled(self) -> Any:
-        while self._inner is None:
-            assert self._task is not None  # noqa: S101
-            await asyncio.wait((self._task,))
-        return self._inner
 
     async def _final(self, ask: Callable[[Any], Coroutine[object, object, T]]) -> T:
         while True:
-            inner = await self._settled()
+            inner = self._inner
             try:
                 answer = await ask(inner)
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
@@ -221,32 +147,28 @@ class PickedCall(Generic[C], grpc.aio.Call):  # noqa: PYI059
         if self.done():
             return False
         self._cancelled = True
-        if self._inner is not None:
-            return bool(self._inner.cancel())
-        if self._task is not None:
-            self._task.cancel()
-        text = "Locally cancelled by application!"
-        self._settle(EndedCall(grpc.StatusCode.CANCELLED, text, locally=True))
-        return True
+        return bool(self._inner.cancel())
 
     def cancelled(self) -> bool:
         """See `grpc.aio.Call.cancelled`."""
-        return self.done() and self._inner is not None and self._inner.cancelled()
+        return self.done() and bool(self._inner.cancelled())
 
     def done(self) -> bool:
         """See `grpc.aio.Call.done`."""
         inner = self._inner
-        return inner is not None and inner.done() and self._is_final(inner)
+        return inner.done() and self._is_final(inner)
 
     def time_remaining(self) -> float | None:
         """See `grpc.aio.Call.time_remaining`."""
-        return self._left()
+        left: float | None = self._inner.time_remaining()
+        return left
 
-    def add_done_callback(self, callback: Callable[["PickedCall[C]"], None]) -> None:
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
         """See `grpc.aio.Call.add_done_callback`."""
         if self.done():
             callback(self)
         else:
+            self._watched = False
             self._callbacks += (callback,)
 
     async def initial_metadata(self) -> grpc.aio.Metadata:
@@ -266,7 +188,7 @@ class PickedCall(Generic[C], grpc.aio.Call):  # noqa: PYI059
         return await self._final(lambda inner: inner.details())
 
     async def debug_error_string(self) -> str:
-        """See `grpc.aio.AioRpcError.debug_error_string`."""
+        """Return what C-core says of a failure."""
         text: str = await self._final(lambda inner: inner.debug_error_string())
         return text
 
@@ -275,49 +197,41 @@ class PickedCall(Generic[C], grpc.aio.Call):  # noqa: PYI059
         await self._final(lambda inner: inner.wait_for_connection())
 
     def __repr__(self) -> str:
+        at = self._backend.address
+        return f"<{type(self).__name__} {self._method.path} at {at}: {self._inner!r}>"
+
+
+class _UnaryResponse(PickedCall):
+    def __await__(self) -> Generator[None, None, Any]:
         inner = self._inner
-        if inner is None:
-            return f"<{type(self).__name__} {self._method.path}, waiting for a backend>"
-        backend = "" if self._backend is None else f" at {self._backend.address}"
-        return f"<{type(self).__name__} {self._method.path}{backend}: {inner!r}>"
-
-
-class _UnaryResponse(PickedCall[C], Generic[C, Res]):
-    def __await__(self) -> Generator[None, None, Res]:
-        self._watched = True
+        if not self._callbacks:
+            self._watched = True
         while True:
-            inner = self._inner
-            if inner is None:
-                try:
-                    yield from self._settled().__await__()
-                except asyncio.CancelledError:
-                    self.cancel()
-                    raise
-                continue
             try:
-                response: Res = yield from inner.__await__()
+                response: Any = yield from inner.__await__()
             except grpc.aio.AioRpcError:
                 if self._is_final(inner):
                     raise
+                inner = self._inner
             else:
                 return response
 
 
-class _StreamResponse(PickedCall[C], Generic[C, Res]):
+class _StreamResponse(PickedCall):
     _received = False
-    _responses: AsyncIterator[Res] | None = None
+    _responses: AsyncIterator[Any] | None = None
 
     def _repeatable(self) -> bool:
         return not self._received and super()._repeatable()
 
-    def __aiter__(self) -> AsyncIterator[Res]:
+    def __aiter__(self) -> AsyncIterator[Any]:
         if self._responses is None:
             self._responses = self._iterate()
         return self._responses
 
-    async def _iterate(self) -> AsyncIterator[Res]:
+    async def _iterate(self) -> AsyncIterator[Any]:
         while True:
-            inner = await self._settled_or_cancelled()
+            inner = self._inner
             try:
                 async for response in inner:
                     self._received = True
@@ -328,12 +242,12 @@ class _StreamResponse(PickedCall[C], Generic[C, Res]):
             else:
                 return
 
-    async def read(self) -> Res:
+    async def read(self) -> Any:
         """See `grpc.aio.UnaryStreamCall.read`."""
         while True:
-            inner = await self._settled_or_cancelled()
+            inner = self._inner
             try:
-                response: Res = await inner.read()
+                response: Any = await inner.read()
             except grpc.aio.AioRpcError:
                 if self._is_final(inner):
                     raise
@@ -341,36 +255,56 @@ class _StreamResponse(PickedCall[C], Generic[C, Res]):
                 self._received = True
                 return response
 
-    async def _settled_or_cancelled(self) -> Any:
-        try:
-            return await self._settled()
-        except asyncio.CancelledError:
-            self.cancel()
-            raise
 
-
-class _StreamRequest(PickedCall[C], Generic[C, Req]):
-    _requests: Requests[Req] | None = None
+class _StreamRequest(PickedCall):
+    _requests: Requests[Any] | None = None
     _written = False
+    _ended = False
     # grpc's own intercepted calls look at this name on the calls that they are given.
     _done_writing_flag = False
 
-    def _argument(self) -> object:
-        source: Any = self._arguments[0]
-        if source is None:
-            return None
-        if self._requests is None:
-            self._requests = Requests(source)
-        return self._requests.attempt()
+    def __init__(
+        self,
+        method: Method[Any],
+        backend: Backend,
+        request: Any,
+        timeout: float | None,
+        metadata: Any,
+        credentials: grpc.CallCredentials | None,
+        wait_for_ready: bool | None,
+        compression: grpc.Compression | None,
+    ) -> None:
+        first = None
+        if request is not None:
+            self._requests = method.requests(request)
+            first = self._requests.attempt()
+        super().__init__(
+            method, backend, first, timeout, metadata, credentials, wait_for_ready, compression
+        )
+        self._arguments = (self._requests, *self._arguments[1:])
+
+    def _finished(self, inner: Any) -> None:
+        # A request that could not be sent any more ends the call a second time.
+        if not self._ended:
+            self._ended = True
+            super()._finished(inner)
 
     def _repeatable(self) -> bool:
         if self._written or (self._requests is not None and not self._requests.repeatable):
             return False
         return super()._repeatable()
 
-    async def write(self, request: Req) -> None:
+    async def write(self, request: Any) -> None:
         """See `grpc.aio.StreamUnaryCall.write`."""
-        await self._final(lambda inner: inner.write(request))
+        serializer = self._method.serializer
+        message = request if serializer is None else serializer(request)
+
+        def write(inner: Any) -> Coroutine[object, object, None]:
+            instead = isinstance(inner, managed.ManagedCall)
+            written: Coroutine[object, object, None] = inner.write(request if instead else message)
+            return written
+
+        await self._final(write)
         self._written = True
 
     async def done_writing(self) -> None:
@@ -380,40 +314,25 @@ class _StreamRequest(PickedCall[C], Generic[C, Req]):
         self._written = True
 
 
-class UnaryUnaryCall(
-    _UnaryResponse[grpc.aio.UnaryUnaryCall[Req, Res], Res], grpc.aio.UnaryUnaryCall[Req, Res]
-):
+class UnaryUnaryCall(_UnaryResponse, grpc.aio.UnaryUnaryCall[Req, Res]):
     """A call with one request and one response."""
 
+    _instead = managed.UnaryUnaryCall
 
-class UnaryStreamCall(
-    _StreamResponse[grpc.aio.UnaryStreamCall[Req, Res], Res], grpc.aio.UnaryStreamCall[Req, Res]
-):
+
+class UnaryStreamCall(_StreamResponse, grpc.aio.UnaryStreamCall[Req, Res]):
     """A call with one request and a stream of responses."""
 
+    _instead = managed.UnaryStreamCall
 
-class StreamUnaryCall(
-    _StreamRequest[grpc.aio.StreamUnaryCall[Req, Res], Req],
-    _UnaryResponse[grpc.aio.StreamUnaryCall[Req, Res], Res],
-    grpc.aio.StreamUnaryCall[Req, Res],
-):
+
+class StreamUnaryCall(_StreamRequest, _UnaryResponse, grpc.aio.StreamUnaryCall[Req, Res]):
     """A call with a stream of requests and one response."""
 
+    _instead = managed.StreamUnaryCall
 
-class StreamStreamCall(
-    _StreamRequest[grpc.aio.StreamStreamCall[Req, Res], Req],
-    _StreamResponse[grpc.aio.StreamStreamCall[Req, Res], Res],
-    grpc.aio.StreamStreamCall[Req, Res],
-):
+
+class StreamStreamCall(_StreamRequest, _StreamResponse, grpc.aio.StreamStreamCall[Req, Res]):
     """A call with a stream of requests and a stream of responses."""
 
-
-def _peek(coroutine: Coroutine[object, None, T]) -> T | None:
-    """Return what a coroutine that needn't wait returns. None: it would wait."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        value: T = stop.value
-        return value
-    coroutine.close()
-    return None
+    _instead = managed.StreamStreamCall

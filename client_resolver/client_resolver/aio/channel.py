@@ -10,6 +10,7 @@ from client_resolver.aio import multicallables
 from client_resolver.aio.driver import Driver
 from client_resolver.aio.interceptors import Front, MultiCallable
 from client_resolver.aio.method import Method
+from client_resolver.core.snapshot import ChannelSnapshot
 from client_resolver.settings import Settings
 
 __all__ = ["Channel"]
@@ -67,6 +68,7 @@ class Channel(grpc.aio.Channel):
             return grpc.ChannelConnectivity.SHUTDOWN
         if try_to_connect:
             self._driver.start()
+            self._driver.connect()
         if self._driver.loop is None:
             return grpc.ChannelConnectivity.IDLE
         return grpc.ChannelConnectivity[self._driver.outlook.connectivity.name]
@@ -74,7 +76,7 @@ class Channel(grpc.aio.Channel):
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
         """Wait until the state is another than the one given."""
         while self.get_state() is last_observed_state:
-            await self._driver.changed(None)
+            await self._driver.changed()
 
     async def channel_ready(self) -> None:
         """Wait until a backend is ready."""
@@ -82,6 +84,14 @@ class Channel(grpc.aio.Channel):
         while state is not grpc.ChannelConnectivity.READY:
             await self.wait_for_state_change(state)
             state = self.get_state(try_to_connect=True)
+
+    def snapshot(self) -> ChannelSnapshot:
+        """Return what the channel knows and does, as a frozen record for operators."""
+        return self._driver.snapshot()
+
+    def resolve_now(self) -> None:
+        """Have the backends listed anew at once, whatever the next time for it would be."""
+        self._driver.resolve_now()
 
     def unary_unary(
         self,

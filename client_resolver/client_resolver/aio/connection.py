@@ -1,4 +1,4 @@
-"""The connection of one backend, and how one is opened."""
+"""The connections of one backend, and how one is opened."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,27 +6,63 @@ from typing import TypeAlias
 
 import grpc
 
-from client_resolver.core import backends
+from client_resolver.core import backend as backends
+from client_resolver.core.model import Connectivity
 
 __all__ = ["Action", "Backend", "Connection", "open_channel"]
 
+_READY = grpc.ChannelConnectivity.READY
+_TOGETHER = (
+    Connectivity.READY,
+    Connectivity.CONNECTING,
+    Connectivity.IDLE,
+    Connectivity.TRANSIENT_FAILURE,
+    Connectivity.SHUTDOWN,
+)
+"""The state of several channels is the first of these that one of them is in."""
+
 
 class Connection:
-    """One backend's channel and the task that follows its state."""
+    """One backend's channels and the tasks that follow their states.
 
-    __slots__ = ("channel", "closed", "follower")
+    Args:
+        channels: At least one.
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.channel = channel
-        self.closed = False
-        self.follower: asyncio.Task[None] | None = None
+    Attributes:
+        channel: The channel for the next RPC.
+        followers: The tasks that follow the states of the channels.
+    """
+
+    __slots__ = ("_turn", "channel", "channels", "followers")
+
+    def __init__(self, channels: Sequence[grpc.aio.Channel]) -> None:
+        self.channels = tuple(channels)
+        self.channel = self.channels[0]
+        self.followers: list[asyncio.Task[None]] = []
+        self._turn = 0
+
+    def ready(self) -> bool:
+        """Whether an RPC may be put on `channel` now: it moves on to the next that is ready."""
+        for _ in self.channels:
+            self._turn = (self._turn + 1) % len(self.channels)
+            channel = self.channels[self._turn]
+            if channel.get_state() is _READY:
+                self.channel = channel
+                return True
+        return False
+
+    def state(self, try_to_connect: bool = False) -> Connectivity:
+        """Return the state of all channels together: READY if one of them is."""
+        states = {channel.get_state(try_to_connect).name for channel in self.channels}
+        return next(state for state in _TOGETHER if state.name in states)
 
     async def shut(self, grace: float | None) -> None:
         """Close it. Its RPCs get `grace` seconds; without it they are cancelled."""
-        if self.follower is not None:
-            self.follower.cancel()
-            await asyncio.wait([self.follower])
-        await self.channel.close(grace)
+        for follower in self.followers:
+            follower.cancel()
+        if self.followers:
+            await asyncio.wait(self.followers)
+        await asyncio.gather(*(channel.close(grace) for channel in self.channels))
 
 
 Backend: TypeAlias = backends.Backend[Connection]

@@ -1,25 +1,43 @@
 """Runs a channel's state machine on the event loop: the connections, the timers, those who wait."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from random import Random
+from typing import Protocol
 
 import grpc
 
 from client_resolver.aio.connection import Action, Backend, Connection, open_channel
-from client_resolver.aio.watcher import watch
+from client_resolver.aio.resolution import Resolution
 from client_resolver.central import Central, Configured
-from client_resolver.core import backends
+from client_resolver.core import backend as backends
 from client_resolver.core.delta import Delta
-from client_resolver.core.machine import Machine
 from client_resolver.core.model import Connectivity, Failure, Revision, ServerList
 from client_resolver.core.outlook import Outlook
+from client_resolver.core.picker import Picker
+from client_resolver.core.snapshot import ChannelSnapshot
 from client_resolver.core.watch import Lost
+from client_resolver.observer import Observer
+from client_resolver.observing import tell, tell_events
+from client_resolver.rpc import Rpc, Rpcs
 from client_resolver.settings import Settings, describe
 
-__all__ = ["Driver"]
+__all__ = ["Driver", "Pending"]
 
 _READY = grpc.ChannelConnectivity.READY
+_UNHURRIED = 0.005
+"""Seconds for which changes are gathered that no RPC suffers from."""
+
+
+class Pending(Protocol):
+    """An RPC that waits for a backend, or that has yet to be looked at again."""
+
+    def advance(self) -> None:
+        """Look whether there is a backend now."""
+
+    def shut(self) -> None:
+        """Take in that the channel is closed."""
 
 
 class Driver:
@@ -27,23 +45,39 @@ class Driver:
 
     Nothing runs before the first use: a channel may be made where no loop runs yet, and in a
     process that forks.
+
+    Attributes:
+        channels: The backends' channels that are open.
+        pending: The RPCs that have no attempt under way.
+        rpcs: What the RPCs that are more than a plain call have in common.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.closed = False
-        self._central = Central(settings)
-        self._machine: Machine[Connection] = settings.machine(
-            Random(),  # noqa: S311
-            self._central.adopt,
-        )
         self.loop: asyncio.AbstractEventLoop | None = None
-        self._searches: set[asyncio.Task[None]] = set()
-        self._watcher: asyncio.Task[None] | None = None
+        self.channels: set[grpc.aio.Channel] = set()
+        self.pending: dict[Pending, None] = {}
+        self._clock: Callable[[], float] = float
+        self._central = Central(settings)
+        rng = Random()  # noqa: S311
+        self._machine = settings.machine(rng, self._central.adopt, self.now)
+        self._picker: Picker[Backend] | None = None
+        self.rpcs: Rpcs[Connection] = Rpcs(
+            settings,
+            self._machine,
+            now=self.now,
+            rng=rng,
+            lock=nullcontext(),
+            changed=self._refresh,
+        )
+        self._central.add(self.rpcs)
+        self._resolution: Resolution | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._waiters: set[asyncio.Future[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._publishing: asyncio.Handle | None = None
+        self._advancing: asyncio.Handle | None = None
 
     @property
     def outlook(self) -> Outlook[Connection]:
@@ -51,7 +85,7 @@ class Driver:
         return self._machine.outlook
 
     def start(self) -> asyncio.AbstractEventLoop:
-        """Start the watch and the connections, unless they run. Return the loop.
+        """Start the resolution and the connections, unless they run. Return the loop.
 
         Raises:
             grpc.aio.UsageError: The channel is closed.
@@ -59,189 +93,261 @@ class Driver:
         """
         if self.closed:
             raise grpc.aio.UsageError("Channel is closed.")
-        if self.loop is not None:
-            return self.loop
-        self.loop = loop = asyncio.get_running_loop()
-        fixed = self.settings.fixed()
-        if fixed is None:
-            self._watcher = loop.create_task(watch(self.settings, self), name="lookaside-watch")
-        else:
-            self._perform(self._machine.received(fixed, loop.time()))
-            self._publish()
-        return loop
+        if self.loop is None:
+            self.loop = asyncio.get_running_loop()
+            self._clock = self.rpcs.now = self.loop.time
+            self._tell(Observer.channel_started)
+            self._resolve()
+        return self.loop
+
+    def _resolve(self) -> None:
+        self._resolution = Resolution(self.settings, self)
+        self._resolution.start()
+
+    def resolve_now(self) -> None:
+        """Have the backends listed anew at once."""
+        self.start()
+        if self._resolution is not None:
+            self._resolution.resolve_now()
+
+    def snapshot(self) -> ChannelSnapshot:
+        """Return the state of the whole channel as a record."""
+        return self._machine.snapshot(self.now())
 
     def configure(self, configured: Configured) -> None:
         """Tell the service config that holds, now and whenever it changes."""
         self._central.add(configured)
 
-    def begun(self) -> Revision | None:
-        """See `client_resolver.aio.watcher.Flow`."""
-        return self._machine.begun(self._now())
+    def now(self) -> float:
+        """Return the time on the loop's clock, in seconds. Nothing is timed before the start."""
+        return self._clock()
 
-    def received(self, message: ServerList | Delta) -> None:
-        """See `client_resolver.aio.watcher.Flow`."""
-        self._perform(self._machine.received(message, self._now()))
-        self._publish()
+    def begun(self) -> Revision | None:
+        """See `client_resolver.core.watch.Flow`."""
+        return self._machine.begun(self.now())
+
+    def received(self, message: ServerList | Delta) -> ServerList | None:
+        """See `client_resolver.core.watch.Flow`."""
+        if not self.closed:
+            self._perform(self._machine.received(message, self.now()))
+            self._publish()
+        return self._machine.watch.current
 
     def lost(self, code: str, details: str) -> Lost:
-        """See `client_resolver.aio.watcher.Flow`."""
-        lost = self._machine.lost(code, details, self._now())
+        """See `client_resolver.core.watch.Flow`."""
+        lost = self._machine.lost(code, details, self.now())
         self._publish()
         return lost
 
     def pick(self) -> Backend | None:
-        """Pick a backend that is ready at this moment. None: there is none."""
-        while (picker := self._machine.outlook.picker) is not None:
+        """Pick a backend that is ready, for an RPC that needs nothing else. None: there is none."""
+        while (picker := self._picker) is not None:
             backend = picker.pick()
             connection = backend.handle
-            if connection is not None:
-                state = connection.channel.get_state()
-                if state is _READY:
-                    return backend
-                self._observed(backend, state)
-            self._publish()
+            if connection is not None and connection.channel.get_state() is _READY:
+                return backend
+            if not self._lost_sight_of(backend):
+                return None
         return None
+
+    def pick_for(self, rpc: Rpc[Connection]) -> Backend | None:
+        """Pick a backend for an RPC's next attempt. None: there is none at this moment."""
+        while True:
+            idle, asked = self.outlook.idle_picker, rpc.asked
+            if idle is not None and (asked is None or asked.failing or not asked.accepting):
+                rpc.asked = asked = idle.pick(rpc.key, rpc.tried)
+                if asked.handle is not None and asked.handle.ready():
+                    return asked
+                self._perform(self._machine.idle_picked(asked, self.now()))
+                self._publish()
+            picker = self._picker
+            if picker is None:
+                return None
+            backend = picker.pick(rpc.key, rpc.tried)
+            connection = backend.handle
+            if connection is not None and connection.ready():
+                return backend
+            if not self._lost_sight_of(backend):
+                return None
+
+    def _lost_sight_of(self, backend: Backend) -> bool:
+        # Its follower hasn't told yet that it isn't ready any more.
+        if backend.handle is not None:
+            self._observe(backend, backend.handle)
+        return self._publish()
 
     def failure(self) -> Failure | None:
         """Why an RPC that doesn't wait for ready fails now. None: it waits."""
         return self._machine.outlook.failure
 
-    async def changed(self, seconds: float | None) -> None:
-        """Wait for a new outlook, for so many seconds at most."""
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
-        timer = None if seconds is None else loop.call_later(seconds, _finish, waiter)
+    async def changed(self) -> None:
+        """Wait for a new outlook."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         try:
             await waiter
         finally:
             self._waiters.discard(waiter)
-            if timer is not None:
-                timer.cancel()
 
-    def is_ready(self, backend: Backend) -> bool:
-        """Whether a backend's connection is ready at this moment."""
+    def is_ready(self, backend: Backend, channel: grpc.aio.Channel) -> bool:
+        """Whether a channel of a backend is ready at this moment."""
         connection = backend.handle
-        if connection is None:
+        if connection is None or channel not in self.channels:
             return False
-        state = connection.channel.get_state()
-        if state is not _READY:
-            self._observed(backend, state)
-        return state is _READY
-
-    def search(self, search: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        """Run a call's search for a backend. It ends with the channel at the latest."""
-        task = self.start().create_task(search)
-        self._searches.add(task)
-        task.add_done_callback(self._searches.discard)
-        return task
+        ready = channel.get_state() is _READY
+        if not ready:
+            self._observe(backend, connection)
+        return ready
 
     def connect(self) -> None:
-        """Ask every idle connection to connect."""
-        for backend in self._machine.pool:
-            if backend.handle is not None and not backend.draining:
-                backend.handle.channel.get_state(try_to_connect=True)
+        """Ask for a connection where there is none."""
+        idle = self.outlook.idle_picker
+        if idle is not None and self._picker is None:
+            self._perform(self._machine.idle_picked(idle.pick(), self.now()))
+            self._publish()
 
-    def drained(self) -> None:
+    def drained(self, backend: Backend) -> None:
         """Take in that a draining backend's last RPC has ended."""
         if self.loop is not None:
-            self._perform(self._machine.tick(self.loop.time()))
+            self._perform(self._machine.drained(backend, self.loop.time()))
 
     async def close(self, grace: float | None) -> None:
         """Stop everything. RPCs in flight get `grace` seconds; without it they are cancelled."""
         if self.closed:
             return
         self.closed = True
-        for handle in (self._timer, self._publishing):
+        for handle in (self._timer, self._publishing, self._advancing):
             if handle is not None:
                 handle.cancel()
-        if self._watcher is not None:
-            self._watcher.cancel()
-            self._closing.add(self._watcher)
         for action in self._machine.close():
             self._close(action.backend, grace)
+        self._picker = None
+        self._tell_events()
         self.loop = None
         self._wake()
-        tasks = self._closing | self._searches
-        if tasks:
-            await asyncio.wait(tasks)
+        for rpc in list(self.pending):
+            rpc.shut()
+        if self._resolution is not None:
+            await self._resolution.close()
+        if self._closing:
+            await asyncio.wait(self._closing)
+        self._tell(Observer.channel_closed)
 
-    async def _follow(self, backend: Backend, channel: grpc.aio.Channel) -> None:
+    async def _follow(
+        self, backend: Backend, connection: Connection, channel: grpc.aio.Channel
+    ) -> None:
         state = channel.get_state(try_to_connect=True)
         while True:
-            self._observed(backend, state)
+            self._observe(backend, connection)
             await channel.wait_for_state_change(state)
-            state = channel.get_state()
+            # One of several that goes idle would stay so while the others are ready.
+            state = channel.get_state(try_to_connect=len(connection.channels) > 1)
 
-    def _observed(self, backend: Backend, state: grpc.ChannelConnectivity) -> None:
-        self._perform(self._machine.observed(backend, Connectivity[state.name]))
-        if self._publishing is None and self.loop is not None:
-            self._publishing = self.loop.call_soon(self._publish)
+    def _observe(self, backend: Backend, connection: Connection) -> None:
+        if backend.handle is not connection:
+            return
+        before, state = backend.connectivity, connection.state()
+        self._perform(self._machine.observed(backend, state))
+        failed = state is Connectivity.TRANSIENT_FAILURE or before is Connectivity.READY
+        if failed and before is not state and self._resolution is not None:
+            self._resolution.backend_failed()
+        if self.loop is not None and (self._publishing is None or self._machine.urgent):
+            if self._publishing is not None:
+                self._publishing.cancel()
+            soon = 0.0 if self._machine.urgent else _UNHURRIED
+            self._publishing = self.loop.call_later(soon, self._publish)
 
     def _perform(self, actions: Sequence[Action]) -> None:
         loop = self.loop
         if loop is None:
             return
-        settings = self.settings
         for action in actions:
             backend = action.backend
             match action:
                 case backends.Open():
-                    channel = open_channel(
-                        backend.endpoint.address.target,
-                        settings.credentials,
-                        settings.connection_options(self._central.config),
-                        settings.compression,
-                    )
-                    backend.handle = Connection(channel)
-                    backend.handle.follower = loop.create_task(self._follow(backend, channel))
+                    self._open(backend, loop)
                 case backends.Connect():
                     if backend.handle is not None:
-                        backend.handle.channel.get_state(try_to_connect=True)
+                        backend.handle.state(try_to_connect=True)
                 case backends.Close():
                     self._close(backend, None)
         self._arm(loop)
 
+    def _open(self, backend: Backend, loop: asyncio.AbstractEventLoop) -> None:
+        settings = self.settings
+        credentials, options = settings.dialling(backend.endpoint, self._central.config)
+        target = backend.endpoint.address.target
+        connection = backend.handle = Connection(
+            [
+                open_channel(target, credentials, options, settings.compression)
+                for _ in range(settings.connections_per_backend)
+            ]
+        )
+        self.channels.update(connection.channels)
+        connection.followers.extend(
+            loop.create_task(self._follow(backend, connection, channel))
+            for channel in connection.channels
+        )
+
     def _close(self, backend: Backend, grace: float | None) -> None:
         connection, backend.handle = backend.handle, None
         if connection is not None and self.loop is not None:
-            connection.closed = True
+            self.channels.difference_update(connection.channels)
             task = self.loop.create_task(connection.shut(grace))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        wake_at = self._machine.wake_at
         if self._timer is not None:
+            if self._timer.when() == wake_at:
+                return
             self._timer.cancel()
             self._timer = None
-        wake_at = self._machine.wake_at
         if wake_at is not None:
             self._timer = loop.call_at(wake_at, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
-        self._perform(self._machine.tick(self._now()))
+        self._perform(self._machine.tick(self.now()))
         self._publish()
 
-    def _publish(self) -> None:
+    def _publish(self) -> bool:
         if self._publishing is not None:
             self._publishing.cancel()
             self._publishing = None
-        if self._machine.publish():
+        published = self._machine.publish()
+        if published:
+            self._picker = self._machine.outlook.picker
             self._wake()
+        if self.loop is not None:
+            self._arm(self.loop)
+        self._tell_events()
+        return published
+
+    def _refresh(self) -> None:
+        self._publish()
+
+    def _tell(self, what: Callable[[Observer, str, Callable[[], ChannelSnapshot]], None]) -> None:
+        tell(self.settings.observers, what, self.settings.target.text, self.snapshot)
+
+    def _tell_events(self) -> None:
+        observers = self.settings.observers
+        if observers:
+            tell_events(observers, self.settings.target.text, self._machine.events())
 
     def _wake(self) -> None:
         for waiter in self._waiters:
-            _finish(waiter)
+            if not waiter.done():
+                waiter.set_result(None)
+        if self.pending and self._advancing is None and self.loop is not None:
+            self._advancing = self.loop.call_soon(self._advance)
+
+    def _advance(self) -> None:
+        self._advancing = None
+        for rpc in list(self.pending):
+            rpc.advance()
 
     def __repr__(self) -> str:
         started = self.loop is not None
         return describe(self.settings, self._machine, closed=self.closed, started=started)
-
-    def _now(self) -> float:
-        return self.start().time()
-
-
-def _finish(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

@@ -1,4 +1,4 @@
-"""A call that ended without having been sent."""
+"""A call that has ended, mostly without having been sent."""
 
 # Every method is one of grpc's, documented there.
 # ruff: noqa: ARG002, D102
@@ -26,22 +26,38 @@ class EndedCall(
     Args:
         code: Its status code.
         details: Its status's text.
+        initial: Its initial metadata. None: none.
+        trailing: Its trailing metadata. None: none.
         locally: The application cancelled it: whoever awaits it gets `asyncio.CancelledError`.
+
+    Attributes:
+        status: Its status code.
     """
 
-    def __init__(self, code: grpc.StatusCode, details: str, *, locally: bool = False) -> None:
-        self._code = code
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        details: str,
+        initial: grpc.aio.Metadata | None = None,
+        trailing: grpc.aio.Metadata | None = None,
+        *,
+        locally: bool = False,
+    ) -> None:
+        self.status = code
         self._details = details
+        self._initial = initial or grpc.aio.Metadata()
+        self._trailing = trailing or grpc.aio.Metadata()
         self._locally = locally
 
     def _error(self) -> BaseException:
         if self._locally:
             return asyncio.CancelledError()
-        empty = grpc.aio.Metadata()
-        return grpc.aio.AioRpcError(self._code, empty, empty, self._details, self._details)
+        return grpc.aio.AioRpcError(
+            self.status, self._initial, self._trailing, self._details, self._details
+        )
 
     def cancelled(self) -> bool:
-        return self._code is grpc.StatusCode.CANCELLED
+        return self.status is grpc.StatusCode.CANCELLED
 
     def done(self) -> bool:
         return True
@@ -56,13 +72,13 @@ class EndedCall(
         callback(self)
 
     async def initial_metadata(self) -> grpc.aio.Metadata:
-        return grpc.aio.Metadata()
+        return self._initial
 
     async def trailing_metadata(self) -> grpc.aio.Metadata:
-        return grpc.aio.Metadata()
+        return self._trailing
 
     async def code(self) -> grpc.StatusCode:
-        return self._code
+        return self.status
 
     async def details(self) -> str:
         return self._details
@@ -93,4 +109,4 @@ class EndedCall(
         return
 
     def __repr__(self) -> str:
-        return f"<EndedCall {self._code.name}: {self._details}>"
+        return f"<EndedCall {self.status.name}: {self._details}>"

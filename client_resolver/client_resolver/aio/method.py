@@ -5,8 +5,10 @@ from typing import Any, Generic, TypeVar
 
 import grpc
 
-from client_resolver.aio.connection import Connection
 from client_resolver.aio.driver import Driver
+from client_resolver.aio.requests import Requests
+from client_resolver.method_config import MethodConfig
+from client_resolver.rpc import is_plain
 from client_resolver.service_config import ServiceConfig
 
 __all__ = ["Method"]
@@ -15,7 +17,7 @@ C = TypeVar("C", bound=grpc.aio.Call)
 
 
 class Method(Generic[C]):
-    """A method's path and serializers, and its multicallable on each connection.
+    """A method's path and serializers, and its multicallable on each channel of a backend.
 
     Args:
         driver: The channel's driver.
@@ -24,19 +26,31 @@ class Method(Generic[C]):
         serializer: Makes bytes of a request.
         deserializer: Makes a response of bytes.
         registered: What generated stubs pass as `_registered_method`.
+
+    Attributes:
+        bound: The multicallable on each channel that it was needed on.
+        config: What the service config says of the method.
+        plain: Its RPCs need nothing but a pick.
+        pick: See `Driver.pick`.
+        streams_requests: It takes a stream of requests. They are serialized before grpc gets them,
+            so that they are once for all attempts.
+        streams_responses: It returns a stream of responses.
     """
 
     __slots__ = (
         "__weakref__",
-        "_bound",
-        "deserializer",
+        "_deserializer",
+        "_registered",
+        "bound",
+        "config",
         "driver",
         "kind",
         "path",
-        "registered",
+        "pick",
+        "plain",
         "serializer",
-        "timeout",
-        "wait_for_ready",
+        "streams_requests",
+        "streams_responses",
     )
 
     def __init__(
@@ -50,35 +64,49 @@ class Method(Generic[C]):
         registered: bool,
     ) -> None:
         self.driver = driver
+        self.pick = driver.pick
         self.kind = kind
         self.path = path
         self.serializer = serializer
-        self.deserializer = deserializer
-        self.registered = registered
-        self.timeout: float | None = None
-        self.wait_for_ready: bool | None = None
+        self.streams_requests = kind.startswith("stream")
+        self.streams_responses = kind.endswith("stream")
+        self._deserializer = deserializer
+        self._registered = registered
+        self.bound: dict[grpc.aio.Channel, Callable[..., C]] = {}
+        self.config = MethodConfig()
+        self.plain = False
         driver.configure(self)
-        self._bound: dict[Connection, Callable[..., C]] = {}
 
     def configure(self, config: ServiceConfig) -> None:
         """See `client_resolver.central.Configured`."""
-        method = config.method(self.path)
-        self.timeout, self.wait_for_ready = method.timeout, method.wait_for_ready
+        self.config = config.method(self.path)
+        self.plain = is_plain(self.driver.settings, config, self.config)
 
-    def on(self, connection: Connection) -> Callable[..., C]:
-        """Return the method's multicallable on a connection."""
-        bound = self._bound.get(connection)
-        if bound is None:
-            bound = self._bind(connection)
-        return bound
+    def requests(self, source: Any) -> Requests[Any]:  # noqa: ANN401
+        """Keep the requests of an RPC as long as they may be needed again.
 
-    def _bind(self, connection: Connection) -> Callable[..., C]:
-        gone = [known for known in self._bound if known.closed]
-        for known in gone:
-            del self._bound[known]
-        factory = getattr(connection.channel, self.kind)
-        bound: Callable[..., C] = factory(
-            self.path, self.serializer, self.deserializer, _registered_method=self.registered
+        Args:
+            source: What the application gives. None: it writes them one by one.
+        """
+        config = self.config
+        repeats = config.retry is not None or config.hedging is not None
+        limit = self.driver.rpcs.retry_buffer if repeats else 0
+        return Requests(source, self.serializer, limit=limit, shielded=repeats)
+
+    def on(self, channel: grpc.aio.Channel) -> Callable[..., C]:
+        """Return the method's multicallable on a channel of a backend."""
+        bound = self.bound.get(channel)
+        return self.bind(channel) if bound is None else bound
+
+    def bind(self, channel: grpc.aio.Channel) -> Callable[..., C]:
+        """Make the method's multicallable on a channel of a backend."""
+        for gone in self.bound.keys() - self.driver.channels:
+            del self.bound[gone]
+        bound: Callable[..., C] = getattr(channel, self.kind)(
+            self.path,
+            None if self.streams_requests else self.serializer,
+            self._deserializer,
+            _registered_method=self._registered,
         )
-        self._bound[connection] = bound
+        self.bound[channel] = bound
         return bound

@@ -8,7 +8,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 import grpc
 
-from client_resolver.aio import calls
+from client_resolver.aio import calls, managed, tracked
 from client_resolver.aio.method import Method
 
 __all__ = [
@@ -40,8 +40,25 @@ class UnaryUnaryMultiCallable(grpc.aio.UnaryUnaryMultiCallable, Generic[Req, Res
         compression: grpc.Compression | None = None,
     ) -> grpc.aio.UnaryUnaryCall[Req, Res]:
         """See `grpc.aio.UnaryUnaryMultiCallable`."""
-        return calls.UnaryUnaryCall(
-            self.method, request, timeout, metadata, credentials, wait_for_ready, compression
+        method = self.method
+        backend = method.pick() if method.plain else None
+        if backend is not None:
+            return calls.UnaryUnaryCall(
+                method,
+                backend,
+                request,
+                timeout,
+                metadata,
+                credentials,
+                wait_for_ready,
+                compression,
+            )
+        if method.config.hedging is None:
+            return tracked.start(
+                method, request, timeout, metadata, credentials, wait_for_ready, compression
+            )
+        return managed.UnaryUnaryCall(
+            method, request, timeout, metadata, credentials, wait_for_ready, compression
         )
 
 
@@ -62,8 +79,21 @@ class UnaryStreamMultiCallable(grpc.aio.UnaryStreamMultiCallable, Generic[Req, R
         compression: grpc.Compression | None = None,
     ) -> grpc.aio.UnaryStreamCall[Req, Res]:
         """See `grpc.aio.UnaryStreamMultiCallable`."""
-        return calls.UnaryStreamCall(
-            self.method, request, timeout, metadata, credentials, wait_for_ready, compression
+        method = self.method
+        backend = method.pick() if method.plain else None
+        if backend is not None:
+            return calls.UnaryStreamCall(
+                method,
+                backend,
+                request,
+                timeout,
+                metadata,
+                credentials,
+                wait_for_ready,
+                compression,
+            )
+        return managed.UnaryStreamCall(
+            method, request, timeout, metadata, credentials, wait_for_ready, compression
         )
 
 
@@ -83,14 +113,21 @@ class StreamUnaryMultiCallable(grpc.aio.StreamUnaryMultiCallable, Generic[Req, R
         compression: grpc.Compression | None = None,
     ) -> grpc.aio.StreamUnaryCall[Req, Res]:
         """See `grpc.aio.StreamUnaryMultiCallable`."""
-        return calls.StreamUnaryCall(
-            self.method,
-            request_iterator,
-            timeout,
-            metadata,
-            credentials,
-            wait_for_ready,
-            compression,
+        method = self.method
+        backend = method.pick() if method.plain else None
+        if backend is not None:
+            return calls.StreamUnaryCall(
+                method,
+                backend,
+                request_iterator,
+                timeout,
+                metadata,
+                credentials,
+                wait_for_ready,
+                compression,
+            )
+        return managed.StreamUnaryCall(
+            method, request_iterator, timeout, metadata, credentials, wait_for_ready, compression
         )
 
 
@@ -110,12 +147,19 @@ class StreamStreamMultiCallable(grpc.aio.StreamStreamMultiCallable, Generic[Req,
         compression: grpc.Compression | None = None,
     ) -> grpc.aio.StreamStreamCall[Req, Res]:
         """See `grpc.aio.StreamStreamMultiCallable`."""
-        return calls.StreamStreamCall(
-            self.method,
-            request_iterator,
-            timeout,
-            metadata,
-            credentials,
-            wait_for_ready,
-            compression,
+        method = self.method
+        backend = method.pick() if method.plain else None
+        if backend is not None:
+            return calls.StreamStreamCall(
+                method,
+                backend,
+                request_iterator,
+                timeout,
+                metadata,
+                credentials,
+                wait_for_ready,
+                compression,
+            )
+        return managed.StreamStreamCall(
+            method, request_iterator, timeout, metadata, credentials, wait_for_ready, compression
         )

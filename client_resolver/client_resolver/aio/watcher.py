@@ -1,77 +1,110 @@
-"""Keeps a watch open at the balancer."""
+"""Keeps a watch open at one of the balancers."""
 
 import asyncio
-import logging
-from typing import Protocol, TypeAlias
+from contextlib import suppress
+from typing import TypeAlias
 
 import grpc
 
 from client_resolver._pb import lookaside_pb2, lookaside_pb2_grpc
 from client_resolver.aio.connection import open_channel
-from client_resolver.core.delta import Delta, UnknownBase
-from client_resolver.core.model import Revision, ServerList
-from client_resolver.core.watch import Lost
+from client_resolver.core.balancers import Balancers
+from client_resolver.core.delta import UnknownBase
+from client_resolver.core.watch import Flow
+from client_resolver.notices import Notices
 from client_resolver.settings import Settings
+from client_resolver.tokens import TokenError, authorization
 from client_resolver.wire import read
 
-__all__ = ["watch"]
-
-_logger = logging.getLogger("client_resolver")
+__all__ = ["Watcher"]
 
 WatchCall: TypeAlias = grpc.aio.UnaryStreamCall[
     lookaside_pb2.WatchServersRequest, lookaside_pb2.WatchServersResponse
 ]
 
 
-class Flow(Protocol):
-    """What decides over a watch: see `client_resolver.core.watch.Watch`."""
-
-    def begun(self) -> Revision | None:
-        """Take in that a watch begins. Return what to name as known."""
-
-    def received(self, message: ServerList | Delta) -> None:
-        """Take in a message.
-
-        Raises:
-            UnknownBase: The watch must be begun anew.
-        """
-
-    def lost(self, code: str, details: str) -> Lost:
-        """Take in that the watch has ended."""
-
-
-async def watch(settings: Settings, flow: Flow) -> None:
-    """Ask the balancer again and again until cancelled.
+class Watcher:
+    """Asks the balancers, one at a time, until it is cancelled.
 
     Args:
         settings: The channel's settings.
+        balancers: Who is asked.
         flow: Is told of every event and says what follows.
+        first_message: Seconds that one of several balancers has to say something.
     """
-    channel = open_channel(
-        settings.balancer_target, settings.balancer_credentials, settings.balancer_options
-    )
-    async with channel:
-        stub = lookaside_pb2_grpc.LoadBalancerStub(channel)
+
+    def __init__(
+        self,
+        settings: Settings,
+        balancers: Balancers,
+        flow: Flow,
+        first_message: float,
+    ) -> None:
+        self._settings = settings
+        self._balancers = balancers
+        self._flow = flow
+        self._patience = first_message if len(balancers) > 1 else None
+        self._notices = Notices(settings)
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
         while True:
-            call: WatchCall = stub.WatchServers(settings.request(flow.begun()))
-            try:
+            channel = open_channel(
+                self._balancers.current.target,
+                self._settings.balancer_credentials,
+                self._settings.balancer_options,
+            )
+            async with channel:
+                delay = await self._ask(lookaside_pb2_grpc.LoadBalancerStub(channel))
+            await self._pause(delay)
+
+    def resolve_now(self) -> None:
+        """Try again at once where a watch was lost."""
+        self._wake.set()
+
+    async def _ask(self, stub: lookaside_pb2_grpc.LoadBalancerStub) -> float:
+        """Ask one balancer until it is another's turn. Return the seconds until then."""
+        while True:
+            code, details = await self._read(stub)
+            lost = self._flow.lost(code, self._balancers.place(details))
+            self._notices.lost(lost)
+            if self._balancers.move_on():
+                return self._balancers.wait(lost.delay)
+            await self._pause(self._balancers.wait(lost.delay))
+
+    async def _pause(self, seconds: float) -> None:
+        self._wake.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), seconds)
+
+    async def _authorization(self) -> tuple[tuple[str, str], ...]:
+        token = self._settings.balancer_token
+        if token is None or isinstance(token, str):
+            return authorization(token)
+        # A file or a callable of the user's may make one wait.
+        return await asyncio.to_thread(authorization, token)
+
+    async def _read(self, stub: lookaside_pb2_grpc.LoadBalancerStub) -> tuple[str, str]:
+        try:
+            metadata = await self._authorization()
+        except TokenError as error:
+            return "UNAVAILABLE", str(error)
+        known = self._flow.begun()
+        call: WatchCall = stub.WatchServers(self._settings.request(known), metadata=metadata)
+        try:
+            async with asyncio.timeout(self._patience if known is None else None) as patience:
                 async for message in call:
-                    _received(settings, flow, read(message))
-                code, details = "OK", "the balancer ended the watch"
-            except grpc.aio.AioRpcError as error:
-                code, details = error.code().name, error.details() or ""
-            except UnknownBase as error:
-                code, details = "ABORTED", str(error)
-            finally:
-                call.cancel()
-            lost = flow.lost(code, details)
-            level = logging.DEBUG if lost.expected else logging.WARNING
-            _logger.log(level, settings.explain(lost.text))
-            await asyncio.sleep(lost.delay)
-
-
-def _received(settings: Settings, flow: Flow, message: ServerList | Delta) -> None:
-    listed = message.changed if isinstance(message, Delta) else message
-    for one in listed.set_aside:
-        _logger.warning(settings.explain(f"set aside: {one.reason}"))
-    flow.received(message)
+                    patience.reschedule(None)
+                    told = read(message)
+                    self._notices.set_aside(told)
+                    self._flow.received(told)
+        except grpc.aio.AioRpcError as error:
+            return error.code().name, error.details() or ""
+        except TimeoutError:
+            return "DEADLINE_EXCEEDED", f"no answer within {self._patience:g} s"
+        except UnknownBase as error:
+            return "ABORTED", str(error)
+        finally:
+            call.cancel()
+        return "OK", "the balancer ended the watch"

@@ -7,12 +7,13 @@ from client_resolver.core.backend import Action, Backend
 from client_resolver.core.config import PoolConfig
 from client_resolver.core.delta import Delta
 from client_resolver.core.events import BalancerLost, Event, ListChanged, ListConfirmed
+from client_resolver.core.freshness import Freshness
 from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Connectivity, ListState, Revision, ServerList
 from client_resolver.core.outlook import Outlook, survey
 from client_resolver.core.pool import Pool
 from client_resolver.core.snapshot import ChannelSnapshot, snapshot_of
-from client_resolver.core.watch import Lost, Watch
+from client_resolver.core.watch import Lost, Watch, is_unreached
 
 __all__ = ["Machine"]
 
@@ -42,6 +43,7 @@ class Machine(Generic[H]):
         self._relisted = False
         self._taken_at: float | None = None
         self._lost = ""
+        self._freshness = Freshness()
         self.outlook: Outlook[H] = survey(pool, None, None)
 
     @property
@@ -84,7 +86,9 @@ class Machine(Generic[H]):
 
     def begun(self, now: float) -> Revision | None:
         """Take in that the balancer is asked for a watch. See `Watch.begun`."""
-        return self.watch.begun(now)
+        known = self.watch.begun(now)
+        self._freshness.begun(now, known=known is not None)
+        return known
 
     def received(self, message: ServerList | Delta, now: float) -> list[Action[H]]:
         """Take in a message of the watch.
@@ -96,10 +100,13 @@ class Machine(Generic[H]):
         listed = message.changed if isinstance(message, Delta) else message
         if not listed.provisional:
             self._lost = ""
+        vouched = listed.state is not ListState.STALE and not listed.provisional
+        confirmed = vouched and self.watch.wake_at is None
+        if confirmed or not listed.provisional or new:
+            self._freshness.heard(now, current=confirmed)
         if new:
             return self._apply(now)
-        confirmed = listed.state is not ListState.STALE and not listed.provisional
-        if self.pool.log.on and confirmed and self.watch.wake_at is None:
+        if self.pool.log.on and confirmed:
             self.pool.log.add(ListConfirmed())
         return []
 
@@ -107,6 +114,7 @@ class Machine(Generic[H]):
         """Take in that the watch has ended. See `Watch.lost`."""
         self._relisted = True
         lost = self.watch.lost(code, details, now)
+        self._freshness.lost(now, reached=not is_unreached(details))
         if code != "OK":
             self._lost = lost.text
             if self.pool.log.on:
@@ -183,8 +191,10 @@ class Machine(Generic[H]):
             revision=None if current is None else current.revision,
             list_state=None if current is None else current.state,
             list_age=None if self._taken_at is None else now - self._taken_at,
+            stale_for=self._freshness.age(now),
             balancer=self._lost,
             panic=self.pool.panic,
+            settled=not self.changed,
             backends=tuple(snapshot_of(backend, now) for backend in self.pool),
         )
 

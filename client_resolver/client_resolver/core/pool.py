@@ -44,6 +44,7 @@ class Pool(Generic[H]):
         usable: The listed backends that may get RPCs once they are ready, in the list's order.
         changed: The pickers or the aggregated connectivity may not be what they were.
         urgent: And a picker may pick what it shouldn't any more, or there was none.
+        tracked: The ends of RPCs are wanted. Each RPC asks for it.
         panic: Ejected backends are picked, for too few others are ready.
     """
 
@@ -78,17 +79,12 @@ class Pool(Generic[H]):
         self._pickers: tuple[Picker[Backend[H]] | None, Picker[Backend[H]] | None] = (None, None)
         self._stale = False
         self._renew_at: float | None = None
+        self.tracked = self._tracks()
 
     @property
     def listed(self) -> int:
         """How many backends the list has, those of weight 0 among them."""
         return len(self._listed)
-
-    @property
-    def tracked(self) -> bool:
-        """Whether the ends of RPCs are wanted."""
-        policy = self.config.policy
-        return self._ejections.on or policy.measured or policy.load_reports
 
     @property
     def wake_at(self) -> float | None:
@@ -111,6 +107,7 @@ class Pool(Generic[H]):
         """Go by another config from now on. A list is to follow: see `update`."""
         self.config = config
         self._ejections.configure(config.outlier, now)
+        self.tracked = self._tracks()
         self._touch()
 
     def update(self, endpoints: Sequence[Endpoint], now: float) -> list[Action[H]]:
@@ -226,6 +223,7 @@ class Pool(Generic[H]):
         self._connections.arrange((), ())
         self._ejections.keep(())
         self._ejections.configure(None, self._now())
+        self.tracked = self._tracks()
         self._idleness = None
         self._renew_at = None
         self._touch()
@@ -274,6 +272,10 @@ class Pool(Generic[H]):
         self.changed = True
         self.urgent = self.urgent or urgent
         self._stale = True
+
+    def _tracks(self) -> bool:
+        policy = self.config.policy
+        return self._ejections.on or policy.measured or policy.load_reports
 
     def _subset(self, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
         size = self.config.subset_size or self._options.subset_size

@@ -59,8 +59,11 @@ class ChannelSnapshot:
         revision: Which list holds. None: there was none yet.
         list_state: What the list means. None: there was none yet.
         list_age: Seconds since the list was taken. None: there was none yet.
+        stale_for: Seconds since the list was last known to be current. 0: what gives the lists is
+            there and says nothing else. None: there was none yet.
         balancer: Why the watch was lost. Empty: it works, or has not failed yet.
         panic: So many backends are ejected that ejections are ignored.
+        settled: RPCs meet all of this already; nothing is about to be published.
         backends: The backends of the list, in its order, then those that drain.
     """
 
@@ -70,8 +73,10 @@ class ChannelSnapshot:
     revision: Revision | None
     list_state: ListState | None
     list_age: float | None
+    stale_for: float | None
     balancer: str
     panic: bool
+    settled: bool
     backends: tuple[BackendSnapshot, ...]
 
     @property

@@ -7,7 +7,7 @@ from client_resolver.core.backoff import FullJitter
 from client_resolver.core.delta import Delta, UnknownBase
 from client_resolver.core.model import Code, Failure, ListState, Revision, ServerList
 
-__all__ = ["FALLBACK_AFTER", "FIRST_MESSAGE", "Flow", "Lost", "Watch", "is_firm"]
+__all__ = ["FALLBACK_AFTER", "FIRST_MESSAGE", "Flow", "Lost", "Watch", "is_firm", "is_unreached"]
 
 FALLBACK_AFTER = 5.0
 """Seconds that a balancer has to give its first list before the fallback is used. It is used at
@@ -186,7 +186,7 @@ class Watch:
         """
         self._older = None
         silent = self._known is not None and self._sent is None
-        if silent and now - self._began >= _SETTLED and not _unreached(details):
+        if silent and now - self._began >= _SETTLED and not is_unreached(details):
             # The list named as known still held, so there was nothing to say.
             self._works()
         delay = self._backoff.next()
@@ -233,7 +233,8 @@ class Watch:
         return True
 
 
-def _unreached(details: str) -> bool:
+def is_unreached(details: str) -> bool:
+    """Whether a watch ended with these details without ever having come to a balancer."""
     return any(text in details for text in _UNREACHED)
 
 

@@ -3,6 +3,9 @@
 A call is put on a ready backend at once where there is one: it is then the backend channel's own
 call behind a thin face. Otherwise the driver starts it when there is one. Another backend is tried
 when an attempt was never taken up by a server.
+
+As with grpc's own, a call that nobody refers to any more is cancelled: so what grpc calls back
+holds it weakly.
 """
 
 # The arguments are those of grpc, in its order, and its methods are documented there.
@@ -10,25 +13,35 @@ when an attempt was never taken up by a server.
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import TracebackType
 from typing import Protocol, TypeVar
+from weakref import ref
 
 import grpc
 
+from client_resolver.core.outlook import Outlook
 from client_resolver.core.replay import Evidence, weigh
-from client_resolver.sync.connection import Backend
+from client_resolver.rpc import Metadata
+from client_resolver.sync.connection import Backend, Handle
 from client_resolver.sync.driver import Driver
 from client_resolver.sync.ended import EndedCall
 from client_resolver.sync.method import Method
-from client_resolver.sync.requests import Requests
+from client_resolver.sync.requests import Kept, Requests
 
-__all__ = ["Metadata", "PickedCall", "RpcCall", "StreamCall", "may_repeat"]
+__all__ = [
+    "Metadata",
+    "PickedCall",
+    "RequestStreamCall",
+    "RpcCall",
+    "StreamCall",
+    "StreamStreamCall",
+    "may_repeat",
+    "suspected",
+]
 
 T = TypeVar("T")
-
-Metadata = Iterable[tuple[str, str | bytes]]
 
 _OK = grpc.StatusCode.OK
 _SECOND_LOOKS = (0.001, 0.004, 0.015)
@@ -66,10 +79,18 @@ def suspected(backend: Backend, failed: _Status) -> Evidence:
     return weigh(failed.code().name, details, metadata=False, address=address)
 
 
-def may_repeat(driver: Driver, backend: Backend, failed: _Status) -> bool:
+def may_repeat(
+    driver: Driver, backend: Backend, failed: _Status, used: Handle | None = None
+) -> bool:
     """Whether a failed attempt was never taken up by a server, so that another may be made.
 
     It may wait for grpc's thread, so it is not to be asked there unless `suspected` is `NONE`.
+
+    Args:
+        driver: The channel's driver.
+        backend: Where the attempt was put.
+        failed: How it ended.
+        used: Which of the backend's connections it was put on. None: it has but one.
     """
     evidence = suspected(backend, failed)
     if evidence is Evidence.NONE or driver.closed:
@@ -79,10 +100,10 @@ def may_repeat(driver: Driver, backend: Backend, failed: _Status) -> bool:
     details = failed.details() or ""
     if evidence is Evidence.UNSENT:
         backend.last_error = details
-        return not driver.observe(backend)
+        return not driver.observe(backend, used)
     for pause in (0.0, *_SECOND_LOOKS):
         time.sleep(pause)
-        if not driver.observe(backend):
+        if not driver.observe(backend, used):
             return True
     return False
 
@@ -104,29 +125,41 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
         wait_for_ready: bool | None,
         compression: grpc.Compression | None,
     ) -> None:
-        timeout = method.bounded(timeout)
         self._method = method
         self._request = request
         self._metadata = metadata
         self._credentials = credentials
         self._compression = compression
         self._wait_for_ready = bool(
-            method.wait_for_ready if wait_for_ready is None else wait_for_ready
+            method.config.wait_for_ready if wait_for_ready is None else wait_for_ready
         )
         self.deadline = None if timeout is None else time.monotonic() + timeout
+        self.seen: Outlook[Handle] | None = None
         self._settled = threading.Condition()
         self._callbacks: list[Callable[[], None]] = []
         self._cancelled = False
         self._done = False
         self._inner: RpcCall | None = None
         self._backend: Backend | None = None
-        backend = method.driver.pick()
+        self._begin(timeout)
+
+    def _begin(self, timeout: float | None) -> None:
+        backend = self._method.driver.pick()
         if backend is not None:
             self._start(backend, timeout)
         else:
-            method.driver.start()
-            if self.advance():
-                method.driver.defer(self)
+            self._begin_later()
+
+    def _begin_later(self) -> None:
+        driver = self._method.driver
+        driver.start()
+        if self.advance():
+            driver.defer(self)
+
+    @property
+    def wake_at(self) -> float | None:
+        """See `Pending.wake_at`."""
+        return self.deadline
 
     def advance(self) -> bool:
         """See `Pending.advance`."""
@@ -136,19 +169,39 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
         return waits
 
     def _search(self) -> bool:
+        """Start or end the call if that is possible. Return whether it waits."""
         driver = self._method.driver
+        self.seen = driver.outlook
         if driver.closed:
             self._end(EndedCall(grpc.StatusCode.CANCELLED, "Channel closed!"))
             return False
-        backend = driver.pick()
+        backend = self._pick()
         if backend is not None:
-            left = None if self.deadline is None else self.deadline - time.monotonic()
-            self._start(backend, left)
+            try:
+                self._start(backend, self._left())
+            except grpc.RpcError as error:
+                # grpc could not make its call: of a request that can't be serialized, for example.
+                self._end(EndedCall(error.code(), error.details() or ""))
+            except Exception as error:  # noqa: BLE001 (it would end the driver's thread)
+                details = driver.settings.explain(f"the RPC could not be started: {error!r}")
+                self._end(EndedCall(grpc.StatusCode.INTERNAL, details))
             return False
-        ended = driver.verdict(self.deadline, wait_for_ready=self._wait_for_ready)
+        ended = self._verdict()
         if ended is not None:
             self._end(ended)
         return ended is None
+
+    def _pick(self) -> Backend | None:
+        return self._method.driver.pick()
+
+    def _verdict(self) -> EndedCall | None:
+        return self._method.driver.verdict(self.deadline, wait_for_ready=self._wait_for_ready)
+
+    def _left(self) -> float | None:
+        return None if self.deadline is None else self.deadline - time.monotonic()
+
+    _current: Iterator[Kept] | None = None
+    """What the last attempt gets its requests from, if they are a stream."""
 
     def _argument(self) -> object:
         return self._request
@@ -157,6 +210,7 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
         return True
 
     def _start(self, backend: Backend, timeout: float | None) -> None:
+        driver = self._method.driver
         try:
             # The backend's own channel never waits: another may be ready before this one is.
             inner = self._method.on(backend.handle)(
@@ -168,33 +222,65 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
                 self._compression,
             )
         except BaseException:
-            self._method.driver.release(backend)
+            driver.release(backend)
             raise
         self._backend = backend
         self._set(inner)
-        finished = partial(self._finished, inner, backend)
+        finished = partial(_finished, ref(self), ref(inner), driver, backend)
         if not inner.add_callback(finished):
             finished()
+        self._keep(inner)
+
+    def _keep(self, inner: RpcCall) -> None:
+        """See that the call stays for as long as somebody is to be told of its end."""
+        if self._callbacks:
+            inner.add_callback(partial(_hold, self))
 
     def _end(self, ended: EndedCall) -> None:
         self._set(ended)
-        self._done = True
+        self._conclude(ended)
 
     def _set(self, inner: RpcCall) -> None:
         with self._settled:
             self._inner = inner
             self._settled.notify_all()
 
-    def _finished(self, inner: RpcCall, backend: Backend) -> None:
-        self._method.driver.release(backend)
-        if inner.code() is _OK or suspected(backend, inner) is Evidence.NONE:
-            self._is_final(inner)
-        else:
-            # This is grpc's thread: the call's initial metadata may come only after this returns.
+    def _conclude(self, outcome: RpcCall) -> None:  # noqa: ARG002
+        """Take in that the call has its outcome. Called with `_settled`."""
+        self._done = True
+
+    def finished(self, inner: RpcCall) -> None:
+        """Take in, on grpc's own thread, that an attempt has ended."""
+        if self._waits(inner):
             judge = partial(self._is_final, inner)
             threading.Thread(target=judge, name="lookaside-judge", daemon=True).start()
+        else:
+            self._settle(inner)
+
+    def _waits(self, inner: RpcCall) -> bool:
+        """Whether to judge an attempt that has ended takes time, or its initial metadata.
+
+        That may come only after what grpc's own thread is at, even though the status is there.
+        """
+        backend = self._backend_of(inner)
+        return (
+            backend is not None and inner.code() is not _OK and self._judged_apart(inner, backend)
+        )
+
+    def _backend_of(self, inner: RpcCall) -> Backend | None:  # noqa: ARG002
+        return self._backend
+
+    def _judged_apart(self, inner: RpcCall, backend: Backend) -> bool:
+        return suspected(backend, inner) is not Evidence.NONE
 
     def _is_final(self, inner: RpcCall) -> bool:
+        """Judge an attempt that has ended, as `_settle`. May wait: not for grpc's own thread."""
+        if not self._done and self._waits(inner):
+            # Before the lock is taken, which grpc's thread may want.
+            inner.initial_metadata()
+        return self._settle(inner)
+
+    def _settle(self, inner: RpcCall) -> bool:
         """Judge an attempt that has ended. Return whether it is the call's outcome.
 
         It is asked by grpc's thread as well as by those that wait for the call: the first that
@@ -203,16 +289,17 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
         with self._settled:
             if self._inner is not inner:
                 return False
-            if not self._done and self._may_repeat(inner):
+            if not self._done and self._again(inner):
                 self._inner = None
                 if self._search():
                     self._method.driver.defer(self)
-            else:
-                self._done = True
+            elif not self._done:
+                self._conclude(inner)
         self._tell()
         return self._inner is inner
 
-    def _may_repeat(self, inner: RpcCall) -> bool:
+    def _again(self, inner: RpcCall) -> bool:
+        """Whether another attempt is to be made for one that has ended."""
         return (
             self._backend is not None
             and inner.code() is not _OK
@@ -294,7 +381,10 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
             if self._done:
                 return False
             self._callbacks.append(callback)
-            return True
+            inner = self._inner
+        if inner is not None:
+            inner.add_callback(partial(_hold, self))
+        return True
 
     def add_done_callback(self, fn: Callable[["grpc.Future[object]"], None]) -> None:
         """See `grpc.Future.add_done_callback`."""
@@ -308,13 +398,17 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
                 return False
             self._cancelled = True
             if self._inner is None:
-                text = "Locally cancelled by application!"
-                self._end(EndedCall(grpc.StatusCode.CANCELLED, text, locally=True))
+                self._cancel_waiting()
             inner = self._inner
         if inner is not None:
             inner.cancel()
         self._tell()
         return True
+
+    def _cancel_waiting(self) -> None:
+        text = "Locally cancelled by application!"
+        self._end(EndedCall(grpc.StatusCode.CANCELLED, text, locally=True))
+        self._method.driver.undefer(self)
 
     def cancelled(self) -> bool:
         """See `grpc.Future.cancelled`."""
@@ -323,7 +417,9 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
     def done(self) -> bool:
         """See `grpc.Future.done`."""
         inner = self._inner
-        return inner is not None and not inner.is_active() and self._is_final(inner)
+        if self._done or inner is None or inner.is_active():
+            return self._done
+        return not self._waits(inner) and self._settle(inner)
 
     def running(self) -> bool:
         """See `grpc.Future.running`."""
@@ -352,9 +448,20 @@ class StreamCall(PickedCall):
     """A call with a stream of responses."""
 
     _received = False
+    """A response came. Before it has, it may be on its way to a thread that is in `next`."""
+    _reading: RpcCall | None = None
+    _unjudged = False
 
     def _repeatable(self) -> bool:
         return not self._received and super()._repeatable()
+
+    def _settle(self, inner: RpcCall) -> bool:
+        with self._settled:
+            if self._reading is inner and not self._received:
+                # The end came, but that thread may bring a response. It judges.
+                self._unjudged = True
+                return False
+        return super()._settle(inner)
 
     def __iter__(self) -> "StreamCall":
         return self
@@ -365,28 +472,67 @@ class StreamCall(PickedCall):
             if inner is None:
                 inner = self._await()
             try:
-                response = next(inner)
+                return next(inner) if self._received else self._first_of(inner)
             except grpc.RpcError:
                 if self._is_final(inner):
                     raise
-            else:
-                self._received = True
-                return response
+
+    def _first_of(self, inner: RpcCall) -> object:
+        """Return an attempt's first response."""
+        self._reading = inner
+        try:
+            response = next(inner)
+            self._received = True
+            self._commit()
+        finally:
+            with self._settled:
+                self._reading = None
+                unjudged, self._unjudged = self._unjudged, False
+            if unjudged:
+                self._is_final(inner)
+        return response
+
+    def _commit(self) -> None:
+        """Take in that a response has come: there is no other attempt."""
 
 
 class RequestStreamCall(PickedCall):
     """A call with a stream of requests."""
 
-    _requests: Requests[object] | None = None
+    _requests: Requests | None = None
+    _beside = False
+    """Attempts run side by side."""
 
     def _argument(self) -> object:
         if self._requests is None:
-            self._requests = Requests(self._request)  # type: ignore[arg-type]
-        return self._requests.attempt()
+            self._requests = self._buffer()
+        self._current = self._requests.attempt(beside=self._beside)
+        return self._current
+
+    def _buffer(self) -> Requests:
+        return Requests(self._request)  # type: ignore[arg-type]
 
     def _repeatable(self) -> bool:
         return (self._requests is None or self._requests.repeatable) and super()._repeatable()
 
+    def _conclude(self, outcome: RpcCall) -> None:
+        super()._conclude(outcome)
+        if self._requests is not None:
+            self._requests.end()
+
 
 class StreamStreamCall(RequestStreamCall, StreamCall):
     """A call with a stream of requests and a stream of responses."""
+
+
+def _finished(
+    call: "ref[PickedCall]", inner: "ref[RpcCall]", driver: Driver, backend: Backend
+) -> None:
+    driver.release(backend)
+    alive, ended = call(), inner()
+    if alive is not None and ended is not None:
+        alive.finished(ended)
+
+
+def _hold(_call: PickedCall) -> None:
+    """Keep a call alive whose end somebody is to be told."""

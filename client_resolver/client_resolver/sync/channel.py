@@ -6,10 +6,12 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
+from client_resolver.core.snapshot import ChannelSnapshot
 from client_resolver.settings import Settings
 from client_resolver.sync.driver import Driver
 from client_resolver.sync.method import Method
 from client_resolver.sync.multicallables import MULTICALLABLES
+from client_resolver.sync.requests import keeping
 
 __all__ = ["Channel"]
 
@@ -54,8 +56,19 @@ class Channel(grpc.Channel):
             callback: Called on a thread of this package.
             try_to_connect: Start the watch and the connections unless they run.
         """
-        self._driver.start(connect=bool(try_to_connect))
+        if try_to_connect:
+            self._driver.connect()
+        else:
+            self._driver.start(connect=False)
         self._driver.listen(callback)
+
+    def snapshot(self) -> ChannelSnapshot:
+        """Return the whole state of the channel: its list, its backends, its policy."""
+        return self._driver.snapshot()
+
+    def resolve_now(self) -> None:
+        """Ask for the list of backends again, at once. Does not wait for it."""
+        self._driver.resolve_now()
 
     def unsubscribe(self, callback: Callable[[grpc.ChannelConnectivity], None]) -> None:
         """Undo `subscribe`."""
@@ -126,7 +139,7 @@ class Channel(grpc.Channel):
             self,
             kind=kind,
             path=path,
-            serializer=serializer,
+            serializer=keeping(serializer) if kind.startswith("stream") else serializer,
             deserializer=deserializer,
             registered=bool(registered),
         )

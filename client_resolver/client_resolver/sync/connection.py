@@ -1,18 +1,32 @@
-"""The connection of one backend, and how one is opened."""
+"""The connections of one backend, and how one is opened."""
 
 from collections.abc import Sequence
+from itertools import count
 from typing import TypeAlias
 
 import grpc
 
-from client_resolver.core import backends
+from client_resolver.core import backend
+from client_resolver.core.model import Connectivity
 from client_resolver.sync.connectivity import probe
 
-__all__ = ["Action", "Backend", "Connection", "open_channel"]
+__all__ = [
+    "Action",
+    "Backend",
+    "Connection",
+    "Connections",
+    "Handle",
+    "Undialled",
+    "one_of",
+    "open_channel",
+]
+
+_READY = Connectivity.READY
+_ORDER = (_READY, Connectivity.CONNECTING, Connectivity.IDLE, Connectivity.TRANSIENT_FAILURE)
 
 
 class Connection:
-    """One backend's channel."""
+    """One connection: a channel of grpc's own to one address."""
 
     __slots__ = ("channel", "closed", "state")
 
@@ -21,9 +35,62 @@ class Connection:
         self.state = probe(channel)
         self.closed = False
 
+    @property
+    def parts(self) -> Sequence["Connection"]:
+        """The single connections."""
+        return (self,)
 
-Backend: TypeAlias = backends.Backend[Connection]
-Action: TypeAlias = backends.Action[Connection]
+
+class Connections:
+    """Several connections of one backend, which its RPCs take in turn."""
+
+    __slots__ = ("_turn", "parts")
+
+    def __init__(self, parts: Sequence[Connection]) -> None:
+        self.parts = parts
+        self._turn = count()
+
+    def state(self, connect: bool) -> Connectivity:
+        """Return the state of all together. Those that are idle beside a ready one connect."""
+        states = [part.state(connect) for part in self.parts]
+        best = min(states, key=_rank)
+        if best is _READY:
+            for part, state in zip(self.parts, states, strict=True):
+                if state is Connectivity.IDLE:
+                    part.state(True)
+        return best
+
+    def next(self) -> Connection:
+        """Return the one whose turn it is, of those that are ready."""
+        parts = self.parts
+        start = next(self._turn)
+        for step in range(len(parts)):
+            part = parts[(start + step) % len(parts)]
+            if part.state(False) is _READY:
+                return part
+        return parts[start % len(parts)]
+
+
+class Undialled:
+    """Stands where a connection would, if the application could not say how to dial it."""
+
+    __slots__ = ()
+
+    parts: Sequence[Connection] = ()
+
+    def state(self, connect: bool) -> Connectivity:  # noqa: ARG002
+        """Return that it has failed."""
+        return Connectivity.TRANSIENT_FAILURE
+
+
+Handle: TypeAlias = Connection | Connections | Undialled
+Backend: TypeAlias = backend.Backend[Handle]
+Action: TypeAlias = backend.Action[Handle]
+
+
+def one_of(handle: Handle | None) -> Handle | None:
+    """Return the single connection that a backend's next RPC is to be put on."""
+    return handle.next() if isinstance(handle, Connections) else handle
 
 
 def open_channel(
@@ -36,3 +103,7 @@ def open_channel(
     if credentials is None:
         return grpc.insecure_channel(target, options, compression)
     return grpc.secure_channel(target, credentials, options, compression)
+
+
+def _rank(state: Connectivity) -> int:
+    return _ORDER.index(state) if state in _ORDER else len(_ORDER)

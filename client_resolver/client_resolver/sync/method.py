@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar
 
-from client_resolver.service_config import ServiceConfig
-from client_resolver.sync.connection import Connection
+from client_resolver.rpc import is_plain
+from client_resolver.service_config import MethodConfig, ServiceConfig
+from client_resolver.sync.connection import Connection, Connections, Handle
 from client_resolver.sync.driver import Driver
 
 __all__ = ["Method"]
@@ -23,6 +24,10 @@ class Method(Generic[M]):
         serializer: Makes bytes of a request.
         deserializer: Makes a response of bytes.
         registered: What generated stubs pass as `_registered_method`.
+
+    Attributes:
+        config: What the service config says of the method.
+        plain: An RPC is but a call on the picked backend's connection.
     """
 
     def __init__(
@@ -43,8 +48,8 @@ class Method(Generic[M]):
         self.serializer = serializer
         self.deserializer = deserializer
         self.registered = registered
-        self.timeout: float | None = None
-        self.wait_for_ready: bool | None = None
+        self.config = MethodConfig()
+        self.plain = False
         driver.configure(self)
         self._bound: dict[Connection | None, M] = {}
 
@@ -63,24 +68,26 @@ class Method(Generic[M]):
 
     def configure(self, config: ServiceConfig) -> None:
         """See `client_resolver.central.Configured`."""
-        method = config.method(self.path)
-        self.timeout, self.wait_for_ready = method.timeout, method.wait_for_ready
+        self.config = config.method(self.path)
+        self.plain = is_plain(self.driver.settings, config, self.config)
 
-    def on(self, connection: Connection | None) -> M:
-        """Return the method's multicallable on the connection of a picked backend."""
-        bound = self._bound.get(connection)
+    def on(self, handle: Handle | None) -> M:
+        """Return the method's multicallable on the connection of a picked backend.
+
+        Raises:
+            ValueError: The channel was closed since.
+        """
+        bound = self._bound.get(handle)  # type: ignore[arg-type]
         if bound is None:
-            assert connection is not None  # noqa: S101
+            if handle is None:
+                raise ValueError("Cannot invoke RPC on closed channel!")
+            if isinstance(handle, Connections):
+                return self.on(handle.next())
+            assert isinstance(handle, Connection)  # noqa: S101
             # grpc's factories are not thread-safe for registered methods.
             with self.driver.lock:
-                bound = self._bind(connection)
+                bound = self._bound[handle] = self._bind(handle)
         return bound
-
-    def bounded(self, timeout: float | None) -> float | None:
-        """Return the shorter of an RPC's own timeout and the method's, in seconds."""
-        if timeout is None or self.timeout is None:
-            return self.timeout if timeout is None else timeout
-        return min(timeout, self.timeout)
 
     def _bind(self, connection: Connection) -> M:
         for known in [known for known in self._bound if known is not None and known.closed]:
@@ -89,5 +96,4 @@ class Method(Generic[M]):
         bound: M = factory(
             self.path, self.serializer, self.deserializer, _registered_method=self.registered
         )
-        self._bound[connection] = bound
         return bound

@@ -6,12 +6,21 @@
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 
+from client_resolver.rpc import Metadata
+from client_resolver.service_config import MethodConfig
+from client_resolver.sync import blocking
+from client_resolver.sync.attempts import (
+    RetriedCall,
+    RetriedRequestStreamCall,
+    RetriedStreamCall,
+    RetriedStreamStreamCall,
+)
+from client_resolver.sync.blocking import Unary
 from client_resolver.sync.calls import (
-    Metadata,
     PickedCall,
     RequestStreamCall,
     RpcCall,
@@ -19,23 +28,17 @@ from client_resolver.sync.calls import (
     StreamStreamCall,
     may_repeat,
 )
-from client_resolver.sync.connection import Backend, Connection
+from client_resolver.sync.connection import Connection
+from client_resolver.sync.hedging import (
+    RacingCall,
+    RacingRequestStreamCall,
+    RacingStreamCall,
+    RacingStreamStreamCall,
+)
 from client_resolver.sync.method import Method
 from client_resolver.sync.requests import Requests
 
 __all__ = ["MULTICALLABLES"]
-
-
-class _Unary(Protocol):
-    """grpc's multicallable of a method with one response."""
-
-    def __call__(self, *args: object) -> Any: ...
-
-    @property
-    def with_call(self) -> Callable[..., tuple[Any, grpc.Call]]: ...
-
-    @property
-    def future(self) -> Callable[..., RpcCall]: ...
 
 
 class _Futures(Method[Callable[..., RpcCall]]):
@@ -46,55 +49,69 @@ class _Futures(Method[Callable[..., RpcCall]]):
         return future
 
 
-class _UnaryResponse:
-    def __init__(self, method: Method[_Unary]) -> None:
+class _Calls:
+    """Begins calls of one method, each of the class that its service config needs.
+
+    Args:
+        method: The method, for calls that return before they end.
+        plain: The class while the method is plain.
+        retried: The class otherwise,
+        racing: and while attempts may run side by side.
+    """
+
+    def __init__(
+        self,
+        method: Method[Callable[..., RpcCall]],
+        plain: type[PickedCall],
+        retried: type[PickedCall],
+        racing: type[PickedCall],
+    ) -> None:
         self._method = method
-        self._futures = _Futures.of(method)
+        self._plain = plain
+        self._retried = retried
+        self._racing = racing
+        self._streams = method.kind.endswith("stream")
+
+    def begin(self, *args: Any) -> PickedCall:
+        """Begin a call."""
+        method = self._method
+        if method.plain:
+            return self._plain(method, *args)
+        races = _hedges(method.config) or (self._streams and _gives_up(method.config))
+        return (self._racing if races else self._retried)(method, *args)
+
+
+class _UnaryResponse:
+    def __init__(self, method: Method[Unary], *calls: type[PickedCall]) -> None:
+        self._method = method
+        self._calls = _Calls(_Futures.of(method), *calls)
         self._pick = method.driver.pick
         self._release = method.driver.release
 
-    def _wait_for(
-        self,
-        form: Callable[[_Unary], Callable[..., Any]],
-        request: object,
-        timeout: float | None,
-        metadata: Metadata | None,
-        credentials: grpc.CallCredentials | None,
-        wait_for_ready: bool | None,
-        compression: grpc.Compression | None,
-        backend: Backend | None = None,
-    ) -> Any:
+    def _wait_for(self, request: Any, *args: Any, with_call: bool) -> Any:
+        """Make an RPC and wait for it."""
         method = self._method
-        driver = method.driver
-        if method.timeout is not None:
-            timeout = method.bounded(timeout)
-        deadline = None if timeout is None else monotonic() + timeout
-        backend = backend or driver.pick()
-        while True:
-            if backend is None:
-                if wait_for_ready is None:
-                    wait_for_ready = method.wait_for_ready
-                backend = driver.wait(deadline, wait_for_ready=bool(wait_for_ready))
-                if deadline is not None:
-                    timeout = deadline - monotonic()
-            argument = request.attempt() if isinstance(request, Requests) else request
-            try:
-                # The backend's own channel never waits: another may be ready before this one is.
-                return form(method.on(backend.handle))(
-                    argument, timeout, metadata, credentials, None, compression
-                )
-            except grpc.RpcError as error:
-                if isinstance(request, Requests) and not request.repeatable:
-                    raise
-                if not may_repeat(driver, backend, error):
-                    raise
-            finally:
-                driver.release(backend)
-            backend = None
+        if method.plain:
+            form = _with_call if with_call else _itself
+            if method.kind == "stream_unary":
+                request = Requests(request)
+            return blocking.plain(method, form, request, *args)
+        if not _hedges(method.config):
+            return blocking.whole(method, request, *args, with_call=with_call)
+        call = self._calls.begin(request, *args)
+        try:
+            response = call.result()
+        except BaseException:
+            call.cancel()
+            raise
+        return (response, call) if with_call else response
 
 
 class UnaryUnaryMultiCallable(_UnaryResponse, grpc.UnaryUnaryMultiCallable):  # type: ignore[type-arg]
     """Calls a unary-unary method on a picked backend."""
+
+    def __init__(self, method: Method[Unary]) -> None:
+        super().__init__(method, PickedCall, RetriedCall, RacingCall)
 
     def __call__(
         self,
@@ -107,32 +124,23 @@ class UnaryUnaryMultiCallable(_UnaryResponse, grpc.UnaryUnaryMultiCallable):  # 
     ) -> Any:
         """See `grpc.UnaryUnaryMultiCallable`."""
         method = self._method
-        backend = self._pick()
-        if backend is None or method.timeout is not None:
-            return self._wait_for(
-                _itself,
-                request,
-                timeout,
-                metadata,
-                credentials,
-                wait_for_ready,
-                compression,
-                backend,
-            )
-        began = monotonic()
-        try:
-            return method.on(backend.handle)(
-                request, timeout, metadata, credentials, None, compression
-            )
-        except grpc.RpcError as error:
-            if not may_repeat(method.driver, backend, error):
-                raise
-        finally:
-            self._release(backend)
-        if timeout is not None:
-            timeout -= monotonic() - began
+        backend = self._pick() if method.plain else None
+        if backend is not None:
+            # The usual case, with nothing that isn't needed.
+            began = monotonic()
+            try:
+                return method.on(backend.handle)(
+                    request, timeout, metadata, credentials, None, compression
+                )
+            except grpc.RpcError as error:
+                if not may_repeat(method.driver, backend, error):
+                    raise
+            finally:
+                self._release(backend)
+            if timeout is not None:
+                timeout -= monotonic() - began
         return self._wait_for(
-            _itself, request, timeout, metadata, credentials, wait_for_ready, compression
+            request, timeout, metadata, credentials, wait_for_ready, compression, with_call=False
         )
 
     def with_call(
@@ -146,7 +154,7 @@ class UnaryUnaryMultiCallable(_UnaryResponse, grpc.UnaryUnaryMultiCallable):  # 
     ) -> Any:
         """See `grpc.UnaryUnaryMultiCallable.with_call`."""
         return self._wait_for(
-            _with_call, request, timeout, metadata, credentials, wait_for_ready, compression
+            request, timeout, metadata, credentials, wait_for_ready, compression, with_call=True
         )
 
     def future(
@@ -159,13 +167,18 @@ class UnaryUnaryMultiCallable(_UnaryResponse, grpc.UnaryUnaryMultiCallable):  # 
         compression: grpc.Compression | None = None,
     ) -> Any:
         """See `grpc.UnaryUnaryMultiCallable.future`."""
-        return PickedCall(
-            self._futures, request, timeout, metadata, credentials, wait_for_ready, compression
+        return self._calls.begin(
+            request, timeout, metadata, credentials, wait_for_ready, compression
         )
 
 
 class StreamUnaryMultiCallable(_UnaryResponse, grpc.StreamUnaryMultiCallable):  # type: ignore[type-arg]
     """Calls a stream-unary method on a picked backend."""
+
+    def __init__(self, method: Method[Unary]) -> None:
+        super().__init__(
+            method, RequestStreamCall, RetriedRequestStreamCall, RacingRequestStreamCall
+        )
 
     def __call__(
         self,
@@ -177,10 +190,8 @@ class StreamUnaryMultiCallable(_UnaryResponse, grpc.StreamUnaryMultiCallable):  
         compression: grpc.Compression | None = None,
     ) -> Any:
         """See `grpc.StreamUnaryMultiCallable`."""
-        requests = Requests(request_iterator)
-        return self._wait_for(
-            _itself, requests, timeout, metadata, credentials, wait_for_ready, compression
-        )
+        args = (request_iterator, timeout, metadata, credentials, wait_for_ready, compression)
+        return self._wait_for(*args, with_call=False)
 
     def with_call(
         self,
@@ -192,10 +203,8 @@ class StreamUnaryMultiCallable(_UnaryResponse, grpc.StreamUnaryMultiCallable):  
         compression: grpc.Compression | None = None,
     ) -> Any:
         """See `grpc.StreamUnaryMultiCallable.with_call`."""
-        requests = Requests(request_iterator)
-        return self._wait_for(
-            _with_call, requests, timeout, metadata, credentials, wait_for_ready, compression
-        )
+        args = (request_iterator, timeout, metadata, credentials, wait_for_ready, compression)
+        return self._wait_for(*args, with_call=True)
 
     def future(
         self,
@@ -207,14 +216,8 @@ class StreamUnaryMultiCallable(_UnaryResponse, grpc.StreamUnaryMultiCallable):  
         compression: grpc.Compression | None = None,
     ) -> Any:
         """See `grpc.StreamUnaryMultiCallable.future`."""
-        return RequestStreamCall(
-            self._futures,
-            request_iterator,
-            timeout,
-            metadata,
-            credentials,
-            wait_for_ready,
-            compression,
+        return self._calls.begin(
+            request_iterator, timeout, metadata, credentials, wait_for_ready, compression
         )
 
 
@@ -222,7 +225,7 @@ class UnaryStreamMultiCallable(grpc.UnaryStreamMultiCallable):  # type: ignore[t
     """Calls a unary-stream method on a picked backend."""
 
     def __init__(self, method: Method[Callable[..., RpcCall]]) -> None:
-        self._method = method
+        self._calls = _Calls(method, StreamCall, RetriedStreamCall, RacingStreamCall)
 
     def __call__(
         self,
@@ -234,8 +237,8 @@ class UnaryStreamMultiCallable(grpc.UnaryStreamMultiCallable):  # type: ignore[t
         compression: grpc.Compression | None = None,
     ) -> Any:
         """See `grpc.UnaryStreamMultiCallable`."""
-        return StreamCall(
-            self._method, request, timeout, metadata, credentials, wait_for_ready, compression
+        return self._calls.begin(
+            request, timeout, metadata, credentials, wait_for_ready, compression
         )
 
 
@@ -243,7 +246,9 @@ class StreamStreamMultiCallable(grpc.StreamStreamMultiCallable):  # type: ignore
     """Calls a stream-stream method on a picked backend."""
 
     def __init__(self, method: Method[Callable[..., RpcCall]]) -> None:
-        self._method = method
+        self._calls = _Calls(
+            method, StreamStreamCall, RetriedStreamStreamCall, RacingStreamStreamCall
+        )
 
     def __call__(
         self,
@@ -255,14 +260,8 @@ class StreamStreamMultiCallable(grpc.StreamStreamMultiCallable):  # type: ignore
         compression: grpc.Compression | None = None,
     ) -> Any:
         """See `grpc.StreamStreamMultiCallable`."""
-        return StreamStreamCall(
-            self._method,
-            request_iterator,
-            timeout,
-            metadata,
-            credentials,
-            wait_for_ready,
-            compression,
+        return self._calls.begin(
+            request_iterator, timeout, metadata, credentials, wait_for_ready, compression
         )
 
 
@@ -277,5 +276,15 @@ MULTICALLABLES: dict[str, Callable[[Method[Any]], Any]] = {
 _with_call = attrgetter("with_call")
 
 
-def _itself(multicallable: _Unary) -> Callable[..., Any]:
+def _hedges(config: MethodConfig) -> bool:
+    """Whether attempts of a method may run side by side."""
+    return config.hedging is not None
+
+
+def _gives_up(config: MethodConfig) -> bool:
+    """Whether an attempt is given up when its first response takes too long."""
+    return config.retry is not None and config.retry.per_attempt_timeout is not None
+
+
+def _itself(multicallable: Unary) -> Callable[..., Any]:
     return multicallable

@@ -1,55 +1,179 @@
-"""The requests of a streaming RPC, so kept that an attempt which was never sent can be repeated."""
+"""The requests of a streaming RPC, so kept that another attempt can be given them again."""
 
 import threading
-from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
-__all__ = ["Requests"]
-
-Req = TypeVar("Req")
+__all__ = ["Kept", "Requests", "keeping"]
 
 
-class Requests(Generic[Req]):
-    """Hands an iterator of requests to one attempt after another.
+class Kept:
+    """One request, and its bytes once it was sent for the first time."""
+
+    __slots__ = ("data", "request")
+
+    def __init__(self, request: object) -> None:
+        self.request: object = request
+        self.data: bytes | None = None
+
+
+def keeping(serializer: Callable[[Any], bytes] | None) -> Callable[[Kept], bytes]:
+    """Make the serializer of what `Requests` hands out: each request is serialized once."""
+
+    def serialize(kept: Kept) -> bytes:
+        data = kept.data
+        if data is None:
+            data = kept.request if serializer is None else serializer(kept.request)  # type: ignore[assignment]
+            kept.data = data
+            kept.request = None
+        return data  # type: ignore[return-value]
+
+    return serialize
+
+
+class Requests:
+    """Hands an iterator of requests to one attempt after another, or to several side by side.
 
     grpc takes the first request from the iterator before it knows of a connection, so the first is
-    kept. From the second on there is no other attempt.
+    always kept until the second is asked for. Beyond it they are kept up to a limit, and dropped
+    once that is passed: from then on there is no other attempt.
+
+    An attempt reads what is kept without waiting for the source, for a source may itself wait for
+    the attempt's responses. One thread at a time asks the source.
+
+    Args:
+        source: The requests.
+        limit: How many bytes are kept. 0: no more than the first request.
     """
 
-    def __init__(self, source: Iterable[Req]) -> None:
+    def __init__(self, source: Iterable[object], limit: int = 0) -> None:
         self._source = iter(source)
-        self._attempt = 0
-        self._kept: list[Req] = []
+        self._limit = limit
+        self._kept: list[Kept] = []
         self._dropped = 0
-        # An attempt that failed may still wait for the source: the next one must not as well.
-        self._turn = threading.Lock()
+        self._size = 0
+        self._counted = 0
+        self._full = False
+        self._asking = False
+        self._ended = False
+        self._error: BaseException | None = None
+        self._live: set[_Attempt] = set()
+        self._changed = threading.Condition()
 
     @property
     def repeatable(self) -> bool:
         """Whether another attempt can be given all requests."""
         return self._dropped == 0
 
-    def attempt(self) -> Iterator[Req]:
-        """Begin an attempt. The one before it gets no more requests."""
-        self._attempt += 1
-        return self._hand_out(self._attempt)
+    def attempt(self, *, beside: bool = False) -> Iterator[Kept]:
+        """Begin an attempt.
 
-    def _hand_out(self, attempt: int) -> Iterator[Req]:
-        position = 0
-        while True:
-            with self._turn:
-                if attempt != self._attempt:
-                    return
-                if position == self._dropped + len(self._kept):
-                    try:
-                        self._kept.append(next(self._source))
-                    except StopIteration:
-                        return
-                    if attempt != self._attempt:
-                        return
-                request = self._kept[position - self._dropped]
-                position += 1
-                if position > 1:
-                    self._dropped = position
-                    self._kept.clear()
-            yield request
+        Args:
+            beside: The attempts before it go on. Otherwise they get no more requests.
+        """
+        attempt = _Attempt(self)
+        with self._changed:
+            if not beside:
+                self._live.clear()
+            self._live.add(attempt)
+            self._changed.notify_all()
+        return attempt
+
+    def only(self, attempt: Iterator[Kept]) -> None:
+        """Take in that there will be no other attempt than this."""
+        with self._changed:
+            self._live = {one for one in self._live if one is attempt}
+            self._limit = 0
+            self._drop()
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """Take in that the RPC has ended. Nobody waits any longer, but who asks the source."""
+        with self._changed:
+            self._live.clear()
+            self._kept.clear()
+            self._changed.notify_all()
+
+    def next_for(self, attempt: "_Attempt") -> Kept:
+        """Return an attempt's next request. Waits for the source where nothing is kept.
+
+        Raises:
+            StopIteration: There is no other, or not for this attempt.
+        """
+        with self._changed:
+            self._count(attempt.position)
+            while True:
+                if attempt not in self._live:
+                    raise StopIteration
+                place = attempt.position - self._dropped
+                if place < len(self._kept):
+                    attempt.position += 1
+                    kept = self._kept[place]
+                    self._drop()
+                    return kept
+                if self._error is not None:
+                    raise self._error
+                if self._ended:
+                    raise StopIteration
+                if self._asking:
+                    self._changed.wait()
+                else:
+                    self._ask()
+
+    def _ask(self) -> None:
+        """Take one request from the source, without the lock, which the caller holds once."""
+        self._asking = True
+        self._changed.release()
+        taken: Kept | None = None
+        error: BaseException | None = None
+        try:
+            taken = Kept(next(self._source))
+        except StopIteration:
+            pass
+        except BaseException as raised:  # noqa: BLE001 (every attempt is to raise it)
+            error = raised
+        finally:
+            self._changed.acquire()
+            self._asking = False
+        if taken is not None:
+            self._kept.append(taken)
+        else:
+            self._ended, self._error = error is None, error
+        self._changed.notify_all()
+
+    def _count(self, position: int) -> None:
+        """Add up the bytes of what was serialized: all before the request that is asked for."""
+        while self._counted < position:
+            place = self._counted - self._dropped
+            if 0 <= place < len(self._kept):
+                self._size += len(self._kept[place].data or b"")
+            self._counted += 1
+        if self._size > self._limit:
+            self._full = True
+
+    def _drop(self) -> None:
+        if not self._full and self._limit:
+            return
+        # With nothing to keep, the first stays until the second was asked for.
+        slowest = min((attempt.position for attempt in self._live), default=0)
+        if slowest > 1 or (self._full and slowest):
+            gone = slowest - self._dropped
+            if gone > 0:
+                del self._kept[:gone]
+                self._dropped = slowest
+
+
+class _Attempt:
+    """Goes through the requests."""
+
+    __slots__ = ("_requests", "position")
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+        self.position = 0
+
+    def __iter__(self) -> "_Attempt":
+        return self
+
+    def __next__(self) -> Kept:
+        return self._requests.next_for(self)

@@ -1,106 +1,159 @@
-"""Keeps a watch open at the balancer, on a thread of its own."""
+"""Keeps a watch open at one of the balancers, on a thread of its own."""
 
-import logging
 import threading
-from typing import Protocol
 
 import grpc
 import grpc.experimental
 
 from client_resolver._pb import lookaside_pb2_grpc
+from client_resolver.core.balancers import Balancers
 from client_resolver.core.delta import Delta, UnknownBase
-from client_resolver.core.model import Revision, ServerList
-from client_resolver.core.watch import Lost
+from client_resolver.core.model import ServerList
+from client_resolver.core.watch import Flow
+from client_resolver.notices import Notices
 from client_resolver.settings import Settings
 from client_resolver.sync.connection import open_channel
+from client_resolver.tokens import TokenError, authorization
 from client_resolver.wire import read
 
 __all__ = ["Watcher"]
 
-_logger = logging.getLogger("client_resolver")
-
-
-class Flow(Protocol):
-    """What decides over a watch: see `client_resolver.core.watch.Watch`."""
-
-    def begun(self) -> Revision | None:
-        """Take in that a watch begins. Return what to name as known."""
-
-    def received(self, message: ServerList | Delta) -> None:
-        """Take in a message.
-
-        Raises:
-            UnknownBase: The watch must be begun anew.
-        """
-
-    def lost(self, code: str, details: str) -> Lost:
-        """Take in that the watch has ended."""
-
 
 class Watcher:
-    """Asks the balancer again and again until it is closed.
+    """Asks the balancers, one at a time, until it is closed.
 
     Args:
         settings: The channel's settings.
+        balancers: Who is asked.
         flow: Is told of every event and says what follows.
-        stop: Set when the watch is to end.
+        first_message: Seconds that one of several balancers has to say something.
     """
 
-    def __init__(self, settings: Settings, flow: Flow, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        balancers: Balancers,
+        flow: Flow,
+        first_message: float,
+    ) -> None:
         self._settings = settings
+        self._balancers = balancers
         self._flow = flow
-        self._stop = stop
-        self._channel = open_channel(
-            settings.balancer_target,
-            settings.balancer_credentials,
-            # The watch is read by one thread alone: grpc needs none of its own for it.
-            (
-                *settings.balancer_options,
-                (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
-            ),
-        )
+        self._patience = first_message if len(balancers) > 1 else None
+        self._notices = Notices(settings)
+        self._opening = threading.Lock()
+        self._channel: grpc.Channel | None = None
+        self._closed = threading.Event()
+        self._wake = threading.Event()
 
     def run(self) -> None:
-        """Watch until `stop` is set. For a thread of its own."""
+        """Watch until `close` or `stop`. For a thread of its own."""
         try:
-            stub = lookaside_pb2_grpc.LoadBalancerStub(self._channel)
-            while not self._stop.is_set():
-                code, details = self._read(stub)
-                if self._stop.is_set():
+            while (channel := self._open()) is not None:
+                code, details = self._read(lookaside_pb2_grpc.LoadBalancerStub(channel))
+                if self._closed.is_set():
                     return
-                lost = self._flow.lost(code, details)
-                level = logging.DEBUG if lost.expected else logging.WARNING
-                _logger.log(level, self._settings.explain(lost.text))
-                self._stop.wait(lost.delay)
+                lost = self._flow.lost(code, self._balancers.place(details))
+                self._notices.lost(lost)
+                if self._balancers.move_on():
+                    self._shut()
+                self._wake.clear()
+                if not self._closed.is_set():
+                    self._wake.wait(self._balancers.wait(lost.delay))
         finally:
-            self._channel.close()
+            self._shut()
+
+    def resolve_now(self) -> None:
+        """Try again at once where a watch was lost."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Have `run` return when the watch that is open has ended. Waits for nothing."""
+        self._closed.set()
+        self._wake.set()
 
     def close(self) -> None:
-        """End the watch that is open. `stop` is to be set before."""
+        """Have `run` return now."""
+        self.stop()
         # Rather than cancel the call: a cancelled call that no thread reads keeps its socket.
-        self._channel.close()
+        self._shut()
+
+    def _open(self) -> grpc.Channel | None:
+        with self._opening:
+            if self._closed.is_set():
+                return None
+            if self._channel is None:
+                self._channel = open_channel(
+                    self._balancers.current.target,
+                    self._settings.balancer_credentials,
+                    # The watch is read by one thread alone: grpc needs none of its own for it.
+                    (
+                        *self._settings.balancer_options,
+                        (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
+                    ),
+                )
+            return self._channel
+
+    def _shut(self) -> None:
+        with self._opening:
+            channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()
 
     def _read(self, stub: lookaside_pb2_grpc.LoadBalancerStub) -> tuple[str, str]:
-        misfit = ""
+        ending = _Ending()
         try:
-            call = stub.WatchServers(self._settings.request(self._flow.begun()))
+            metadata = authorization(self._settings.balancer_token)
+            known = self._flow.begun()
+            call = stub.WatchServers(self._settings.request(known), metadata=metadata)
+            ending.follow(call, self._patience if known is None else None)
             for message in call:
-                if not misfit:
-                    try:
-                        self._received(read(message))
-                    except UnknownBase as error:
-                        misfit = str(error)
-                        # The loop goes on to the end that this brings: see `close`.
-                        call.cancel()
+                ending.calm()
+                if ending.why is None:
+                    self._received(read(message), ending)
+        except TokenError as error:
+            return "UNAVAILABLE", str(error)
         except grpc.RpcError as error:
-            return ("ABORTED", misfit) if misfit else (error.code().name, error.details() or "")
+            return ending.why or (error.code().name, error.details() or "")
         except ValueError:
             # `close` came between two attempts.
             return "CANCELLED", "the channel is closed"
-        return ("ABORTED", misfit) if misfit else ("OK", "the balancer ended the watch")
+        finally:
+            ending.calm()
+        return ending.why or ("OK", "the balancer ended the watch")
 
-    def _received(self, message: ServerList | Delta) -> None:
-        listed = message.changed if isinstance(message, Delta) else message
-        for one in listed.set_aside:
-            _logger.warning(self._settings.explain(f"set aside: {one.reason}"))
-        self._flow.received(message)
+    def _received(self, message: ServerList | Delta, ending: "_Ending") -> None:
+        self._notices.set_aside(message)
+        try:
+            self._flow.received(message)
+        except UnknownBase as error:
+            ending.cancel("ABORTED", str(error))
+
+
+class _Ending:
+    """Cancels one watch and keeps the reason. Its reader goes on to the end that this brings."""
+
+    def __init__(self) -> None:
+        self.why: tuple[str, str] | None = None
+        self._call: grpc.RpcContext | None = None
+        self._timer: threading.Timer | None = None
+
+    def follow(self, call: grpc.RpcContext, patience: float | None) -> None:
+        """Take in the watch. Cancel it after so many seconds unless `calm` comes first."""
+        self._call = call
+        if patience is not None:
+            why = ("DEADLINE_EXCEEDED", f"no answer within {patience:g} s")
+            self._timer = threading.Timer(patience, self.cancel, why)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def calm(self) -> None:
+        """Take in that the balancer has said something."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def cancel(self, code: str, details: str) -> None:
+        """Cancel the watch for a reason."""
+        self.why = (code, details)
+        if self._call is not None:
+            self._call.cancel()

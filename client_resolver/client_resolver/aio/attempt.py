@@ -1,0 +1,168 @@
+"""One attempt at an RPC: grpc's own call on a backend, and what is told of its end."""
+
+# `inner` is one of four kinds of call of grpc's that have no type in common.
+# ruff: noqa: ANN401
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+
+import grpc
+
+from client_resolver.aio.connection import Backend, Connection
+from client_resolver.aio.driver import Driver
+from client_resolver.aio.requests import Reader
+from client_resolver.core.replay import Evidence, weigh
+from client_resolver.rpc import Trial
+
+__all__ = ["LOCALLY_CANCELLED", "Attempt", "Failed", "evidence_of", "peek"]
+
+T = TypeVar("T")
+
+LOCALLY_CANCELLED: Final = "Locally cancelled by application!"
+"""What grpc says of a call that was cancelled here."""
+
+
+class Owner(Protocol):
+    """Whose attempts they are."""
+
+    driver: Driver
+    loop: asyncio.AbstractEventLoop
+
+    def finished(self, attempt: "Attempt") -> None:
+        """Take in that an attempt's call has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt that was made without `Attempts`, and has ended and failed.
+
+    Attributes:
+        inner: grpc's call.
+        backend: Where.
+        channel: On which of its channels.
+        trial: What the RPC knows of it. None: the RPC knows nothing yet.
+    """
+
+    inner: Any
+    backend: Backend
+    channel: grpc.aio.Channel
+    trial: Trial[Connection] | None = None
+
+
+class Attempt:
+    """An RPC on one backend.
+
+    `inner` is grpc's call, of one of four kinds that have no type in common.
+
+    Attributes:
+        code: How it ended. None: it has not.
+        details: The text of the status that it ended with, if it failed.
+        initial: The initial metadata that it had, if it failed.
+        trailing: The trailing metadata that it ended with, if it failed.
+        expired: It was given up after the policy's time for an attempt.
+        lost: Another one counts.
+        read: Its first response was waited for, and came or will not.
+        reader: What it reads the requests by. None: it has one request.
+    """
+
+    __slots__ = (
+        "_timer",
+        "channel",
+        "code",
+        "details",
+        "expired",
+        "initial",
+        "inner",
+        "lost",
+        "owner",
+        "read",
+        "reader",
+        "trailing",
+        "trial",
+    )
+
+    def __init__(
+        self,
+        owner: Owner,
+        trial: Trial[Connection],
+        channel: grpc.aio.Channel,
+        inner: Any,
+        reader: Reader | None,
+    ) -> None:
+        self.owner = owner
+        self.trial = trial
+        self.channel = channel
+        self.inner = inner
+        self.reader = reader
+        self.code: grpc.StatusCode | None = None
+        self.details = ""
+        self.initial: grpc.aio.Metadata | None = None
+        self.trailing: grpc.aio.Metadata | None = None
+        self.expired = False
+        self.lost = False
+        self.read = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def expire_after(self, seconds: float) -> None:
+        """Give it up after so many seconds, unless `keep` is called before."""
+        self._timer = self.owner.loop.call_later(seconds, self._expire)
+
+    def keep(self) -> None:
+        """Give it all the time that it needs."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def lose(self) -> None:
+        """Give it up for another one."""
+        self.lost = True
+        self.inner.cancel()
+
+    def take_status(self) -> None:
+        """Keep what grpc's call has ended with."""
+        inner = self.inner
+        self.code = peek(inner.code())
+        if self.code is not grpc.StatusCode.OK:
+            self.details = peek(inner.details()) or ""
+            self.initial = peek(inner.initial_metadata())
+            self.trailing = peek(inner.trailing_metadata())
+
+    def finished(self, _inner: object) -> None:
+        """Take in that grpc's call has ended."""
+        if self.code is not None:
+            return
+        owner, backend = self.owner, self.trial.backend
+        backend.in_flight.pop()
+        self.take_status()
+        self.keep()
+        if backend.draining and not backend.in_flight:
+            owner.driver.drained(backend)
+        owner.finished(self)
+
+    def _expire(self) -> None:
+        self._timer = None
+        self.expired = True
+        self.inner.cancel()
+
+
+def evidence_of(code: grpc.StatusCode, inner: Any, backend: Backend) -> Evidence:
+    """Say what a call that has failed on a backend is evidence of."""
+    return weigh(
+        code.name,
+        peek(inner.details()) or "",
+        metadata=bool(peek(inner.initial_metadata()) or peek(inner.trailing_metadata())),
+        address=backend.endpoint.address,
+    )
+
+
+def peek(coroutine: Coroutine[object, None, T]) -> T | None:
+    """Return what a coroutine that needn't wait returns. None: it would wait."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+    coroutine.close()
+    return None

@@ -1,0 +1,126 @@
+"""Finds out a channel's backends: starts, pokes and ends whatever its target needs."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from random import Random
+
+from client_resolver.aio.keeper import Keeper
+from client_resolver.aio.poller import Listener, Poller, look_of
+from client_resolver.aio.stand_in import StandIn
+from client_resolver.aio.watcher import Watcher
+from client_resolver.core.balancers import Balancers
+from client_resolver.core.model import Endpoint, ServerList
+from client_resolver.core.polling import Polling
+from client_resolver.core.watch import FALLBACK_AFTER, FIRST_MESSAGE, Flow
+from client_resolver.feeding import FallbackAnswers, LookAnswers, Tap
+from client_resolver.settings import Settings
+from client_resolver.snapshots import SnapshotFile
+from client_resolver.target import (
+    CustomTarget,
+    DnsTarget,
+    LookasideTarget,
+    StaticTarget,
+    identity,
+)
+
+__all__ = ["Resolution"]
+
+
+class Resolution:
+    """All that feeds one channel with lists of backends.
+
+    Args:
+        settings: The channel's settings.
+        flow: Is told of every event, on the event loop.
+        fallback_after: Seconds after which the fallback is used where there is no list.
+        first_message: Seconds that one of several balancers has to say something.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        flow: Flow,
+        fallback_after: float = FALLBACK_AFTER,
+        first_message: float = FIRST_MESSAGE,
+    ) -> None:
+        self._settings = settings
+        self._flow = flow
+        self._rng = Random()  # noqa: S311
+        self._tasks: list[asyncio.Task[None]] = []
+        self._keeping: asyncio.Task[None] | None = None
+        self._file: SnapshotFile | None = None
+        self._keeper: Keeper | None = None
+        self._watcher: Watcher | None = None
+        self._stand_in: StandIn | None = None
+        # Of the target, or of its fallback.
+        self._poller: Poller | None = None
+        target = settings.target
+        if settings.snapshot_path is not None and not isinstance(target, StaticTarget):
+            self._file = SnapshotFile(settings.snapshot_path, identity(target))
+            self._keeper = Keeper(self._file)
+        if isinstance(target, LookasideTarget) and settings.fallback is not None:
+            answers = FallbackAnswers(settings, flow)
+            self._poller = self._polling(settings.fallback, answers)
+            self._stand_in = StandIn(self._poller, fallback_after)
+        asked = len(target.balancers) if isinstance(target, LookasideTarget) else 1
+        self._tap = Tap(flow, self._keeper, self._stand_in, asked)
+        match target:
+            case LookasideTarget(balancers=addresses):
+                balancers = Balancers(addresses, self._rng)
+                self._watcher = Watcher(settings, balancers, self._tap, first_message)
+            case DnsTarget() | CustomTarget():
+                self._poller = self._polling(target, LookAnswers(settings, self._tap))
+            case StaticTarget():
+                pass
+
+    def start(self) -> None:
+        """Start, on the running loop. A static list is given to the flow before this returns."""
+        target = self._settings.target
+        if isinstance(target, StaticTarget):
+            self._flow.received(ServerList(tuple(map(Endpoint, target.addresses))))
+        if self._keeper is not None:
+            self._keeping = asyncio.create_task(self._keeper.run(), name="lookaside-snapshot")
+        if self._watcher is not None:
+            self._spawn(self._after_loading(self._watcher.run), "lookaside-watch")
+            if self._stand_in is not None:
+                self._spawn(self._stand_in.run(), "lookaside-fallback")
+        elif self._poller is not None:
+            self._spawn(self._after_loading(self._poller.run), "lookaside-poll")
+
+    def resolve_now(self) -> None:
+        """Look at once, where there is no watch that tells of changes."""
+        if self._watcher is not None:
+            self._watcher.resolve_now()
+        if self._poller is not None:
+            self._poller.resolve_now()
+
+    def backend_failed(self) -> None:
+        """Take in that a backend can't be reached."""
+        if self._poller is not None:
+            self._poller.backend_failed()
+
+    async def close(self) -> None:
+        """End everything. What is to be written to disk is written before this returns."""
+        for task in self._tasks:
+            task.cancel()
+        if self._keeper is not None:
+            self._keeper.stop()
+        ending = [*self._tasks, self._keeping] if self._keeping is not None else self._tasks
+        if ending:
+            await asyncio.wait(ending)
+
+    def _polling(
+        self, target: DnsTarget | StaticTarget | CustomTarget, listener: Listener
+    ) -> Poller:
+        look = look_of(target, self._settings.resolvers)
+        return Poller(look, Polling(self._settings.refresh_interval, self._rng), listener)
+
+    async def _after_loading(self, run: Callable[[], Awaitable[None]]) -> None:
+        if self._file is not None:
+            kept = await asyncio.to_thread(self._file.load)
+            if kept is not None:
+                self._tap.received(kept)
+        await run()
+
+    def _spawn(self, run: Coroutine[object, object, None], name: str) -> None:
+        self._tasks.append(asyncio.create_task(run, name=name))

@@ -1,0 +1,37 @@
+"""Runs the fallback of a target until its balancer has given a list, in a task."""
+
+import asyncio
+from contextlib import suppress
+
+from client_resolver.aio.poller import Poller
+
+__all__ = ["StandIn"]
+
+
+class StandIn:
+    """Polls the fallback from when it is wanted.
+
+    Args:
+        poller: Looks the fallback up.
+        after: Seconds after which it is wanted without a word.
+    """
+
+    def __init__(self, poller: Poller, after: float) -> None:
+        self._poller = poller
+        self._after = after
+        self._decided = asyncio.Event()
+
+    async def run(self) -> None:
+        """Look from when it is wanted until `over`."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._decided.wait(), self._after)
+        await self._poller.run()
+
+    def wanted(self) -> None:
+        """Take in that the balancer can't be reached."""
+        self._decided.set()
+
+    def over(self) -> None:
+        """Have `run` return: there is a list that needs no fallback, or the channel ends."""
+        self._poller.stop()
+        self._decided.set()

@@ -1,0 +1,32 @@
+"""How one backend is dialled, where that isn't the same for all."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import grpc
+
+from client_resolver.core.model import Endpoint
+
+__all__ = ["Dial", "Dialing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialing:
+    """What differs for one backend.
+
+    Attributes:
+        credentials: Of its connection. None: the channel's.
+        authority: Its `:authority`, and the name that its certificate is checked against. Empty:
+            the channel's.
+        options: Channel arguments that go before the channel's.
+    """
+
+    credentials: grpc.ChannelCredentials | None = None
+    authority: str = ""
+    options: tuple[tuple[str, object], ...] = ()
+
+
+Dial: TypeAlias = Callable[[Endpoint], Dialing | None]
+"""Returns how a backend is dialled. None: as the channel has it. Called when a connection is opened,
+so what it returns for new credentials holds from the next connection on."""

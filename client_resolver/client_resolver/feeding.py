@@ -1,0 +1,114 @@
+"""What stands between a channel's state machine and those who bring it lists."""
+
+from dataclasses import replace
+from typing import Protocol
+
+from client_resolver.core.delta import Delta
+from client_resolver.core.model import Revision, ServerList
+from client_resolver.core.watch import Flow, Lost, is_firm
+from client_resolver.notices import Notices
+from client_resolver.settings import Settings
+
+__all__ = ["FallbackAnswers", "Keeping", "LookAnswers", "StandingIn", "Tap"]
+
+
+class Keeping(Protocol):
+    """Who writes lists to disk."""
+
+    def keep(self, current: ServerList | None) -> None:
+        """Take in the list that holds."""
+
+
+class StandingIn(Protocol):
+    """Who runs the fallback."""
+
+    def wanted(self) -> None:
+        """Take in that the balancer can't be reached."""
+
+    def over(self) -> None:
+        """Take in that there is a list that needs no fallback."""
+
+
+class Tap:
+    """A flow that also tells of the list that holds, and of a watch that was lost.
+
+    Args:
+        flow: The flow itself.
+        keeper: Is told of every list.
+        stand_in: Is told of the first list, and of losses.
+        balancers: How many there are: the fallback isn't wanted before each has been asked.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        keeper: Keeping | None,
+        stand_in: StandingIn | None,
+        balancers: int = 1,
+    ) -> None:
+        self._flow = flow
+        self._keeper = keeper
+        self._stand_in = stand_in
+        self._unasked = balancers
+
+    def begun(self) -> Revision | None:
+        """See `Flow`."""
+        return self._flow.begun()
+
+    def received(self, message: ServerList | Delta) -> ServerList | None:
+        """See `Flow`."""
+        current = self._flow.received(message)
+        if self._keeper is not None:
+            self._keeper.keep(current)
+        if self._stand_in is not None and is_firm(current):
+            self._stand_in.over()
+        return current
+
+    def lost(self, code: str, details: str) -> Lost:
+        """See `Flow`."""
+        lost = self._flow.lost(code, details)
+        self._unasked -= 1
+        if self._stand_in is not None and self._unasked <= 0:
+            self._stand_in.wanted()
+        return lost
+
+
+class LookAnswers:
+    """Takes what a polled resolver finds to a flow."""
+
+    def __init__(self, settings: Settings, flow: Flow) -> None:
+        self._flow = flow
+        self._notices = Notices(settings)
+
+    def found(self, answer: ServerList) -> None:
+        """Take in an answer."""
+        self._notices.set_aside(answer)
+        self._flow.received(answer)
+
+    def failed(self, why: str) -> None:
+        """Take in that there was none."""
+        self._notices.lost(self._flow.lost("UNAVAILABLE", why))
+
+
+class FallbackAnswers:
+    """Takes what a fallback finds to a flow, as a list that any other replaces."""
+
+    def __init__(self, settings: Settings, flow: Flow) -> None:
+        self._flow = flow
+        self._notices = Notices(settings)
+        self._told = ""
+
+    def found(self, answer: ServerList) -> None:
+        """Take in an answer."""
+        self._notices.set_aside(answer)
+        self._tell(f"is used until a balancer gives a list: {len(answer.endpoints)} backends")
+        self._flow.received(replace(answer, provisional=True))
+
+    def failed(self, why: str) -> None:
+        """Take in that there was none."""
+        self._tell(f"can't be used: {why}")
+
+    def _tell(self, what: str) -> None:
+        if what != self._told:
+            self._told = what
+            self._notices.fallback(what)

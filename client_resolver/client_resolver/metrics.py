@@ -1,0 +1,281 @@
+"""Prometheus metrics of channels. Needs the extra `metrics`: prometheus-client.
+
+``` python
+observer = Prometheus()
+channel = client_resolver.insecure_channel(target, observers=[observer])
+```
+
+One observer serves any number of channels. What comes of RPCs is counted as it happens; all that is
+a state (connections, RPCs in flight, ejections, the list's age) is read from the channels when the
+metrics are scraped, and costs RPCs nothing. The multiprocess mode of prometheus-client, which keeps
+numbers in files, is not for these: each process tells its own.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from threading import Lock
+from typing import TypeAlias
+
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from client_resolver.core.model import Connectivity
+from client_resolver.core.snapshot import ChannelSnapshot
+from client_resolver.latencies import Latencies
+from client_resolver.observer import Attempt, Observer
+
+__all__ = ["KEPT", "Prometheus"]
+
+KEPT = 300.0
+"""Seconds that the series of a backend stay after no channel lists it any more: as long as
+Prometheus looks back. Its last RPCs are not lost, and Pods that come and go don't pile up."""
+
+_TRIES = 5
+"""How often a state is read that changes while it is."""
+
+_BY_ATTEMPT = ("target", "backend", "method", "code")
+_BY_BACKEND = ("target", "backend")
+_BY_FAILURE = ("target", "method", "code")
+_BY_TARGET = ("target",)
+
+_logger = logging.getLogger("client_resolver")
+
+Snapshot: TypeAlias = Callable[[], ChannelSnapshot]
+Labels: TypeAlias = tuple[str, ...]
+
+
+class Prometheus(Observer, Collector):
+    """Counts what channels do.
+
+    Args:
+        registry: Where the metrics are registered. A registry takes one such observer.
+        clock: Monotonic, in seconds: tells how long a backend has been gone.
+
+    Raises:
+        ValueError: The registry has one already.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry = REGISTRY,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        # prometheus-client's own counters have a lock each and cost several times as much.
+        self._lock = Lock()
+        self._running: list[tuple[str, Snapshot]] = []
+        self._attempts: Counter[Labels] = Counter()
+        self._failures: Counter[Labels] = Counter()
+        self._retries: Counter[Labels] = Counter()
+        self._hedges: Counter[Labels] = Counter()
+        self._ejections: Counter[Labels] = Counter()
+        self._losses: Counter[Labels] = Counter()
+        self._latencies = Latencies()
+        self._gone: dict[Labels, float] = {}
+        registry.register(self)
+
+    def channel_started(self, target: str, snapshot: Snapshot) -> None:
+        """See `Observer.channel_started`."""
+        with self._lock:
+            self._running.append((target, snapshot))
+
+    def channel_closed(self, target: str, snapshot: Snapshot) -> None:
+        """See `Observer.channel_closed`."""
+        with self._lock, suppress(ValueError):
+            self._running.remove((target, snapshot))
+
+    def attempt_started(self, attempt: Attempt) -> None:
+        """See `Observer.attempt_started`."""
+        if attempt.number:
+            with self._lock:
+                (self._hedges if attempt.hedge else self._retries)[(attempt.target,)] += 1
+
+    def attempt_ended(self, attempt: Attempt, code: str, seconds: float) -> None:  # noqa: ARG002
+        """See `Observer.attempt_ended`."""
+        key = (attempt.target, attempt.backend, attempt.method, code)
+        with self._lock:
+            self._attempts[key] += 1
+
+    def rpc_ended(self, target: str, method: str, code: str, seconds: float, attempts: int) -> None:  # noqa: ARG002
+        """See `Observer.rpc_ended`."""
+        with self._lock:
+            self._latencies.observe((target, method), seconds)
+            if code != "OK":
+                self._failures[target, method, code] += 1
+
+    def ejected(self, target: str, backend: str, seconds: float, reason: str) -> None:  # noqa: ARG002
+        """See `Observer.ejected`."""
+        with self._lock:
+            self._ejections[target, backend] += 1
+
+    def balancer_lost(self, target: str, reason: str) -> None:  # noqa: ARG002
+        """See `Observer.balancer_lost`."""
+        with self._lock:
+            self._losses[(target,)] += 1
+
+    def describe(self) -> Iterator[Metric]:
+        """See `Collector`."""
+        yield from self._counted()
+        yield from _states([])
+
+    def collect(self) -> Iterator[Metric]:
+        """See `Collector`."""
+        with self._lock:
+            running = list(self._running)
+        # Outside of the lock: a snapshot takes the channel's.
+        channels = [
+            (target, taken)
+            for target, snapshot in running
+            if (taken := _taken(target, snapshot)) is not None
+        ]
+        listed: set[Labels] = {
+            (target, one.address) for target, channel in channels for one in channel.backends
+        }
+        with self._lock:
+            self._forget(listed)
+            families = list(self._counted())
+        yield from families
+        yield from _states(channels)
+
+    def _forget(self, listed: set[Labels]) -> None:
+        """Drop the series of backends that have been gone for long."""
+        now = self._clock()
+        known = {key[:2] for key in self._attempts} | set(self._ejections)
+        self._gone = {pair: self._gone.get(pair, now) for pair in known - listed}
+        over = {pair for pair, since in self._gone.items() if now - since >= KEPT}
+        if over:
+            for key in [key for key in self._attempts if key[:2] in over]:
+                del self._attempts[key]
+            for pair in over:
+                self._ejections.pop(pair, None)
+
+    def _counted(self) -> Iterator[Metric]:
+        yield _counter(
+            "grpc_client_requests",
+            "RPC attempts that were put on a backend and have ended.",
+            _BY_ATTEMPT,
+            self._attempts,
+        )
+        yield self._latencies.metric(
+            "grpc_client_request_duration_seconds",
+            "How long RPCs took for the application, with all waiting and all attempts.",
+            ("target", "method"),
+        )
+        yield _counter(
+            "grpc_client_failures",
+            "RPCs that failed for the application.",
+            _BY_FAILURE,
+            self._failures,
+        )
+        yield _counter(
+            "grpc_client_retries",
+            "Attempts after an RPC's first that were made because one had failed.",
+            _BY_TARGET,
+            self._retries,
+        )
+        yield _counter(
+            "grpc_client_hedges",
+            "Attempts that were started beside another of the same RPC.",
+            _BY_TARGET,
+            self._hedges,
+        )
+        yield _counter(
+            "grpc_client_ejections",
+            "How often outlier detection has ejected the backend.",
+            _BY_BACKEND,
+            self._ejections,
+        )
+        yield _counter(
+            "grpc_client_balancer_losses",
+            "How often the balancer, or what else lists the backends, was lost.",
+            _BY_TARGET,
+            self._losses,
+        )
+
+
+def _taken(target: str, snapshot: Snapshot) -> ChannelSnapshot | None:
+    """Read a channel's state. One of an event loop may change meanwhile, on its own thread."""
+    for _ in range(_TRIES):
+        try:
+            return snapshot()
+        except RuntimeError:
+            continue
+    _logger.warning("%s: its state kept changing, so that metrics lack it this time", target)
+    return None
+
+
+def _states(channels: Iterable[tuple[str, ChannelSnapshot]]) -> Iterator[Metric]:
+    """Make the metrics that are states. Channels of one target are added up, or the worst told."""
+    connections: Counter[Labels] = Counter()
+    in_flight: Counter[Labels] = Counter()
+    ejected: Counter[Labels] = Counter()
+    weights: dict[Labels, float] = {}
+    ages: dict[Labels, float] = {}
+    sizes: dict[Labels, float] = {}
+    versions: dict[Labels, float] = {}
+    for target, channel in channels:
+        key = (target,)
+        for one in channel.backends:
+            for state in Connectivity:
+                connections[target, one.address, state.value] += one.connectivity is state
+            in_flight[target, one.address] += one.in_flight
+            ejected[target, one.address] += one.ejected_for is not None
+            weights[target, one.address] = one.weight
+        sizes[key] = sum(not one.draining for one in channel.backends)
+        if channel.stale_for is not None:
+            ages[key] = max(channel.stale_for, ages.get(key, 0.0))
+        if channel.revision is not None:
+            version = channel.revision.version
+            versions[key] = min(version, versions.get(key, version))
+    yield _gauge(
+        "grpc_client_connection_state",
+        "How many of this process's channels have the backend's connection in the state.",
+        (*_BY_BACKEND, "state"),
+        connections,
+    )
+    yield _gauge("grpc_client_in_flight", "RPCs that the backend carries.", _BY_BACKEND, in_flight)
+    yield _gauge(
+        "grpc_client_ejected",
+        "How many of this process's channels have ejected the backend.",
+        _BY_BACKEND,
+        ejected,
+    )
+    yield _gauge(
+        "grpc_client_backend_weight", "The weight that the list gives.", _BY_BACKEND, weights
+    )
+    yield _gauge(
+        "grpc_client_list_age_seconds",
+        "Seconds since the list of backends was last known to be current. 0: it is.",
+        _BY_TARGET,
+        ages,
+    )
+    yield _gauge("grpc_client_list_backends", "How many backends are listed.", _BY_TARGET, sizes)
+    yield _gauge(
+        "grpc_client_list_version",
+        "The version of the list's revision. 0: the balancer gives none.",
+        _BY_TARGET,
+        versions,
+    )
+
+
+def _counter(
+    name: str, text: str, labels: Labels, values: Mapping[Labels, float]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family
+
+
+def _gauge(
+    name: str, text: str, labels: Labels, values: Mapping[Labels, float]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family

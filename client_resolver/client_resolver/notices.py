@@ -1,0 +1,49 @@
+"""What resolution tells operators: log records that name the target."""
+
+import logging
+
+from client_resolver.core.delta import Delta
+from client_resolver.core.model import ServerList, SetAside
+from client_resolver.core.watch import Lost
+from client_resolver.settings import Settings
+
+__all__ = ["Notices", "reason"]
+
+_logger = logging.getLogger("client_resolver")
+
+
+class Notices:
+    """Tells each thing once: a resolver that is polled says the same again and again.
+
+    Args:
+        settings: The channel's settings.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._set_aside: tuple[SetAside, ...] = ()
+
+    def set_aside(self, message: ServerList | Delta) -> None:
+        """Warn of the servers that a message has and that can't be used."""
+        listed = message.changed if isinstance(message, Delta) else message
+        for one in listed.set_aside:
+            if one not in self._set_aside:
+                _logger.warning(self._settings.explain(f"set aside: {one.reason}"))
+        self._set_aside = listed.set_aside
+
+    def lost(self, lost: Lost) -> None:
+        """Tell what has ended, as a warning where it wasn't to be expected."""
+        level = logging.DEBUG if lost.expected else logging.WARNING
+        _logger.log(level, self._settings.explain(lost.text))
+
+    def fallback(self, what: str) -> None:
+        """Warn that the fallback is used, or why it can't be."""
+        fallback = self._settings.fallback
+        if fallback is not None:
+            _logger.warning(self._settings.explain(f"the fallback {fallback.text} {what}"))
+
+
+def reason(error: Exception) -> str:
+    """Why a look failed, in words."""
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

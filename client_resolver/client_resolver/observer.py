@@ -1,0 +1,95 @@
+"""What a channel tells those who look on: users' own hooks, and the metrics of this package.
+
+Every method does nothing here; override those that you need. They are called where the event
+happens, on the event loop or on whatever thread it is, and must not wait. What they raise is logged
+and goes no further. A channel without observers doesn't even read the clock.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from client_resolver.core.model import Connectivity, Revision
+from client_resolver.core.snapshot import ChannelSnapshot
+
+__all__ = ["Attempt", "Observer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of an RPC on one backend.
+
+    Attributes:
+        target: The channel's target as it was given.
+        method: `/package.Service/Method`.
+        backend: `HOST:PORT` of the backend.
+        number: 0 for the RPC's first attempt, 1 for the next…
+        hedge: It was started beside another that has not ended.
+    """
+
+    target: str
+    method: str
+    backend: str
+    number: int
+    hedge: bool
+
+
+class Observer:
+    """Is told what a channel does. Subclass it and override what you need."""
+
+    def channel_started(self, target: str, snapshot: Callable[[], ChannelSnapshot]) -> None:
+        """Take in that a channel is used for the first time.
+
+        Args:
+            target: The channel's target as it was given.
+            snapshot: Returns the channel's whole state. It may be called from any thread until
+                `channel_closed` is given the same object.
+        """
+
+    def channel_closed(self, target: str, snapshot: Callable[[], ChannelSnapshot]) -> None:
+        """Take in that a channel which was started is closed."""
+
+    def attempt_started(self, attempt: Attempt) -> None:
+        """Take in that an attempt was put on a backend."""
+
+    def attempt_ended(self, attempt: Attempt, code: str, seconds: float) -> None:
+        """Take in how an attempt ended.
+
+        Args:
+            attempt: As given to `attempt_started`.
+            code: The name of its gRPC status code.
+            seconds: How long it took.
+        """
+
+    def rpc_started(self, target: str, method: str) -> None:
+        """Take in that the application has made an RPC."""
+
+    def rpc_ended(self, target: str, method: str, code: str, seconds: float, attempts: int) -> None:
+        """Take in how an RPC ended for the application.
+
+        Args:
+            target: The channel's target.
+            method: `/package.Service/Method`.
+            code: The name of its gRPC status code.
+            seconds: How long it took, with all waiting and all attempts.
+            attempts: How many attempts were put on a backend. 0: none.
+        """
+
+    def connection_changed(
+        self, target: str, backend: str, before: Connectivity | None, after: Connectivity | None
+    ) -> None:
+        """Take in the state of a backend's connection. `before` None: new; `after` None: gone."""
+
+    def ejected(self, target: str, backend: str, seconds: float, reason: str) -> None:
+        """Take in that outlier detection ejects a backend for so many seconds."""
+
+    def returned(self, target: str, backend: str) -> None:
+        """Take in that an ejected backend may be picked again."""
+
+    def list_changed(self, target: str, revision: Revision, backends: int) -> None:
+        """Take in a new list of backends."""
+
+    def list_confirmed(self, target: str) -> None:
+        """Take in that the list held is known to be current at this moment."""
+
+    def balancer_lost(self, target: str, reason: str) -> None:
+        """Take in that the balancer, or what else lists the backends, can't be reached."""

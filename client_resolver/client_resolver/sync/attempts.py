@@ -1,0 +1,227 @@
+"""Calls whose attempts are counted, told of and made again: futures and streams that aren't plain.
+
+What is kept from attempt to attempt, and what follows a failure, is `client_resolver.rpc`'s.
+"""
+
+# The arguments are those of grpc, in its order.
+# ruff: noqa: PLR0917
+
+import time
+from collections.abc import Callable
+from functools import partial
+from weakref import ref
+
+import grpc
+
+from client_resolver.core.replay import Evidence
+from client_resolver.rpc import Metadata, Rpc, Trial, bounded
+from client_resolver.sync.calls import (
+    PickedCall,
+    RequestStreamCall,
+    RpcCall,
+    StreamCall,
+    may_repeat,
+    suspected,
+)
+from client_resolver.sync.connection import Backend, Handle, one_of
+from client_resolver.sync.driver import Driver
+from client_resolver.sync.ended import EndedCall
+from client_resolver.sync.method import Method
+from client_resolver.sync.requests import Requests
+
+__all__ = [
+    "RetriedCall",
+    "RetriedRequestStreamCall",
+    "RetriedStreamCall",
+    "RetriedStreamStreamCall",
+]
+
+_OK = grpc.StatusCode.OK
+
+
+class RetriedCall(PickedCall):
+    """A call with one response that goes by the whole service config."""
+
+    _streams = False
+    """Whether anything streams: then grpc's thread may bring initial metadata after the status."""
+
+    def __init__(
+        self,
+        method: Method[Callable[..., RpcCall]],
+        request: object,
+        timeout: float | None,
+        metadata: Metadata | None,
+        credentials: grpc.CallCredentials | None,
+        wait_for_ready: bool | None,
+        compression: grpc.Compression | None,
+    ) -> None:
+        config = method.config
+        self._rpc: Rpc[Handle] = Rpc(method.driver.rpcs, method.path, config, metadata, request)
+        self._trial: Trial[Handle] | None = None
+        self._used: Handle | None = None
+        self._resume_at: float | None = None
+        timeout = bounded(config, timeout)
+        super().__init__(method, request, timeout, None, credentials, wait_for_ready, compression)
+
+    def _begin(self, timeout: float | None) -> None:
+        refused = self._rpc.enter()
+        if refused is not None:
+            self._end(self._method.driver.end(refused.code.name, refused.details))
+            return
+        try:
+            self._begin_attempts(timeout)
+        except BaseException:
+            self._rpc.finish("UNKNOWN")
+            raise
+
+    def _begin_attempts(self, timeout: float | None) -> None:
+        backend = self._pick()
+        if backend is not None:
+            self._start(backend, timeout)
+        else:
+            self._begin_later()
+
+    @property
+    def wake_at(self) -> float | None:
+        """See `Pending.wake_at`."""
+        resume_at, deadline = self._resume_at, self.deadline
+        if resume_at is None or deadline is None:
+            return deadline if resume_at is None else resume_at
+        return min(resume_at, deadline)
+
+    def _search(self) -> bool:
+        driver = self._method.driver
+        if self._resume_at is not None and not driver.closed:
+            self.seen = driver.outlook
+            now = time.monotonic()
+            if self.deadline is not None and self.deadline <= now:
+                why = "the deadline passed before the next attempt"
+                self._end(driver.end("DEADLINE_EXCEEDED", why, self._rpc))
+                return False
+            if now < self._resume_at:
+                return True
+            self._resume_at = None
+        return super()._search()
+
+    def _pick(self) -> Backend | None:
+        return self._method.driver.pick_for(self._rpc)
+
+    def _verdict(self) -> EndedCall | None:
+        wait = self._wait_for_ready
+        return self._method.driver.verdict(self.deadline, wait_for_ready=wait, rpc=self._rpc)
+
+    def _start(self, backend: Backend, timeout: float | None) -> None:
+        trial, used, inner = self._put(backend, self._rpc.bounded(timeout))
+        self._backend, self._trial, self._used = backend, trial, used
+        self._set(inner)
+        self._listen(inner, trial)
+
+    def _put(
+        self, backend: Backend, timeout: float | None, *, hedge: bool = False
+    ) -> tuple[Trial[Handle], Handle | None, RpcCall]:
+        """Put an attempt on a backend. Return it, the connection that it is on, and the call."""
+        driver, rpc = self._method.driver, self._rpc
+        trial = rpc.begin(backend, hedge=hedge)
+        used = one_of(backend.handle)
+        try:
+            inner = self._method.on(used)(
+                self._argument(),
+                timeout,
+                rpc.metadata,
+                self._credentials,
+                None,
+                self._compression,
+            )
+        except BaseException:
+            driver.release(backend)
+            rpc.end(trial, "UNKNOWN", ours=True)
+            raise
+        return trial, used, inner
+
+    def _listen(self, inner: RpcCall, trial: Trial[Handle]) -> None:
+        finished = partial(_finished, ref(self), ref(inner), self._method.driver, self._rpc, trial)
+        if not inner.add_callback(finished):
+            finished()
+        self._keep(inner)
+
+    def _judged_apart(self, inner: RpcCall, backend: Backend) -> bool:
+        evidence = suspected(backend, inner)
+        if self._streams:
+            return evidence is not Evidence.NONE or self._rpc.retries is not None
+        # All of its metadata came with the status.
+        return evidence is Evidence.TURNED_AWAY
+
+    def _again(self, inner: RpcCall) -> bool:
+        rpc, trial = self._rpc, self._trial
+        if trial is None:
+            return False
+        code = inner.code()
+        if code is _OK:
+            rpc.end(trial, "OK", inner.trailing_metadata() if rpc.wants_trailing else None)
+            rpc.succeeded()
+            return False
+        if self._cancelled:
+            rpc.end(trial, code.name, ours=True)
+            return False
+        return self._after_failure(inner, trial)
+
+    def _after_failure(self, inner: RpcCall, trial: Trial[Handle]) -> bool:
+        rpc, driver = self._rpc, self._method.driver
+        code, details = inner.code().name, inner.details() or ""
+        repeatable = self._repeatable()
+        if repeatable and may_repeat(driver, trial.backend, inner, self._used):
+            rpc.unsent(trial, code, details)
+            return True
+        trailing = inner.trailing_metadata()
+        rpc.end(trial, code, trailing)
+        if rpc.retries is None or not repeatable or driver.closed or inner.initial_metadata():
+            return False
+        delay = rpc.again(trial, code, details, trailing)
+        if delay is not None:
+            self._resume_at = time.monotonic() + delay
+        return delay is not None
+
+    def _conclude(self, outcome: RpcCall) -> None:
+        super()._conclude(outcome)
+        self._rpc.finish(outcome.code().name)
+
+
+class RetriedStreamCall(RetriedCall, StreamCall):
+    """The same with a stream of responses."""
+
+    _streams = True
+
+
+class RetriedRequestStreamCall(RetriedCall, RequestStreamCall):
+    """The same with a stream of requests."""
+
+    _streams = True
+
+    def _buffer(self) -> Requests:
+        again = self._rpc.retries is not None or self._rpc.hedges is not None
+        limit = self._method.driver.rpcs.retry_buffer if again else 0
+        return Requests(self._request, limit)  # type: ignore[arg-type]
+
+
+class RetriedStreamStreamCall(RetriedRequestStreamCall, RetriedStreamCall):
+    """The same with a stream of requests and a stream of responses."""
+
+    def _commit(self) -> None:
+        if self._requests is not None and self._current is not None:
+            self._requests.only(self._current)
+
+
+def _finished(
+    call: "ref[RetriedCall]",
+    inner: "ref[RpcCall]",
+    driver: Driver,
+    rpc: Rpc[Handle],
+    trial: Trial[Handle],
+) -> None:
+    driver.release(trial.backend)
+    alive, ended = call(), inner()
+    if alive is not None and ended is not None:
+        alive.finished(ended)
+    else:
+        rpc.end(trial, "CANCELLED", ours=True)
+        rpc.finish("CANCELLED")

@@ -1,0 +1,239 @@
+"""RPCs with one response, for which the application's own thread waits."""
+
+# The arguments are those of grpc, and the response is whatever a deserializer makes.
+# ruff: noqa: ANN401, PLR0917
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Protocol
+
+import grpc
+
+from client_resolver.rpc import Metadata, Rpc, Trial, bounded
+from client_resolver.sync.calls import RpcCall, may_repeat
+from client_resolver.sync.connection import Handle, one_of
+from client_resolver.sync.method import Method
+from client_resolver.sync.requests import Requests
+
+__all__ = ["Unary", "plain", "whole"]
+
+
+class Unary(Protocol):
+    """grpc's multicallable of a method with one response."""
+
+    def __call__(self, *args: object) -> Any:
+        """Make the RPC and return its response."""
+
+    @property
+    def with_call(self) -> Callable[..., tuple[Any, grpc.Call]]:
+        """Make the RPC and return its response and itself."""
+
+    @property
+    def future(self) -> Callable[..., RpcCall]:
+        """Begin the RPC."""
+
+
+def plain(
+    method: Method[Unary],
+    form: Callable[[Unary], Callable[..., Any]],
+    request: object,
+    timeout: float | None,
+    metadata: Metadata | None,
+    credentials: grpc.CallCredentials | None,
+    wait_for_ready: bool | None,
+    compression: grpc.Compression | None,
+) -> Any:
+    """Make an RPC of a method that is plain.
+
+    Args:
+        method: The method.
+        form: Chooses the multicallable's form.
+        request: The request, or `Requests`.
+        timeout: In seconds. None: no limit.
+        metadata: Sent with it.
+        credentials: Sent with it.
+        wait_for_ready: Wait also while no backend can be reached. None: as the service config says.
+        compression: The request's.
+
+    Raises:
+        grpc.RpcError: It failed.
+    """
+    driver = method.driver
+    deadline = None if timeout is None else monotonic() + timeout
+    if wait_for_ready is None:
+        wait_for_ready = method.config.wait_for_ready
+    backend = driver.pick()
+    while True:
+        if backend is None:
+            backend = driver.wait(deadline, wait_for_ready=bool(wait_for_ready))
+            if deadline is not None:
+                timeout = deadline - monotonic()
+        argument = request.attempt() if isinstance(request, Requests) else request
+        try:
+            # The backend's own channel never waits: another may be ready before this one is.
+            return form(method.on(backend.handle))(
+                argument, timeout, metadata, credentials, None, compression
+            )
+        except grpc.RpcError as error:
+            if isinstance(request, Requests) and not request.repeatable:
+                raise
+            if not may_repeat(driver, backend, error):
+                raise
+        finally:
+            driver.release(backend)
+        backend = None
+
+
+def whole(
+    method: Method[Unary],
+    request: object,
+    timeout: float | None,
+    metadata: Metadata | None,
+    credentials: grpc.CallCredentials | None,
+    wait_for_ready: bool | None,
+    compression: grpc.Compression | None,
+    *,
+    with_call: bool,
+) -> Any:
+    """Make an RPC that goes by the whole service config, hedging aside.
+
+    Args:
+        method: The method.
+        request: The request, or the iterator of the requests.
+        timeout: In seconds. None: no limit.
+        metadata: Sent with it.
+        credentials: Sent with it.
+        wait_for_ready: Wait also while no backend can be reached. None: as the service config says.
+        compression: The request's.
+        with_call: Return the response and the call, not the response alone.
+
+    Raises:
+        grpc.RpcError: It failed.
+    """
+    config = method.config
+    rpc: Rpc[Handle] = Rpc(method.driver.rpcs, method.path, config, metadata, request)
+    if config.timeout is not None:
+        timeout = bounded(config, timeout)
+    deadline = None if timeout is None else rpc.began + timeout
+    if wait_for_ready is None:
+        wait_for_ready = config.wait_for_ready
+    if method.kind == "stream_unary":
+        limit = 0 if rpc.retries is None else method.driver.rpcs.retry_buffer
+        request = Requests(request, limit)  # type: ignore[arg-type]
+    refused = rpc.enter()
+    if refused is not None:
+        raise method.driver.end(refused.code.name, refused.details)
+    code = "UNKNOWN"
+    try:
+        answer = _attempts(
+            method,
+            rpc,
+            request,
+            deadline,
+            (credentials, None, compression),
+            wait_for_ready=bool(wait_for_ready),
+            with_call=with_call,
+        )
+        code = "OK"
+    except grpc.RpcError as error:
+        code = error.code().name
+        raise
+    finally:
+        rpc.finish(code)
+        if isinstance(request, Requests):
+            request.end()
+    return answer
+
+
+def _attempts(
+    method: Method[Unary],
+    rpc: Rpc[Handle],
+    request: object,
+    deadline: float | None,
+    rest: tuple[object, ...],
+    *,
+    wait_for_ready: bool,
+    with_call: bool,
+) -> Any:
+    """Make attempts until one is the RPC's outcome."""
+    driver = method.driver
+    while True:
+        backend = driver.pick_for(rpc)
+        if backend is None:
+            backend = driver.wait(deadline, wait_for_ready=wait_for_ready, rpc=rpc)
+        trial = rpc.begin(backend)
+        used = one_of(backend.handle)
+        try:
+            return _attempt(method.on(used), rpc, trial, request, deadline, rest, with_call)
+        except grpc.RpcError as error:
+            delay = _again(method, rpc, trial, used, error, request)
+            if delay is None or (deadline is not None and deadline <= monotonic()):
+                raise
+        finally:
+            driver.release(backend)
+            if trial.seconds is None:
+                rpc.end(trial, "UNKNOWN", ours=True)
+        if delay:
+            _pause(method, rpc, delay, deadline)
+
+
+def _attempt(
+    multicallable: Unary,
+    rpc: Rpc[Handle],
+    trial: Trial[Handle],
+    request: object,
+    deadline: float | None,
+    rest: tuple[object, ...],
+    with_call: bool,
+) -> Any:
+    """Make one attempt, and take in that it succeeded."""
+    argument = request.attempt() if isinstance(request, Requests) else request
+    timeout = rpc.bounded(None if deadline is None else deadline - trial.began)
+    if not rpc.wants_trailing:
+        form = multicallable.with_call if with_call else multicallable
+        answer = form(argument, timeout, rpc.metadata, *rest)
+        rpc.end(trial, "OK")
+    else:
+        answer = multicallable.with_call(argument, timeout, rpc.metadata, *rest)
+        rpc.end(trial, "OK", answer[1].trailing_metadata())
+        if not with_call:
+            answer = answer[0]
+    rpc.succeeded()
+    return answer
+
+
+def _again(
+    method: Method[Unary],
+    rpc: Rpc[Handle],
+    trial: Trial[Handle],
+    used: Handle | None,
+    error: Any,
+    request: object,
+) -> float | None:
+    """Say in how many seconds a failed attempt is followed by another. None: by none."""
+    driver = method.driver
+    code, details = error.code().name, error.details() or ""
+    repeatable = not isinstance(request, Requests) or request.repeatable
+    if repeatable and may_repeat(driver, trial.backend, error, used):
+        rpc.unsent(trial, code, details)
+        return 0.0
+    trailing = error.trailing_metadata()
+    rpc.end(trial, code, trailing)
+    if not repeatable or error.initial_metadata() or driver.closed:
+        return None
+    return rpc.again(trial, code, details, trailing)
+
+
+def _pause(method: Method[Unary], rpc: Rpc[Handle], delay: float, deadline: float | None) -> None:
+    """Wait until the next attempt.
+
+    Raises:
+        EndedCall: The deadline comes before it.
+    """
+    driver = method.driver
+    until = monotonic() + delay
+    if deadline is not None and deadline <= until:
+        driver.sleep(deadline)
+        why = "the deadline passed before the next attempt"
+        raise driver.end("DEADLINE_EXCEEDED", why, rpc)
+    driver.sleep(until)

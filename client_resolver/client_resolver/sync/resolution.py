@@ -1,0 +1,141 @@
+"""Finds out a channel's backends: starts, pokes and ends whatever its target needs."""
+
+import threading
+from collections.abc import Callable
+from random import Random
+
+from client_resolver.core.balancers import Balancers
+from client_resolver.core.model import Endpoint, ServerList
+from client_resolver.core.polling import Polling
+from client_resolver.core.watch import FALLBACK_AFTER, FIRST_MESSAGE, Flow
+from client_resolver.feeding import FallbackAnswers, LookAnswers, Tap
+from client_resolver.settings import Settings
+from client_resolver.snapshots import SnapshotFile
+from client_resolver.sync.keeper import Keeper
+from client_resolver.sync.poller import Listener, Poller, look_of
+from client_resolver.sync.stand_in import StandIn
+from client_resolver.sync.watcher import Watcher
+from client_resolver.target import (
+    CustomTarget,
+    DnsTarget,
+    LookasideTarget,
+    StaticTarget,
+    identity,
+)
+
+__all__ = ["Resolution"]
+
+_JOIN = 5.0
+"""Seconds that `close` waits for a thread. Only one that a user's resolver or the system's DNS
+holds up takes longer, and it ends by itself."""
+
+
+class Resolution:
+    """All that feeds one channel with lists of backends.
+
+    Args:
+        settings: The channel's settings.
+        flow: Is told of every event, on threads of this object.
+        fallback_after: Seconds after which the fallback is used where there is no list.
+        first_message: Seconds that one of several balancers has to say something.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        flow: Flow,
+        fallback_after: float = FALLBACK_AFTER,
+        first_message: float = FIRST_MESSAGE,
+    ) -> None:
+        self._settings = settings
+        self._flow = flow
+        self._rng = Random()  # noqa: S311
+        self._threads: list[threading.Thread] = []
+        self._file: SnapshotFile | None = None
+        self._keeper: Keeper | None = None
+        self._watcher: Watcher | None = None
+        self._stand_in: StandIn | None = None
+        # Of the target, or of its fallback.
+        self._poller: Poller | None = None
+        target = settings.target
+        if settings.snapshot_path is not None and not isinstance(target, StaticTarget):
+            self._file = SnapshotFile(settings.snapshot_path, identity(target))
+            self._keeper = Keeper(self._file)
+        if isinstance(target, LookasideTarget) and settings.fallback is not None:
+            answers = FallbackAnswers(settings, flow)
+            self._poller = self._polling(settings.fallback, answers)
+            self._stand_in = StandIn(self._poller, fallback_after)
+        asked = len(target.balancers) if isinstance(target, LookasideTarget) else 1
+        self._tap = Tap(flow, self._keeper, self._stand_in, asked)
+        match target:
+            case LookasideTarget(balancers=addresses):
+                balancers = Balancers(addresses, self._rng)
+                self._watcher = Watcher(settings, balancers, self._tap, first_message)
+            case DnsTarget() | CustomTarget():
+                self._poller = self._polling(target, LookAnswers(settings, self._tap))
+            case StaticTarget():
+                pass
+
+    def start(self) -> None:
+        """Start. A static list is given to the flow before this returns, on this thread."""
+        target = self._settings.target
+        if isinstance(target, StaticTarget):
+            self._flow.received(ServerList(tuple(map(Endpoint, target.addresses))))
+        if self._keeper is not None:
+            self._spawn(self._keeper.run, "lookaside-snapshot")
+        if self._watcher is not None:
+            self._spawn(self._after_loading(self._watcher.run), "lookaside-watch")
+            if self._stand_in is not None:
+                self._spawn(self._stand_in.run, "lookaside-fallback")
+        elif self._poller is not None:
+            self._spawn(self._after_loading(self._poller.run), "lookaside-poll")
+
+    def resolve_now(self) -> None:
+        """Look at once, where there is no watch that tells of changes. Waits for nothing."""
+        if self._watcher is not None:
+            self._watcher.resolve_now()
+        if self._poller is not None:
+            self._poller.resolve_now()
+
+    def backend_failed(self) -> None:
+        """Take in that a backend can't be reached. Waits for nothing."""
+        if self._poller is not None:
+            self._poller.backend_failed()
+
+    def stop(self) -> None:
+        """Have the threads end by themselves. Waits for nothing."""
+        for one in (self._watcher, self._poller, self._keeper):
+            if one is not None:
+                one.stop()
+        if self._stand_in is not None:
+            self._stand_in.over()
+
+    def close(self) -> None:
+        """End everything, in bounded time."""
+        self.stop()
+        if self._watcher is not None:
+            self._watcher.close()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(_JOIN)
+
+    def _polling(
+        self, target: DnsTarget | StaticTarget | CustomTarget, listener: Listener
+    ) -> Poller:
+        look = look_of(target, self._settings.resolvers)
+        return Poller(look, Polling(self._settings.refresh_interval, self._rng), listener)
+
+    def _after_loading(self, run: Callable[[], None]) -> Callable[[], None]:
+        # On the thread of `run`: whoever makes the channel's first RPC doesn't wait for a disk.
+        def load_and_run() -> None:
+            kept = None if self._file is None else self._file.load()
+            if kept is not None:
+                self._tap.received(kept)
+            run()
+
+        return load_and_run
+
+    def _spawn(self, run: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()

@@ -1,0 +1,35 @@
+"""Runs the fallback of a target until its balancer has given a list, on a thread of its own."""
+
+import threading
+
+from client_resolver.sync.poller import Poller
+
+__all__ = ["StandIn"]
+
+
+class StandIn:
+    """Polls the fallback from when it is wanted.
+
+    Args:
+        poller: Looks the fallback up.
+        after: Seconds after which it is wanted without a word.
+    """
+
+    def __init__(self, poller: Poller, after: float) -> None:
+        self._poller = poller
+        self._after = after
+        self._decided = threading.Event()
+
+    def run(self) -> None:
+        """Look from when it is wanted until `over`. For a thread of its own."""
+        self._decided.wait(self._after)
+        self._poller.run()
+
+    def wanted(self) -> None:
+        """Take in that the balancer can't be reached."""
+        self._decided.set()
+
+    def over(self) -> None:
+        """Have `run` return: there is a list that needs no fallback, or the channel ends."""
+        self._poller.stop()
+        self._decided.set()

@@ -1,0 +1,452 @@
+"""Retries on other backends, for every kind of RPC and every style."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import pytest
+
+from client_resolver import Observer
+from client_resolver.aio.method import Method
+from client_resolver.core.model import Connectivity
+from client_resolver.observer import Attempt
+from tests.client_resolver.aio.kinds import KINDS, RESPONSES, STYLES, finish, start, until
+from tests.client_resolver.aio.scripted import BOUND, Scripted, fail
+
+Start = Callable[[], Scripted]
+Connect = Callable[..., Any]
+
+
+def retrying(**more: Any) -> dict[str, Any]:
+    policy = {
+        "maxAttempts": 3,
+        "initialBackoff": "0.001s",
+        "maxBackoff": "0.001s",
+        "backoffMultiplier": 1,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+        **more,
+    }
+    return {"methodConfig": [{"name": [{}], "retryPolicy": policy}]}
+
+
+def at_rest(channel: Any) -> bool:
+    """Whether nothing of any RPC is counted any more."""
+    driver = channel._driver
+    breaker = driver.rpcs.breaker
+    counts = (breaker.requests, breaker.pending, breaker.retries)
+    carried = [len(backend.in_flight) for backend in driver._machine.pool]
+    return counts == (0, 0, 0) and not driver.pending and not any(carried)
+
+
+def all_ready(channel: Any) -> bool:
+    """Whether the next RPCs may go to any of the backends."""
+    snapshot = channel.snapshot()
+    ready = [backend.connectivity is Connectivity.READY for backend in snapshot.backends]
+    return all(ready) and snapshot.settled
+
+
+async def connected(start_server: Start, connect: Connect, count: int, **kwargs: Any) -> Any:
+    """Return a channel to servers that share one script, ready on all of them."""
+    servers = [start_server() for _ in range(count)]
+    for one in servers:
+        one.script = servers[0].script
+    channel = connect(*servers, **kwargs)
+    await channel.channel_ready()
+    await until(lambda: all_ready(channel))
+    return channel, servers
+
+
+@pytest.mark.parametrize(("kind", "style"), STYLES)
+async def test_a_failed_attempt_is_repeated_on_the_other_backend(
+    kind: str, style: str, server: Start, connect: Connect
+) -> None:
+    channel, servers = await connected(server, connect, 2, service_config=retrying())
+    servers[0].script.append(fail("UNAVAILABLE"))
+    call = start(channel, kind, style)
+    assert await finish(call, kind, style) == RESPONSES[kind]
+    assert await call.code() is grpc.StatusCode.OK
+    assert [one.calls for one in servers] == [1, 1]
+    assert call.done()
+    assert at_rest(channel)
+
+
+async def test_an_attempt_after_the_first_tells_how_many_there_were(
+    server: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel, servers = await connected(server, connect, 2, service_config=retrying())
+    servers[0].script.append(fail("UNAVAILABLE"))
+    sent: list[Any] = []
+    on = Method.on
+
+    # grpc's servers keep this name from their handlers.
+    def noting(self: Any, backend: grpc.aio.Channel) -> Callable[..., Any]:
+        multicallable = on(self, backend)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            sent.append(kwargs["metadata"])
+            return multicallable(*args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(Method, "on", noting)
+    await start(channel, "unary_unary", metadata=(("k", "v"),))
+    assert sent == [(("k", "v"),), (("k", "v"), ("grpc-previous-rpc-attempts", "1"))]
+
+
+@pytest.mark.parametrize(("kind", "style"), STYLES)
+async def test_the_last_failure_is_the_servers_own(
+    kind: str, style: str, server: Start, connect: Connect
+) -> None:
+    channel, servers = await connected(server, connect, 2, service_config=retrying())
+    servers[0].script.extend([fail("UNAVAILABLE", "one"), fail("UNAVAILABLE", "two")])
+    servers[0].script.append(fail("UNAVAILABLE", "three"))
+    call = start(channel, kind, style)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await finish(call, kind, style)
+    assert caught.value.details() == "three"
+    assert await call.details() == "three"
+    assert sum(one.calls for one in servers) == 3
+    assert at_rest(channel)
+
+
+@pytest.mark.parametrize(("kind", "style"), STYLES)
+async def test_a_code_that_the_policy_does_not_name_is_final(
+    kind: str, style: str, server: Start, connect: Connect
+) -> None:
+    channel, servers = await connected(server, connect, 2, service_config=retrying())
+    servers[0].script.append(fail("NOT_FOUND"))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await finish(start(channel, kind, style), kind, style)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    assert sum(one.calls for one in servers) == 1
+
+
+async def test_a_server_that_says_not_to_retry_is_obeyed(server: Start, connect: Connect) -> None:
+    channel, servers = await connected(server, connect, 2, service_config=retrying())
+    servers[0].script.append(fail("UNAVAILABLE", pushback="-1"))
+    with pytest.raises(grpc.aio.AioRpcError):
+        await start(channel, "unary_unary")
+    assert sum(one.calls for one in servers) == 1
+
+
+async def test_a_deadline_that_passes_before_the_next_attempt_ends_the_rpc(
+    server: Start, connect: Connect
+) -> None:
+    channel, servers = await connected(
+        server, connect, 2, service_config=retrying(initialBackoff="20s", maxBackoff="20s")
+    )
+    servers[0].script.append(fail("UNAVAILABLE", "why it failed"))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await start(channel, "unary_unary", timeout=0.3)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "why it failed" in str(caught.value.details())
+    assert any(one.address in str(caught.value.details()) for one in servers)
+    assert str(caught.value.details()).startswith("static:///")
+    assert at_rest(channel)
+
+
+@pytest.mark.parametrize(("kind", "style"), STYLES)
+async def test_an_attempt_that_says_nothing_for_its_time_is_given_up_for_another(
+    kind: str, style: str, server: Start, connect: Connect
+) -> None:
+    config = retrying(perAttemptRecvTimeout="0.2s")
+    channel, servers = await connected(server, connect, 2, service_config=config)
+    servers[0].script.append(lambda _: servers[0].release.wait(BOUND))
+    assert await finish(start(channel, kind, style), kind, style) == RESPONSES[kind]
+    assert [one.calls for one in servers] == [1, 1]
+    assert at_rest(channel)
+
+
+async def test_a_stream_may_take_longer_than_the_time_for_its_first_response(
+    server: Start, connect: Connect
+) -> None:
+    config = retrying(perAttemptRecvTimeout="0.2s")
+    channel, _ = await connected(server, connect, 1, service_config=config)
+    call = channel.stream_stream("/t.S/SS")(timeout=20)
+    await call.write(b"a")
+    assert await call.read() == b"a"
+    await asyncio.sleep(0.4)
+    await call.write(b"b")
+    assert await call.read() == b"b"
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+
+
+async def test_a_stream_that_has_given_a_response_is_not_repeated(
+    server: Start, connect: Connect
+) -> None:
+    channel, servers = await connected(server, connect, 2, service_config=retrying())
+    call = channel.stream_stream("/t.S/SS")(timeout=20)
+    await call.write(b"a")
+    assert await call.read() == b"a"
+    for one in servers:
+        one.stop()
+    with pytest.raises(grpc.aio.AioRpcError):
+        await call.read()
+    assert sum(one.calls for one in servers) == 1
+
+
+async def test_initial_metadata_commits_the_rpc(server: Start, connect: Connect) -> None:
+    channel, servers = await connected(server, connect, 2, service_config=retrying())
+
+    def step(context: grpc.ServicerContext) -> None:
+        context.send_initial_metadata((("initial", "1"),))
+        context.abort(grpc.StatusCode.UNAVAILABLE, "after metadata")
+
+    servers[0].script.append(step)
+    call = start(channel, "unary_unary")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    assert caught.value.details() == "after metadata"
+    assert sum(one.calls for one in servers) == 1
+
+
+# grpc.aio has no initial metadata of a unary-unary RPC before its end.
+@pytest.mark.parametrize("kind", list(KINDS)[1:])
+async def test_initial_metadata_is_there_before_the_first_response(
+    kind: str, server: Start, connect: Connect
+) -> None:
+    channel, servers = await connected(server, connect, 1, service_config=retrying())
+
+    def step(context: grpc.ServicerContext) -> None:
+        context.send_initial_metadata((("initial", "1"),))
+        servers[0].release.wait(BOUND)
+
+    servers[0].script.append(step)
+    call = start(channel, kind)
+    metadata = await asyncio.wait_for(call.initial_metadata(), BOUND)
+    assert dict(metadata)["initial"] == "1"
+    assert not call.done()
+    servers[0].release.set()
+    assert await finish(call, kind) == RESPONSES[kind]
+
+
+async def test_requests_beyond_the_buffer_are_not_repeated(server: Start, connect: Connect) -> None:
+    channel, servers = await connected(
+        server,
+        connect,
+        2,
+        service_config=retrying(),
+        options=[("grpc.per_rpc_retry_buffer_size", 10)],
+    )
+    servers[0].script.append(fail("UNAVAILABLE"))
+
+    async def requests() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"0123456789"
+
+    with pytest.raises(grpc.aio.AioRpcError):
+        await channel.stream_unary("/t.S/SU")(requests(), timeout=20)
+    assert sum(one.calls for one in servers) == 1
+
+
+async def test_an_iterator_of_requests_that_fails_ends_the_rpc(
+    server: Start, connect: Connect
+) -> None:
+    channel, _ = await connected(server, connect, 2, service_config=retrying())
+
+    async def requests() -> AsyncIterator[bytes]:
+        yield b"a"
+        raise LookupError
+
+    call = channel.stream_unary("/t.S/SU")(requests(), timeout=20)
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert at_rest(channel)
+
+
+async def test_no_task_is_made_for_a_unary_rpc_whose_first_attempt_succeeds(
+    server: Start, connect: Connect
+) -> None:
+    channel, servers = await connected(server, connect, 1, service_config=retrying())
+    servers[0].script.append(servers[0].hold)
+    before = asyncio.all_tasks()
+    call = start(channel, "unary_unary")
+    await asyncio.to_thread(servers[0].entered.acquire)
+    made = asyncio.all_tasks() - before
+    # The only one is grpc's own.
+    assert len(made) == 1
+    servers[0].release.set()
+    assert await call == b"a"
+
+
+async def test_a_limit_of_requests_refuses_with_its_name(server: Start, connect: Connect) -> None:
+    channel, servers = await connected(
+        server, connect, 1, service_config={"circuitBreaker": {"maxRequests": 1}}
+    )
+    servers[0].script.append(servers[0].hold)
+    first = start(channel, "unary_unary")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await start(channel, "unary_unary")
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "max_requests (1)" in str(caught.value.details())
+    servers[0].release.set()
+    assert await first == b"a"
+    assert await start(channel, "unary_unary") == b"a"
+    assert at_rest(channel)
+
+
+class Watcher(Observer):
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def attempt_started(self, attempt: Attempt) -> None:
+        self.seen.append(f"started {attempt.number}")
+
+    def attempt_ended(self, attempt: Attempt, code: str, seconds: float) -> None:
+        assert seconds >= 0
+        self.seen.append(f"ended {attempt.number} {code}")
+
+    def rpc_started(self, target: str, method: str) -> None:
+        self.seen.append(f"rpc {method}")
+
+    def rpc_ended(self, target: str, method: str, code: str, seconds: float, attempts: int) -> None:
+        assert seconds >= 0
+        assert target.startswith("static:///")
+        self.seen.append(f"rpc {method} {code} after {attempts}")
+
+
+async def test_observers_are_told_of_each_attempt_and_of_the_rpc(
+    server: Start, connect: Connect
+) -> None:
+    watcher = Watcher()
+    channel, servers = await connected(
+        server, connect, 2, service_config=retrying(), observers=[watcher]
+    )
+    servers[0].script.append(fail("UNAVAILABLE"))
+    await start(channel, "unary_unary")
+    assert watcher.seen == [
+        "rpc /t.S/UU",
+        "started 0",
+        "ended 0 UNAVAILABLE",
+        "started 1",
+        "ended 1 OK",
+        "rpc /t.S/UU OK after 2",
+    ]
+
+
+async def test_a_call_that_nobody_awaits_is_accounted_for_at_its_end(
+    server: Start, connect: Connect
+) -> None:
+    ended = asyncio.Event()
+
+    class Ends(Observer):
+        def rpc_ended(self, *_: object) -> None:
+            ended.set()
+
+    channel, _ = await connected(server, connect, 1, service_config=retrying(), observers=[Ends()])
+    start(channel, "unary_unary")
+    await asyncio.wait_for(ended.wait(), BOUND)
+    assert at_rest(channel)
+
+
+@pytest.mark.parametrize("config", [{}, retrying(), retrying(perAttemptRecvTimeout="0.05s")])
+async def test_rpcs_cancelled_at_random_moments_leave_nothing_behind(
+    config: dict[str, Any], server: Start, connect: Connect
+) -> None:
+    channel, servers = await connected(server, connect, 2, service_config=config)
+    rng = random.Random(7)
+    kinds = list(KINDS)
+    before = asyncio.all_tasks()
+
+    async def one(number: int) -> None:
+        if rng.random() < 0.2:
+            servers[0].script.append(fail("UNAVAILABLE"))
+        kind = kinds[number % 4]
+        call = start(channel, kind)
+        task = asyncio.create_task(finish(call, kind))
+        for _ in range(rng.randrange(12)):
+            await asyncio.sleep(0)
+        (call if rng.random() < 0.5 else task).cancel()
+        await asyncio.wait((task,))
+        # A task that is cancelled before its first step has never touched its call.
+        call.cancel()
+        if not task.cancelled():
+            task.exception()
+
+    for batch in range(10):
+        await asyncio.gather(*(one(batch * 40 + number) for number in range(40)))
+    await until(lambda: at_rest(channel) and not asyncio.all_tasks() - before)
+
+
+async def test_closing_the_channel_ends_the_rpcs_that_wait_to_try_again(
+    server: Start, connect: Connect
+) -> None:
+    config = retrying(initialBackoff="20s", maxBackoff="20s")
+    watcher = Watcher()
+    channel, servers = await connected(
+        server, connect, 2, service_config=config, observers=[watcher]
+    )
+    servers[0].script.append(fail("UNAVAILABLE"))
+    call = start(channel, "unary_unary", timeout=None)
+    await until(lambda: "ended 0 UNAVAILABLE" in watcher.seen)
+    await channel.close()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert watcher.seen[-1] == "rpc /t.S/UU CANCELLED after 1"
+
+
+async def test_writes_go_on_where_the_attempt_before_left_off(
+    server: Start, connect: Connect
+) -> None:
+    channel, servers = await connected(server, connect, 2, service_config=retrying())
+    servers[0].script.append(fail("UNAVAILABLE"))
+    call = channel.stream_stream("/t.S/SS")(timeout=20)
+    await call.wait_for_connection()
+    await call.write(b"a")
+    assert await call.read() == b"a"
+    await call.write(b"b")
+    await call.done_writing()
+    assert await call.read() == b"b"
+    assert await call.read() is grpc.aio.EOF
+    assert await call.read() is grpc.aio.EOF
+    with pytest.raises(asyncio.InvalidStateError):
+        await call.write(b"c")
+
+
+async def test_a_header_keeps_rpcs_on_one_backend(server: Start, connect: Connect) -> None:
+    config = {"loadBalancingConfig": [{"ring_hash": {"requestHashHeader": "user"}}]}
+    channel, servers = await connected(server, connect, 3, service_config=config)
+    for _ in range(9):
+        await start(channel, "unary_unary", metadata=(("user", "anna"),))
+    assert sorted(one.calls for one in servers) == [0, 0, 9]
+
+
+async def test_several_connections_per_backend_share_its_rpcs(
+    server: Start, connect: Connect
+) -> None:
+    channel, servers = await connected(server, connect, 1, connections_per_backend=3)
+    (backend,) = channel._driver._machine.pool
+    ready = grpc.ChannelConnectivity.READY
+    await until(lambda: all(c.get_state() is ready for c in backend.handle.channels))
+    used = set()
+    for _ in range(6):
+        assert await start(channel, "unary_unary") == b"a"
+        used.add(backend.handle.channel)
+    assert len(used) == 3
+    assert servers[0].calls == 6
+
+
+async def test_a_lazy_channel_connects_what_it_picks(server: Start, connect: Connect) -> None:
+    servers = [server() for _ in range(3)]
+    channel = connect(*servers, connect="lazy")
+    assert await start(channel, "unary_unary") == b"a"
+    states = [b.connectivity for b in channel.snapshot().backends]
+    assert states.count(Connectivity.READY) == 1
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+async def test_closing_the_channel_ends_and_accounts_for_the_rpcs_on_backends(
+    kind: str, server: Start, connect: Connect
+) -> None:
+    channel, servers = await connected(server, connect, 2, service_config=retrying())
+    servers[0].script.append(servers[0].hold)
+    call = start(channel, kind)
+    await asyncio.to_thread(servers[0].entered.acquire)
+    await channel.close()
+    assert await call.code() is grpc.StatusCode.CANCELLED
+    assert call.cancelled()
+    breaker = channel._driver.rpcs.breaker
+    assert (breaker.requests, breaker.pending, breaker.retries) == (0, 0, 0)

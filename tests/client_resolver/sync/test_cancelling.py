@@ -1,0 +1,60 @@
+"""RPCs that are cancelled at random moments leave nothing behind."""
+
+import gc
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from random import Random
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.client_resolver.sync.loopback import RETRY, Backend, config, echo
+from tests.client_resolver.sync.test_attempts import KINDS, begin, nothing_left, settles
+
+LIMITS = {"circuitBreaker": {"maxRequests": 100_000}}
+CONFIGS = {
+    "plain": None,
+    "retried": config(retryPolicy=RETRY, top=LIMITS),
+    "timed": config(retryPolicy={**RETRY, "perAttemptRecvTimeout": "5s"}, top=LIMITS),
+    "hedged": config(hedgingPolicy={"maxAttempts": 2}, top=LIMITS),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_rpcs_cancelled_at_random_leave_nothing_behind(
+    name: str, backend: Callable[..., Backend], connect: Callable[..., Any]
+) -> None:
+    rng = Random(7)
+
+    def shaky(requests: Iterable[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        if rng.random() < 0.3:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "shaky")
+        return echo(requests, context)
+
+    channel = connect(backend(shaky), backend(shaky), service_config=CONFIGS[name])
+    before = threading.active_count()
+    kinds = list(KINDS)
+    held: list[Any] = []
+    for number in range(400):
+        held.append(begin(channel, kinds[number % 4], timeout=20))
+        if len(held) > 20:
+            one = held.pop(rng.randrange(len(held)))
+            if rng.random() < 0.8:
+                one.cancel()
+    for one in held:
+        one.cancel()
+    assert all(one.done() or settles(one.done) for one in held)
+    held.clear()
+    del one
+    gc.collect()
+    assert nothing_left(channel)
+    driver = channel._driver
+    assert settles(lambda: not driver._pending)
+    assert settles(lambda: _ours() <= 1)
+    assert settles(lambda: threading.active_count() <= before + 40)
+
+
+def _ours() -> int:
+    """Count the threads of the package. A channel's driver is one."""
+    return sum(thread.name.startswith("lookaside") for thread in threading.enumerate())

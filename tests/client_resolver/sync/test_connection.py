@@ -1,0 +1,176 @@
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import pytest
+
+from client_resolver.core.model import Connectivity, Endpoint
+from client_resolver.dialing import Dialing
+from client_resolver.observer import Observer
+from client_resolver.sync.connection import Connection, Connections, Undialled, one_of
+from tests.client_resolver.sync.loopback import BOUND, Backend
+from tests.client_resolver.sync.test_attempts import settles
+
+Start = Callable[..., Backend]
+Connect = Callable[..., Any]
+
+READY, IDLE, FAILED, CONNECTING = (
+    Connectivity.READY,
+    Connectivity.IDLE,
+    Connectivity.TRANSIENT_FAILURE,
+    Connectivity.CONNECTING,
+)
+
+
+class Part(Connection):
+    """A connection in a state that the test sets."""
+
+    def __init__(self, now: Connectivity) -> None:
+        self.now = now
+        self.asked: list[bool] = []
+        self.closed = False
+
+    def state(self, connect: bool) -> Connectivity:
+        self.asked.append(connect)
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("states", "together"),
+    [
+        ([READY, FAILED], READY),
+        ([FAILED, CONNECTING], CONNECTING),
+        ([FAILED, IDLE], IDLE),
+        ([FAILED, FAILED], FAILED),
+    ],
+)
+def test_the_best_state_is_that_of_all(states: list[Connectivity], together: Connectivity) -> None:
+    assert Connections([Part(state) for state in states]).state(False) is together
+
+
+def test_rpcs_take_the_ready_ones_in_turn() -> None:
+    parts = [Part(READY), Part(FAILED), Part(READY)]
+    together = Connections(parts)
+    taken = [one_of(together) for _ in range(6)]
+    assert set(map(id, taken)) == {id(parts[0]), id(parts[2])}
+
+
+def test_what_is_idle_beside_one_that_is_ready_is_connected() -> None:
+    ready, idle = Part(READY), Part(IDLE)
+    Connections([ready, idle]).state(False)
+    assert idle.asked == [False, True]
+    assert ready.asked == [False]
+
+
+def test_a_backend_gets_as_many_connections_as_are_asked_for(
+    backend: Start, connect: Connect
+) -> None:
+    server = backend()
+    channel = connect(server, connections_per_backend=3)
+    (one,) = channel._driver._machine.pool
+    assert settles(lambda: {part.state(False) for part in one.handle.parts} == {READY})
+    call = channel.unary_unary("/t.T/UU")
+    peers: set[str] = set()
+
+    def note(requests: Any, context: grpc.ServicerContext) -> Any:
+        peers.add(context.peer())
+        yield from requests
+
+    server.script = note
+    for _ in range(6):
+        assert call(b"x", timeout=20) == b"x"
+    assert len(peers) == 3
+
+
+def test_a_backend_is_dialled_as_the_application_says(backend: Start, connect: Connect) -> None:
+    asked: list[Endpoint] = []
+
+    def dial(endpoint: Endpoint) -> Dialing:
+        asked.append(endpoint)
+        return Dialing(authority="own.example")
+
+    server = backend()
+    channel = connect(server, dial=dial)
+    assert channel.unary_unary("/t.T/UU")(b"x", timeout=20) == b"x"
+    assert [one.address.text for one in asked] == [server.address]
+
+
+def test_a_backend_that_cannot_be_dialled_fails_and_the_others_are_used(
+    backend: Start, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, good = backend(), backend()
+
+    def dial(endpoint: Endpoint) -> None:
+        if endpoint.address.text == bad.address:
+            raise OSError("no key for it")
+
+    channel = connect(bad, good, dial=dial, connect="lazy")
+    call = channel.unary_unary("/t.T/UU")
+    for _ in range(3):
+        assert call(b"x", timeout=20, wait_for_ready=True) == b"x"
+    assert not bad.metadata
+    assert "no key for it" in caplog.text
+    assert Undialled().state(True) is FAILED
+
+
+def test_a_lazy_channel_connects_what_is_picked(backend: Start, connect: Connect) -> None:
+    servers = [backend(), backend(), backend()]
+    channel = connect(*servers, connect="lazy")
+    call = channel.unary_unary("/t.T/UU")
+    assert call(b"x", timeout=20) == b"x"
+    opened = [one for one in channel._driver._machine.pool if one.handle is not None]
+    assert len(opened) == 1
+    while not all(server.metadata for server in servers):
+        call(b"x", timeout=20)
+
+
+def test_an_idle_connection_is_closed_and_opened_again(backend: Start, connect: Connect) -> None:
+    channel = connect(backend(), connect="lazy", idle_timeout=0.1)
+    call = channel.unary_unary("/t.T/UU")
+    assert call(b"x", timeout=20) == b"x"
+    (one,) = channel._driver._machine.pool
+    assert settles(lambda: one.handle is None)
+    assert call(b"x", timeout=20) == b"x"
+
+
+def test_observers_are_told_of_the_channel_and_its_connections(
+    backend: Start, connect: Connect
+) -> None:
+    class Notes(Observer):
+        def __init__(self) -> None:
+            self.told: list[str] = []
+            self.ready = threading.Event()
+
+        def channel_started(self, target: str, snapshot: Any) -> None:
+            self.told.append("started")
+
+        def connection_changed(
+            self, target: str, backend: str, before: Any, after: Connectivity | None
+        ) -> None:
+            self.told.append("gone" if after is None else after.value)
+            if after is READY:
+                self.ready.set()
+
+        def channel_closed(self, target: str, snapshot: Any) -> None:
+            assert snapshot().backends == ()
+            self.told.append("closed")
+
+    notes = Notes()
+    channel = connect(backend(), observers=[notes])
+    assert notes.ready.wait(BOUND)
+    channel.close()
+    assert notes.told[0] == "started"
+    assert notes.told[-2:] == ["gone", "closed"]
+
+
+def test_an_observer_that_fails_does_no_harm(
+    backend: Start, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Observer):
+        def attempt_started(self, attempt: Any) -> None:
+            raise RuntimeError("a broken observer")
+
+    channel = connect(backend(), observers=[Broken()])
+    assert channel.unary_unary("/t.T/UU")(b"x", timeout=20) == b"x"
+    assert "a broken observer" in caplog.text

@@ -1,0 +1,48 @@
+import logging
+
+import pytest
+
+from client_resolver.core.delta import Delta
+from client_resolver.core.model import ServerList, SetAside
+from client_resolver.core.watch import Lost
+from client_resolver.notices import Notices, reason
+from client_resolver.settings import Settings
+
+SETTINGS = Settings.of("static:///10.0.0.1:80", None, None, None, {})
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError("no route"), "OSError: no route"),
+        (KeyError("web"), "KeyError: 'web'"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
+def test_an_error_is_named_by_its_kind_and_its_text(error: Exception, text: str) -> None:
+    assert reason(error) == text
+
+
+@pytest.mark.parametrize(("expected", "level"), [(True, logging.DEBUG), (False, logging.WARNING)])
+def test_a_loss_that_was_to_be_expected_is_no_warning(
+    expected: bool, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "client_resolver"):
+        Notices(SETTINGS).lost(Lost(1.0, "gone", expected))
+    [record] = caplog.records
+    assert (record.levelno, record.getMessage()) == (level, "static:///10.0.0.1:80: gone")
+
+
+def test_what_a_delta_sets_aside_is_told_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    changed = ServerList((), set_aside=(SetAside("x", "'x' is not HOST:PORT"),))
+    with caplog.at_level(logging.WARNING, "client_resolver"):
+        Notices(SETTINGS).set_aside(Delta("a", changed))
+    assert "set aside: 'x' is not HOST:PORT" in caplog.text
+
+
+def test_without_a_fallback_there_is_nothing_to_tell_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.DEBUG, "client_resolver"):
+        Notices(SETTINGS).fallback("is used")
+    assert not caplog.records
