@@ -28,5 +28,5 @@ class Dialing:
 
 
 Dial: TypeAlias = Callable[[Endpoint], Dialing | None]
-"""Returns how a backend is dialled. None: as the channel has it. Called when a connection is opened,
-so what it returns for new credentials holds from the next connection on."""
+"""Returns how a backend is dialled. None: as the channel has it. It is called whenever a connection
+is opened, so new credentials hold from the next connection on."""

@@ -151,6 +151,11 @@ class RetriedCall(PickedCall):
         # All of its metadata came with the status.
         return evidence is Evidence.TURNED_AWAY
 
+    def _cancel_waiting(self) -> None:
+        if self._inner is not None and self._trial is not None:
+            self._rpc.end(self._trial, self._inner.code().name)
+        super()._cancel_waiting()
+
     def _again(self, inner: RpcCall) -> bool:
         rpc, trial = self._rpc, self._trial
         if trial is None:

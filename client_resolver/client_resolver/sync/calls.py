@@ -294,9 +294,16 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
                 if self._search():
                     self._method.driver.defer(self)
             elif not self._done:
-                self._conclude(inner)
+                self._conclude_with(inner)
         self._tell()
         return self._inner is inner
+
+    def _conclude_with(self, inner: RpcCall) -> None:
+        if self._cancelled and inner.code() is not _OK and not inner.cancelled():
+            # It failed in the moment before the application cancelled it.
+            self._cancel_waiting()
+        else:
+            self._conclude(inner)
 
     def _again(self, inner: RpcCall) -> bool:
         """Whether another attempt is to be made for one that has ended."""
@@ -394,12 +401,14 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
     def cancel(self) -> bool:
         """See `grpc.Future.cancel`."""
         with self._settled:
-            if self._done:
+            inner = self._inner
+            ended = inner is not None and not inner.is_active()
+            if self._done or (ended and inner is not None and inner.code() is _OK):
                 return False
             self._cancelled = True
-            if self._inner is None:
+            if inner is None or ended:
+                # There would have been another attempt, perhaps.
                 self._cancel_waiting()
-            inner = self._inner
         if inner is not None:
             inner.cancel()
         self._tell()
