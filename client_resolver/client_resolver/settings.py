@@ -35,6 +35,20 @@ from client_resolver.target import (
 
 __all__ = ["Settings", "describe"]
 
+
+def _pings(time: float, timeout: float) -> dict[str, object]:
+    """Return the channel arguments for pings every `time` s that are answered in `timeout` s."""
+    return {
+        "grpc.keepalive_time_ms": round(time * 1000),
+        "grpc.keepalive_timeout_ms": round(timeout * 1000),
+        # Of the two it is this one, a minute by default, that C-core 1.85 ends a connection by.
+        "grpc.http2.ping_timeout_ms": round(timeout * 1000),
+        "grpc.keepalive_permit_without_calls": 1,
+        # C-core sends no more than two pings without data otherwise.
+        "grpc.http2.max_pings_without_data": 0,
+    }
+
+
 _CONNECTION_OPTIONS: Mapping[str, object] = {
     # Two channels with equal arguments share a connection otherwise.
     "grpc.use_local_subchannel_pool": 1,
@@ -50,9 +64,7 @@ _CONNECTION_OPTIONS: Mapping[str, object] = {
 _BALANCER_OPTIONS: Mapping[str, object] = {
     **_CONNECTION_OPTIONS,
     # A watch is silent for as long as nothing changes: only pings tell a dead one.
-    "grpc.keepalive_time_ms": 30_000,
-    "grpc.keepalive_timeout_ms": 10_000,
-    "grpc.keepalive_permit_without_calls": 1,
+    **_pings(30, 10),
     # With the largest `watch_backoff` on top, a client is back within 5 s of its balancer.
     "grpc.max_reconnect_backoff_ms": 1000,
     # Balancers that come back at other addresses are found in that time as well.
@@ -136,7 +148,9 @@ class Settings:
         config = parse_service_config(
             service_config, policy, None if named is None else str(named), policies
         )
-        defaults = {**_CONNECTION_OPTIONS, **_keepalive(given.get("keepalive"))}
+        defaults = dict(_CONNECTION_OPTIONS)
+        if keepalive := given.get("keepalive"):
+            defaults |= _pings(*keepalive)
         if parsed.authority:
             defaults["grpc.default_authority"] = parsed.authority
         fallback = given.get("fallback")
@@ -255,19 +269,6 @@ def _client(given: Keywords, environ: Mapping[str, str]) -> lookaside_pb2.Client
         zone=environ.get("LOOKASIDE_ZONE", "") if zone is None else zone,
         node=environ.get("LOOKASIDE_NODE", "") if node is None else node,
     )
-
-
-def _keepalive(given: tuple[float, float] | None) -> dict[str, object]:
-    if given is None:
-        return {}
-    time, timeout = given
-    return {
-        "grpc.keepalive_time_ms": round(time * 1000),
-        "grpc.keepalive_timeout_ms": round(timeout * 1000),
-        "grpc.keepalive_permit_without_calls": 1,
-        # C-core sends no more than two pings without data otherwise.
-        "grpc.http2.max_pings_without_data": 0,
-    }
 
 
 def describe(settings: Settings, machine: Machine[Any], *, closed: bool, started: bool) -> str:

@@ -128,9 +128,7 @@ def test_a_config_of_ones_own_is_an_argument_or_an_option(given: Any, own: bool)
 
 
 def test_an_argument_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    with pytest.raises(
-        TypeError, match=r"argument: retries\. Known: balancer_credentials, "
-    ):
+    with pytest.raises(TypeError, match=r"argument: retries\. Known: balancer_credentials, "):
         settings(retries=3)
 
 
@@ -143,7 +141,7 @@ def test_none_stands_for_the_default() -> None:
 def test_keepalive_is_given_in_seconds_and_pings_without_rpcs() -> None:
     found = options_of(settings(keepalive=(10, 2.5)))
     assert found["grpc.keepalive_time_ms"] == 10_000
-    assert found["grpc.keepalive_timeout_ms"] == 2_500
+    assert found["grpc.keepalive_timeout_ms"] == found["grpc.http2.ping_timeout_ms"] == 2_500
     assert found["grpc.keepalive_permit_without_calls"] == 1
     assert found["grpc.http2.max_pings_without_data"] == 0
 

@@ -15,7 +15,13 @@ TIMEOUT = 20.0
 _WORKERS = 100
 """How many RPCs a server has under way at most, watches included. Threads start as needed."""
 
-_OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_send_message_length", -1))
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_send_message_length", -1),
+    # By default, a client that pings as often as a test needs it is disconnected.
+    ("grpc.http2.min_ping_interval_without_data_ms", 1),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
 
 
 class LoopbackServer:
