@@ -2,13 +2,16 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
 import pytest
 
+from client_resolver import testing
 from tests.conformance.clients import Client
+from tests.conformance.fleet import code_of, details_of, serving
 from tests.conformance.servers import Backend, Balancer
 
 KINDS = [
@@ -70,6 +73,26 @@ async def test_a_servers_error_comes_through(
         await client.unary(b"NOT_FOUND:nothing here", "Fail", timeout=20)
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     assert caught.value.details() == "nothing here"
+
+
+def refused(_requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterable[bytes]:
+    context.abort(grpc.StatusCode.PERMISSION_DENIED, "not you")
+
+
+@pytest.mark.parametrize("kind", ["stream_unary", "stream_stream"])
+async def test_a_servers_error_comes_through_though_requests_are_left(
+    kind: str, fleet: Callable[..., testing.Backends], connect: Callable[..., Client]
+) -> None:
+    client = connect(fleet(1, serving(refused)).target)
+    await client.ready()
+    told = Counter[tuple[str, str]]()
+    for _ in range(200):
+        one = client.start(kind, "Refused", [b"a", b"b", b"c"], timeout=20)
+        with pytest.raises(grpc.RpcError) as caught:
+            await (one.response() if kind == "stream_unary" else one.read())
+        told[code_of(caught.value).name, details_of(caught.value)] += 1
+        told[(await one.code()).name, await one.details()] += 1
+    assert told == {("PERMISSION_DENIED", "not you"): 400}
 
 
 @pytest.mark.parametrize("code", ["UNAVAILABLE", "CANCELLED"])

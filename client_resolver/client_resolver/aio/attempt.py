@@ -4,7 +4,7 @@
 # ruff: noqa: ANN401
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -22,6 +22,10 @@ T = TypeVar("T")
 
 LOCALLY_CANCELLED: Final = "Locally cancelled by application!"
 """What grpc says of a call that was cancelled here."""
+
+_UNSENT_REQUEST = "Internal error from Core"
+_LOOKS = (0.0, 0.001, 0.004, 0.015, 0.06, 0.25)
+"""Seconds between looks at a call whose status is to come."""
 
 
 class Owner(Protocol):
@@ -43,12 +47,14 @@ class Failed:
         backend: Where.
         channel: On which of its channels.
         trial: What the RPC knows of it. None: the RPC knows nothing yet.
+        final: No other attempt may follow.
     """
 
     inner: Any
     backend: Backend
     channel: grpc.aio.Channel
     trial: Trial[Connection] | None = None
+    final: bool = False
 
 
 class Attempt:
@@ -57,7 +63,8 @@ class Attempt:
     `inner` is grpc's call, of one of four kinds that have no type in common.
 
     Attributes:
-        code: How it ended. None: it has not.
+        ended: Its call has ended.
+        code: How it ended. None: it has not, or that is still to come.
         details: The text of the status that it ended with, if it failed.
         initial: The initial metadata that it had, if it failed.
         trailing: The trailing metadata that it ended with, if it failed.
@@ -72,6 +79,7 @@ class Attempt:
         "channel",
         "code",
         "details",
+        "ended",
         "expired",
         "initial",
         "inner",
@@ -100,6 +108,7 @@ class Attempt:
         self.details = ""
         self.initial: grpc.aio.Metadata | None = None
         self.trailing: grpc.aio.Metadata | None = None
+        self.ended = False
         self.expired = False
         self.lost = False
         self.read = False
@@ -120,23 +129,35 @@ class Attempt:
         self.lost = True
         self.inner.cancel()
 
-    def take_status(self) -> None:
-        """Keep what grpc's call has ended with."""
+    def take_status(self, then: Callable[[], None]) -> None:
+        """Keep what grpc's call has ended with, and go on with `then`."""
+        self.ended = True
+        self.keep()
+        self._take_status(then, iter(_LOOKS))
+
+    def _take_status(self, then: Callable[[], None], looks: Iterator[float]) -> None:
         inner = self.inner
-        self.code = peek(inner.code())
-        if self.code is not grpc.StatusCode.OK:
+        code = peek(inner.code())
+        if code is not grpc.StatusCode.OK:
             self.details = peek(inner.details()) or ""
+            # A server may end a call before it has been sent all requests. grpc then says that one
+            # could not be sent, and has what the server said in one of the loop's next turns.
+            if self.details == _UNSENT_REQUEST and (pause := next(looks, None)) is not None:
+                self._timer = self.owner.loop.call_later(pause, self._take_status, then, looks)
+                return
             self.initial = peek(inner.initial_metadata())
             self.trailing = peek(inner.trailing_metadata())
+        self.code = code
+        then()
 
     def finished(self, _inner: object) -> None:
         """Take in that grpc's call has ended."""
-        if self.code is not None:
-            return
+        if not self.ended:
+            self.take_status(self._finish)
+
+    def _finish(self) -> None:
         owner, backend = self.owner, self.trial.backend
         backend.in_flight.pop()
-        self.take_status()
-        self.keep()
         if backend.draining and not backend.in_flight:
             owner.driver.drained(backend)
         owner.finished(self)

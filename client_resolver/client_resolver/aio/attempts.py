@@ -156,13 +156,19 @@ class Attempts:
             refused = self.rpc.enter()
             trial = self.rpc.begin(failed.backend)
         attempt = Attempt(self, trial, failed.channel, failed.inner, None)
-        attempt.take_status()
+        final = failed.final or refused is not None
+        attempt.take_status(lambda: self._resumed(attempt, final=final))
+
+    def _resumed(self, attempt: Attempt, *, final: bool) -> None:
         if attempt.details == LOCALLY_CANCELLED:
             self.cancelled = True
-        if refused is None:
-            self._conclude(attempt)
-        else:
+        if self.outcome is not None:
+            self._account(attempt)
+        elif final:
+            self._account(attempt)
             self._settle(attempt)
+        else:
+            self._conclude(attempt)
 
     def advance(self) -> None:
         """See `client_resolver.aio.driver.Pending`."""

@@ -113,22 +113,24 @@ class PickedCall(grpc.aio.Call):
         code = peek(inner.code())
         if code not in _SUSPECT or not self._repeatable():
             return False
-        method, backend = self._method, self._backend
-        request, metadata, credentials, wait_for_ready, compression, channel = self._arguments
-        if evidence_of(code, inner, backend) is Evidence.NONE:
+        if evidence_of(code, inner, self._backend) is Evidence.NONE:
             return False
+        self._replace(inner)
+        return True
+
+    def _replace(self, inner: Any, *, final: bool = False) -> None:
+        request, metadata, credentials, wait_for_ready, compression, channel = self._arguments
         self._inner = instead = self._instead(
-            method,
+            self._method,
             request,
             inner.time_remaining(),
             metadata,
             credentials,
             wait_for_ready,
             compression,
-            then=Failed(inner, backend, channel),
+            then=Failed(inner, self._backend, channel, final=final),
         )
         instead.add_done_callback(self._instead_ended)
-        return True
 
     async def _final(self, ask: Callable[[Any], Coroutine[object, object, T]]) -> T:
         while True:
@@ -288,6 +290,14 @@ class _StreamRequest(PickedCall):
         if not self._ended:
             self._ended = True
             super()._finished(inner)
+            self._is_final(inner)
+
+    def _replaced(self, inner: Any) -> bool:
+        if peek(inner.code()) in {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED}:
+            return super()._replaced(inner)
+        # A request that can't be sent any more may overwrite what grpc's call says.
+        self._replace(inner, final=not self._repeatable())
+        return True
 
     def _repeatable(self) -> bool:
         if self._written or (self._requests is not None and not self._requests.repeatable):
@@ -296,13 +306,16 @@ class _StreamRequest(PickedCall):
 
     async def write(self, request: Any) -> None:
         """See `grpc.aio.StreamUnaryCall.write`."""
+        if self.done():
+            raise asyncio.InvalidStateError("RPC already finished.")
         serializer = self._method.serializer
         message = request if serializer is None else serializer(request)
 
         def write(inner: Any) -> Coroutine[object, object, None]:
-            instead = isinstance(inner, managed.ManagedCall)
-            written: Coroutine[object, object, None] = inner.write(request if instead else message)
-            return written
+            if not isinstance(inner, managed.StreamRequestCall):
+                written: Coroutine[object, object, None] = inner.write(message)
+                return written
+            return inner.raise_failure() if inner.done() else inner.write(request)
 
         await self._final(write)
         self._written = True

@@ -20,6 +20,7 @@ from client_resolver.rpc import Rpc
 
 __all__ = [
     "ManagedCall",
+    "StreamRequestCall",
     "StreamStreamCall",
     "StreamUnaryCall",
     "UnaryStreamCall",
@@ -194,7 +195,9 @@ class _StreamResponse(ManagedCall):
         return response
 
 
-class _StreamRequest(ManagedCall):
+class StreamRequestCall(ManagedCall):
+    """What the calls with a stream of requests have in common."""
+
     # grpc's own intercepted calls look at this name on the calls that they are given.
     _done_writing_flag = False
 
@@ -212,9 +215,10 @@ class _StreamRequest(ManagedCall):
             self.cancel()
             raise
         if self.done():
-            await self._raise_failure()
+            await self.raise_failure()
 
-    async def _raise_failure(self) -> None:
+    async def raise_failure(self) -> None:
+        """Raise what the RPC has failed with, if it has."""
         outcome = self._attempts.outcome
         if self._attempts.cancelled:
             raise asyncio.CancelledError
@@ -243,9 +247,9 @@ class UnaryStreamCall(_StreamResponse, grpc.aio.UnaryStreamCall[Req, Res]):
     """A call with one request and a stream of responses."""
 
 
-class StreamUnaryCall(_StreamRequest, _UnaryResponse, grpc.aio.StreamUnaryCall[Req, Res]):
+class StreamUnaryCall(StreamRequestCall, _UnaryResponse, grpc.aio.StreamUnaryCall[Req, Res]):
     """A call with a stream of requests and one response."""
 
 
-class StreamStreamCall(_StreamRequest, _StreamResponse, grpc.aio.StreamStreamCall[Req, Res]):
+class StreamStreamCall(StreamRequestCall, _StreamResponse, grpc.aio.StreamStreamCall[Req, Res]):
     """A call with a stream of requests and a stream of responses."""
