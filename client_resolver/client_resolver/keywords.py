@@ -24,8 +24,8 @@ HashKey: TypeAlias = Callable[[str, Mapping[str, str | bytes], object], str | by
 (the iterator of a stream). None: nothing, so the RPC goes anywhere."""
 
 Token: TypeAlias = str | PathLike[str] | Callable[[], str]
-"""A bearer token, the path of a file that has it, or what returns it. Tokens rotate: a file is read,
-and a callable called, for each watch."""
+"""A bearer token, the path of a file that has it, or what returns it. Tokens rotate: the file is
+read, or what returns it called, for each watch."""
 
 
 class Keywords(TypedDict, total=False):

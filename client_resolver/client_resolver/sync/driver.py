@@ -106,7 +106,7 @@ class Driver:
         self._central.add(self.rpcs)
         self._thread: threading.Thread | None = None
         self._resolution: Resolution | None = None
-        self._pending: dict[Pending, None] = {}
+        self.pending: dict[Pending, None] = {}
         self._advanced: Outlook[Handle] | None = None
         self._wakes_at = 0.0
         self._listeners: list[tuple[Listener, list[str]]] = []
@@ -371,7 +371,7 @@ class Driver:
         with self.lock:
             closed = self.closed
             if not closed:
-                self._pending[call] = None
+                self.pending[call] = None
             wake_at = call.wake_at
             if self.outlook is not call.seen or (wake_at is not None and wake_at < self._wakes_at):
                 self._nudge()
@@ -381,9 +381,9 @@ class Driver:
 
     def undefer(self, call: Pending) -> None:
         """Undo `defer`."""
-        if call in self._pending:
+        if call in self.pending:
             with self.lock:
-                self._pending.pop(call, None)
+                self.pending.pop(call, None)
 
     def listen(self, listener: Listener) -> None:
         """Tell a listener the state of the channel now and whenever it changes."""
@@ -424,7 +424,7 @@ class Driver:
         if thread is not None and thread is not threading.current_thread():
             thread.join(_JOIN)
         self._shut()
-        self._advance(list(self._pending))
+        self._advance(list(self.pending))
         if self.started:
             self._tell_events()
             observers, target = self.settings.observers, self.settings.target.text
@@ -488,7 +488,7 @@ class Driver:
         return self._pause
 
     def _next_wake(self, pause: float) -> float:
-        times = [time for call in self._pending if (time := call.wake_at) is not None]
+        times = [time for call in self.pending if (time := call.wake_at) is not None]
         if self._machine.wake_at is not None:
             times.append(self._machine.wake_at)
         return min([monotonic() + pause, *times])
@@ -547,7 +547,7 @@ class Driver:
             if machine.publish():
                 self.outlook = machine.outlook
                 self._changed.notify_all()
-                if self._pending or self._listeners:
+                if self.pending or self._listeners:
                     self._nudge()
             if self.settings.observers:
                 events = machine.events()
@@ -577,7 +577,7 @@ class Driver:
         outlook, now = self.outlook, monotonic()
         return [
             call
-            for call in self._pending
+            for call in self.pending
             if call.seen is not outlook or ((at := call.wake_at) is not None and at <= now)
         ]
 

@@ -50,7 +50,7 @@ def test_rpcs_cancelled_at_random_leave_nothing_behind(
     gc.collect()
     assert nothing_left(channel)
     driver = channel._driver
-    assert settles(lambda: not driver._pending)
+    assert settles(lambda: not driver.pending)
     assert settles(lambda: _ours() <= 1)
     assert settles(lambda: threading.active_count() <= before + 40)
 
