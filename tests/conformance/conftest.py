@@ -5,10 +5,29 @@ import grpc
 import pytest
 import trustme
 
+from client_resolver import testing
 from tests.conformance.clients import AioClient, Client, SyncClient
 from tests.conformance.servers import Backend, Balancer
 
 SERVICE = "greeter.shop"
+FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Callable[[object], None]:
+    """Has a line printed at the end of the run: what a test has measured."""
+    lines = request.config.stash.setdefault(FIGURES, [])
+    return lambda measured: lines.append(f"{request.node.name}: {measured}")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    lines = config.stash.get(FIGURES, [])
+    if lines:
+        terminalreporter.section("figures")
+        for line in lines:
+            terminalreporter.line(line)
 
 
 @pytest.fixture
@@ -23,6 +42,27 @@ def backend() -> Iterator[Callable[..., Backend]]:
     yield start
     for one in started:
         one.stop()
+
+
+@pytest.fixture
+def fleet() -> Iterator[Callable[..., testing.Backends]]:
+    """Starts so many backends of `client_resolver.testing`, and stops them."""
+    started: list[testing.Backends] = []
+
+    def start(count: int, *args: Any, **kwargs: Any) -> testing.Backends:
+        started.append(testing.Backends(count, *args, **kwargs))
+        return started[-1]
+
+    yield start
+    for backends in started:
+        backends.stop()
+
+
+@pytest.fixture
+def lister() -> Iterator[testing.Balancer]:
+    """A balancer of `client_resolver.testing`."""
+    with testing.Balancer() as balancer:
+        yield balancer
 
 
 @pytest.fixture

@@ -6,44 +6,19 @@ They run on threads: several event loops in one process disturb each other in gr
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
-from client_resolver._pb import lookaside_pb2, lookaside_pb2_grpc
+from client_resolver import testing
+from client_resolver._pb import lookaside_pb2
 
-OPTIONS = [("grpc.so_reuseport", 0)]
 BOUND = 20.0
 """Seconds after which a test that waits for an event has failed."""
 
 Context = grpc.ServicerContext
 
 
-class _Served:
-    def __init__(self, workers: int, credentials: grpc.ServerCredentials | None, port: int) -> None:
-        self._pool = ThreadPoolExecutor(workers)
-        self._server = grpc.server(self._pool, options=OPTIONS)
-        self._register(self._server)
-        address = f"127.0.0.1:{port}"
-        if credentials is None:
-            self.port = self._server.add_insecure_port(address)
-        else:
-            self.port = self._server.add_secure_port(address, credentials)
-        self._server.start()
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    def _register(self, server: grpc.Server) -> None:
-        raise NotImplementedError
-
-    def stop(self, grace: float | None = None) -> None:
-        self._server.stop(grace).wait(BOUND)
-        self._pool.shutdown(wait=False)
-
-
-class Backend(_Served):
+class Backend(testing.LoopbackServer):
     """A server that echoes, and keeps what it got.
 
     `/t.Echo/Hold` and `/t.Echo/Feed` end when `release` is called.
@@ -54,7 +29,7 @@ class Backend(_Served):
         self.metadata: list[dict[str, str | bytes]] = []
         self.entered = threading.Semaphore(0)
         self._gate = threading.Event()
-        super().__init__(16, credentials, port)
+        super().__init__(port, credentials)
 
     def _register(self, server: grpc.Server) -> None:
         handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
@@ -123,64 +98,11 @@ class Backend(_Served):
         super().stop(grace)
 
 
-class Balancer(_Served, lookaside_pb2_grpc.LoadBalancerServicer):
-    """A balancer that says what the test has set, and every change of it."""
+class Balancer(testing.Balancer):
+    """A balancer that says what the test has set, of any service, and nothing before that."""
 
     def __init__(self, port: int = 0, credentials: grpc.ServerCredentials | None = None) -> None:
-        self.requests: list[lookaside_pb2.WatchServersRequest] = []
-        self.watches = 0
-        self._changed = threading.Condition()
-        self._response: lookaside_pb2.WatchServersResponse | None = None
-        self._error: tuple[grpc.StatusCode, str] | None = None
-        self._stopped = False
-        self._ended = 0
-        super().__init__(16, credentials, port)
-
-    def _register(self, server: grpc.Server) -> None:
-        lookaside_pb2_grpc.add_LoadBalancerServicer_to_server(self, server)
-
-    def WatchServers(  # noqa: N802
-        self, request: lookaside_pb2.WatchServersRequest, context: Context
-    ) -> Iterator[lookaside_pb2.WatchServersResponse]:
-        said: lookaside_pb2.WatchServersResponse | None = None
-        context.add_callback(self._wake)
-        with self._changed:
-            self.requests.append(request)
-            number = len(self.requests)
-            self.watches += 1
-            if self._response is not None and self._error is None:
-                digest = self._response.revision.digest
-                if digest and request.known.digest == digest:
-                    said = self._response
-            self._changed.notify_all()
-        try:
-            while context.is_active():
-                with self._changed:
-                    self._changed.wait_for(
-                        lambda said=said: (  # type: ignore[misc]
-                            self._error is not None
-                            or self._response is not said
-                            or not context.is_active()
-                            or self._stopped
-                            or number <= self._ended
-                        ),
-                        BOUND,
-                    )
-                    said, error = self._response, self._error
-                if self._stopped or number <= self._ended:
-                    return
-                if error is not None:
-                    context.abort(*error)
-                if said is not None:
-                    yield said
-        finally:
-            with self._changed:
-                self.watches -= 1
-                self._changed.notify_all()
-
-    def _wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
+        super().__init__(port=port, credentials=credentials, silent=True)
 
     def say(
         self,
@@ -208,34 +130,13 @@ class Balancer(_Served, lookaside_pb2_grpc.LoadBalancerServicer):
         if base is not None:
             response.delta.base = base
             response.delta.removed.extend(removed)
-        with self._changed:
-            self._response, self._error = response, None
-            self._changed.notify_all()
-
-    def end_watches(self) -> None:
-        """End the watches that are open, in good order."""
-        with self._changed:
-            self._ended = len(self.requests)
-            self._changed.notify_all()
-
-    def fail(self, code: grpc.StatusCode, details: str) -> None:
-        """End every watch with an error, those to come as well."""
-        with self._changed:
-            self._response, self._error = None, (code, details)
-            self._changed.notify_all()
+        self.publish("", response)
+        self.recover()
 
     def await_requests(self, count: int) -> None:
         """Wait until so many watches have been begun."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self.requests) >= count, BOUND)
+        self.wait_for_requests(count, BOUND)
 
     def await_watches(self, count: int) -> None:
         """Wait until so many watches are open."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: self.watches == count, BOUND)
-
-    def stop(self, grace: float | None = None) -> None:
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-        super().stop(grace)
+        self.wait_for_watches(count, BOUND)

@@ -251,11 +251,13 @@ async def left(client: Client, server: Backend, load: Load) -> None:
 
 async def seen_since(client: Client, balancer: Balancer) -> None:
     """Wait until the client has taken in what the balancer said last."""
-    outlook = outlook_of(client)
+    before = list_of(client)
     async with asyncio.timeout(30):
-        while outlook_of(client) is outlook:
+        while list_of(client) is before:
             await client.port()
+    # It waits for a driver that is still at it.
+    client.channel.snapshot()
 
 
-def outlook_of(client: Client) -> Any:
-    return client.channel._driver.outlook
+def list_of(client: Client) -> Any:
+    return client.channel._driver._machine.watch.current

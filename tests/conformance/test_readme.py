@@ -1,21 +1,21 @@
-"""The examples of the README run."""
+"""The examples of the README run, each as a script of its own."""
 
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import grpc
 import pytest
 
 import client_resolver
-from tests.conformance.servers import Balancer
+from client_resolver import testing
 
 README = Path(client_resolver.__file__).parents[1] / "README.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-TARGET = "lookaside://lookaside.infra:50052/"
+BALANCER = "lookaside.infra:50052"
+FILE = "/etc/greeter/backends"
+PORTS = ("127.0.0.1:50061", "127.0.0.1:50062")
 PROTO = """
 syntax = "proto3";
 package helloworld;
@@ -23,45 +23,94 @@ message HelloRequest { string name = 1; }
 message HelloReply { string message = 1; }
 service Greeter { rpc SayHello(HelloRequest) returns (HelloReply); }
 """
+CALLS_TESTS = """
+for name, function in list(globals().items()):
+    if name.startswith("test_"):
+        function()
+        print("World")
+"""
+CALLS_CHANNEL = """
+import greeter_pb2
+import greeter_pb2_grpc
+
+with channel:
+    stub = greeter_pb2_grpc.GreeterStub(channel)
+    request = greeter_pb2.HelloRequest(name="World")
+    metadata = (("user-id", "7"),)
+    print(stub.SayHello(request, timeout=20, wait_for_ready=True, metadata=metadata).message)
+"""
+
+
+def called(example: str) -> str:
+    """Add what is done with the tests or with the channel that an example makes."""
+    if "def test_" in example:
+        return example + CALLS_TESTS
+    return example + CALLS_CHANNEL if "\nchannel = " in example else example
+
+
+def title(example: str) -> str:
+    """The line of an example that tells it from others."""
+    telling = r"asyncio\.run|print\(reply|snapshot\(\)|class \w+|metrics import|telemetry\S+ import"
+    found = re.search(rf"def \w+|{telling}|policy=.*|resolvers=.*", example)
+    return "example" if found is None else found.group().strip()
 
 
 @pytest.fixture
-def greeter() -> Iterator[str]:
-    # Request and reply have the same bytes: one string in field 1.
-    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(
-        lambda request, _context: request
-    )
-    with ThreadPoolExecutor(2) as pool:
-        server = grpc.server(pool, options=[("grpc.so_reuseport", 0)])
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler("helloworld.Greeter", {"SayHello": handler}),)
-        )
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        yield f"127.0.0.1:{port}"
-        server.stop(None).wait(20)
+def backends() -> Iterator[testing.Backends]:
+    # Request and reply have the same bytes, one string in field 1: an echo is a greeter.
+    with testing.Backends(2) as started:
+        yield started
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["sync", "aio"])
-def test_an_example_runs(
-    example: str, greeter: str, new_balancer: Callable[..., Balancer], tmp_path: Path
-) -> None:
-    balancer = new_balancer()
-    balancer.say([greeter])
-    (tmp_path / "greeter.proto").write_text(PROTO)
-    arguments = [f"-I{tmp_path}", f"--python_out={tmp_path}", f"--grpc_python_out={tmp_path}"]
+@pytest.fixture
+def balancer(backends: testing.Backends) -> Iterator[testing.Balancer]:
+    with testing.Balancer() as started:
+        started.serve("greeter.shop", backends)
+        yield started
+
+
+@pytest.fixture(scope="module")
+def stubs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stubs")
+    (folder / "greeter.proto").write_text(PROTO)
+    arguments = [f"-I{folder}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
     protoc = [sys.executable, "-m", "grpc_tools.protoc", *arguments, "greeter.proto"]
-    subprocess.run(protoc, check=True, cwd=tmp_path)
-    assert TARGET in example
-    (tmp_path / "example.py").write_text(
-        example.replace(TARGET, f"lookaside://{balancer.address}/")
-    )
-    done = subprocess.run(
-        [sys.executable, "example.py"],
-        check=True,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.stdout == "World\n"
+    subprocess.run(protoc, check=True, cwd=folder)
+    return folder
+
+
+@pytest.fixture
+def run(
+    backends: testing.Backends, balancer: testing.Balancer, stubs: Path, tmp_path: Path
+) -> Callable[[str], str]:
+    def run(example: str) -> str:
+        listed = tmp_path / "backends"
+        listed.write_text("\n".join(backend.address for backend in backends))
+        example = example.replace(BALANCER, balancer.address).replace(FILE, str(listed))
+        for port, backend in zip(PORTS, backends, strict=True):
+            example = example.replace(port, backend.address)
+        (tmp_path / "example.py").write_text(called(example))
+        done = subprocess.run(
+            [sys.executable, "-W", "error", str(tmp_path / "example.py")],
+            check=True,
+            env={"PYTHONPATH": str(stubs), "PATH": "", "GRPC_VERBOSITY": "NONE"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return done.stdout
+
+    return run
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=title)
+def test_an_example_runs(
+    example: str, run: Callable[[str], str], request: pytest.FixtureRequest
+) -> None:
+    printed = run(example)
+    if "snapshot()" not in example:
+        assert printed.endswith("World\n")
+
+
+def test_the_first_two_examples_print_their_reply_themselves(run: Callable[[str], str]) -> None:
+    assert [run(example) for example in EXAMPLES[:2]] == ["World\n", "World\n"]

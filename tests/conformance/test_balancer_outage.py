@@ -1,0 +1,176 @@
+"""All balancers die under load and come back: no RPC fails, and the clients come back apart."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from client_resolver.testing import Backend, Backends, eventually
+from tests.cluster.processes import ManagedProcess
+from tests.conformance.clients import Client
+from tests.conformance.fleet import SERVICE, TIMEOUT, connected, listed
+from tests.conformance.traffic import Traffic
+from tests.examples.running import free_port
+
+Fleet = Callable[..., Backends]
+Connect = Callable[..., Client]
+
+CHANNELS = 20
+BACKOFF = (0.1, 3.0)
+"""`watch_backoff` as it is by default."""
+
+LONGEST = 7
+"""Attempts at a dead balancer after which the bound of the waits has doubled up to its largest."""
+
+BACK = 5.0
+"""Seconds that every channel has to come back."""
+
+WINDOW = 0.2
+"""Seconds after the restart that a stampede would fall into."""
+
+MOST = 14
+"""Watches that may be begun in the window, at both balancers together.
+
+With full jitter and two balancers, a channel waits from 0 to `3.0 / 2` = 1.5 s between attempts,
+0.75 s on average. Long after the outage began, its next attempt falls into a window of 0.2 s with a
+probability of (0.2 - 0.2² / 3) / 0.75 = 0.25, on its own: 5 of the 20 channels are expected, 2.5 at
+each balancer. That there are more than 14 has a probability of 4 in a million. Channels without
+jitter come all 20 at once.
+"""
+
+
+class Replica(ManagedProcess):
+    """A balancer in a process of its own, at one port for all its lives."""
+
+    def __init__(self, name: str, endpoints: Path) -> None:
+        self.address = f"127.0.0.1:{free_port()}"
+        argv = [
+            *(sys.executable, "-m", "lookaside", "serve", "--source", f"file:{endpoints}"),
+            *("--listen", self.address, "--admin", "off", "--log-format", "json"),
+        ]
+        super().__init__(name, argv, endpoints.parent)
+
+    def times(self, event: str) -> list[float]:
+        """When it has logged this, in all its lives, in seconds since the epoch."""
+        lines = self.log.read_text().splitlines(keepends=True)
+        said = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
+        moments = [one["timestamp"] for one in said if one["event"] == event]
+        return [datetime.fromisoformat(moment).timestamp() for moment in moments]
+
+    async def synced(self, lives: int) -> None:
+        """Wait until it has read its list in each of so many lives."""
+        await asyncio.to_thread(
+            self.wait_until, lambda: len(self.times("synced")) == lives, TIMEOUT
+        )
+
+
+class Listing:
+    """The file that the balancers read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, backends: list[Backend]) -> None:
+        endpoints = [{"address": backend.address} for backend in backends]
+        written = self.path.with_suffix(".new")
+        written.write_text(json.dumps({"services": {SERVICE: {"endpoints": endpoints}}}))
+        written.replace(self.path)
+
+
+class Attempts:
+    """When a channel has begun a watch, in seconds since the epoch: it asks for a token then."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def __call__(self) -> str:
+        self.times.append(time.time())
+        return "token"
+
+    def since(self, moment: float, seconds: float = float("inf")) -> int:
+        """How many there were from a moment on, or within so many seconds of it."""
+        return sum(moment <= one < moment + seconds for one in self.times)
+
+
+@pytest.fixture
+def listing(tmp_path: Path) -> Listing:
+    return Listing(tmp_path / "endpoints.yaml")
+
+
+@pytest.fixture
+def replicas(listing: Listing) -> Iterator[list[Replica]]:
+    """Two balancers, not yet started."""
+    with ExitStack() as stack:
+        made = [Replica(name, listing.path) for name in ("first", "second")]
+        for one in made:
+            stack.callback(one.stop)
+        yield made
+
+
+async def started(replicas: list[Replica], lives: int) -> list[float]:
+    """Start all, wait until they serve their lists, and return when each began to listen."""
+    for one in replicas:
+        one.start()
+    for one in replicas:
+        await one.synced(lives)
+    return [one.times("serving")[-1] for one in replicas]
+
+
+async def all_list(clients: list[Client], backends: list[Backend]) -> None:
+    """Wait until this list has come to every channel."""
+    addresses = {backend.address for backend in backends}
+
+    def has(client: Client) -> bool:
+        return {name for name, one in listed(client).items() if not one.draining} == addresses
+
+    await eventually(lambda: all(map(has, clients)))
+
+
+async def test_no_rpc_fails_when_all_balancers_are_killed_and_all_channels_are_back_soon_and_apart(
+    fleet: Fleet,
+    listing: Listing,
+    replicas: list[Replica],
+    connect: Connect,
+    figures: Callable[[object], None],
+) -> None:
+    backends = fleet(4)
+    listing.write(backends[:3])
+    await started(replicas, 1)
+    target = f"lookaside://{','.join(one.address for one in replicas)}/{SERVICE}"
+    attempts = [Attempts() for _ in range(CHANNELS)]
+    clients = [connect(target, watch_backoff=BACKOFF, balancer_token=one) for one in attempts]
+    for client in clients:
+        await connected(client, 3)
+
+    async with Traffic(*clients, workers=CHANNELS) as traffic:
+        killed = time.time()
+        for one in replicas:
+            one.kill()
+        await eventually(lambda: all(one.since(killed) >= LONGEST for one in attempts))
+        await traffic.progress()
+        listing.write(backends[:])
+        serving = await started(replicas, 2)
+        await all_list(clients, backends[:])
+        back = time.time() - max(serving)
+        # A watch works when it tells of changes, too, not only of what has changed meanwhile.
+        listing.write(backends[1:])
+        await all_list(clients, backends[1:])
+        await traffic.progress()
+
+    first = sum(one.since(min(serving), WINDOW) for one in attempts)
+    begun = [one.since(max(serving)) for one in attempts]
+    figures(
+        f"{traffic}; {CHANNELS} channels back in {back:.2f} s, {first} watches begun in the first"
+        f" {WINDOW:g} s, {sum(begun)} in all, {max(begun)} at most by one channel"
+    )
+    assert not traffic.failed
+    assert back < BACK
+    assert first <= MOST
+    # Once both are there, no channel needs more than the watch that works.
+    assert max(begun) <= 1
