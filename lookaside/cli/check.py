@@ -1,6 +1,7 @@
 """`lookaside check`: whether the service could run as it is set up."""
 
 import asyncio
+import os
 from dataclasses import asdict
 
 import click
@@ -46,7 +47,8 @@ def check(
 async def _check(settings: Settings, seconds: float, output: str, *, ports: bool) -> int:
     from lookaside.cli import checks  # noqa: PLC0415 - the other commands do without its imports
 
-    found = [outcome async for outcome in checks.run(settings, seconds, ports=ports)]
+    found = [*checks.variables(os.environ)]
+    found += [outcome async for outcome in checks.run(settings, seconds, ports=ports)]
     if output in ("json", "yaml"):
         click.echo(form.document({"checks": [asdict(each) for each in found]}, output))
     elif output == "table" and form.on_terminal():

@@ -1,17 +1,24 @@
 """What is looked at before the service is run. One check can't stop the next."""
 
 import asyncio
-import errno
-import os
-import socket
-from collections.abc import AsyncIterator, Iterator
+import difflib
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 from lookaside.api.tls import TlsFiles, server_credentials
+from lookaside.cli import ports as listening
 from lookaside.cli.failures import Failure
 from lookaside.cli.outcome import Outcome
 from lookaside.cli.tls import served
-from lookaside.config import Listen, Settings, SourceSetting, document
+from lookaside.config import (
+    OTHER_VARIABLES,
+    PREFIX,
+    SETTINGS,
+    Settings,
+    SourceSetting,
+    document,
+)
 from lookaside.errors import ConfigError
 from lookaside.sources import dns, endpoints_file
 from lookaside.sources.kubernetes import (
@@ -24,7 +31,23 @@ from lookaside.sources.kubernetes import (
 )
 from lookaside.sources.kubernetes.errors import ApiStatus, KubernetesError
 
+# What the kubelet sets of each Service whose name begins with lookaside.
+_BY_KUBERNETES = re.compile(r"_(?:SERVICE_(?:HOST|PORT)|PORT)(?:_|$)")
 _SHORT_OF_RIGHTS = (401, 403)
+_NO_SUCH_PATH = 404
+_TAKEN = "another process listens there; --no-ports where it is the service itself"
+
+
+def variables(environ: Mapping[str, str]) -> Iterator[Outcome]:
+    """Yield a warning for each variable that is named as a setting's would be, and is none."""
+    known = {*OTHER_VARIABLES, *(setting.variable for setting in SETTINGS)}
+    for name in sorted(environ.keys() - known):
+        if name.startswith(PREFIX) and not _BY_KUBERNETES.search(name):
+            # Of their whole names, which begin alike, all are near.
+            own = {each.removeprefix(PREFIX): each for each in known}
+            near = difflib.get_close_matches(name.removeprefix(PREFIX), own, n=1)
+            hint = f"did you mean {own[near[0]]}?" if near else "serve --help has all settings"
+            yield Outcome("environment", "warning", f"{name} sets nothing", hint)
 
 
 async def run(settings: Settings, seconds: float, *, ports: bool) -> AsyncIterator[Outcome]:
@@ -45,7 +68,7 @@ async def run(settings: Settings, seconds: float, *, ports: bool) -> AsyncIterat
         yield outcome
     for outcome in (*_tls(settings), *_access(settings)):
         yield outcome
-    for outcome in _ports(settings) if ports else ():
+    for outcome in listening.look(settings, _TAKEN) if ports else ():
         yield outcome
 
 
@@ -121,7 +144,7 @@ async def _api_server(access: KubernetesAccess, host: str) -> Outcome:
         version = await access.version()
     except ApiStatus as error:
         # Who may ask for its version is a matter of its own: that it answers is enough.
-        if error.code == 401:
+        if error.code != 403:
             raise
         version = "of a version that it does not tell"
     return Outcome("API server", "ok", f"Kubernetes {version} at {host}")
@@ -138,7 +161,8 @@ def _hint(error: KubernetesError, host: str) -> str:
     if isinstance(error, ApiStatus):
         if error.code in _SHORT_OF_RIGHTS:
             return "the token, or the user of the kubeconfig file, is not taken there"
-        return "the API server's own log says more"
+        if error.code != _NO_SUCH_PATH:
+            return "the API server's own log says more"
     return f"what is asked is {host}; --kubeconfig and --context say otherwise"
 
 
@@ -180,46 +204,3 @@ def _access(settings: Settings) -> Iterator[Outcome]:
             "tokens come in plain text: whoever sees one can use it",
             "--tls-cert and --tls-key serve with TLS",
         )
-
-
-def _ports(settings: Settings) -> Iterator[Outcome]:
-    yield _port(f"listen {settings.listen}", settings.listen)
-    if settings.admin:
-        yield _port(f"admin {settings.admin}", settings.admin)
-
-
-def _port(check: str, listen: Listen) -> Outcome:
-    try:
-        _bind(listen)
-    except socket.gaierror as error:
-        return Outcome(
-            check, "failed", f"{listen.host}: {error.strerror}", "a HOST is one of this machine's"
-        )
-    except OSError as error:
-        said = os.strerror(error.errno).lower() if error.errno else str(error)
-        return Outcome(check, "failed", said, _PORT_HINTS.get(error.errno or 0, ""))
-    return Outcome(check, "ok", "free" if listen.port else "the system chooses a port")
-
-
-_PORT_HINTS = {
-    errno.EADDRINUSE: "another process listens there; --no-ports where it is the service itself",
-    errno.EACCES: "ports below 1024 take a right; choose one above",
-    errno.EADDRNOTAVAIL: "this machine has no such address; :PORT is every one that it has",
-}
-
-
-def _bind(listen: Listen) -> None:
-    """Listen for a moment.
-
-    Raises:
-        OSError: It can't be.
-    """
-    if not listen.host:
-        both = socket.has_dualstack_ipv6()
-        family = socket.AF_INET6 if both else socket.AF_INET
-        socket.create_server(("", listen.port), family=family, dualstack_ipv6=both).close()
-        return
-    for family, _, _, _, address in socket.getaddrinfo(
-        listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    ):
-        socket.create_server(address, family=family).close()

@@ -32,7 +32,9 @@ def completion(ctx: click.Context, /, *, shell: str) -> None:
         raise Failure(f"there is no completion for {shell}")
     completer = form(ctx.find_root().command, {}, _COMMAND, _VARIABLE)
     # The method of bash's own class runs a bash to learn its version, which need not be here.
-    click.echo(ShellComplete.source(completer), nl=False)
+    script = ShellComplete.source(completer)
+    # That of fish cuts what it shows of a command off at its first comma.
+    click.echo(script.replace('string split ","', 'string split --max 1 ","'), nl=False)
 
 
 def complete_service(

@@ -43,6 +43,8 @@ class FailingGroup(click.Group):
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Register a command."""
+        # A raw docstring has click's mark of lines that are not to be wrapped as two characters.
+        cmd.help = (cmd.help or "").replace("\\b\n", "\b\n")
         cmd.epilog = cmd.epilog or EPILOG
         super().add_command(cmd, name)
 
@@ -58,5 +60,14 @@ class FailingGroup(click.Group):
             raise Failure(str(error), USAGE) from error
         except LookasideError as error:
             raise Failure(str(error)) from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Failure(_said(error)) from error
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
+
+
+def _said(error: OSError) -> str:
+    said = error.strerror or str(error)
+    return f"{error.filename}: {said}" if error.filename else said

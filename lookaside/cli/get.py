@@ -9,8 +9,15 @@ from lookaside.cli.answers import Document, ServerList, Summary
 from lookaside.cli.client import Address, Asker, Balancer
 from lookaside.cli.completion import complete_service
 from lookaside.cli.inquiries import advised, reason
-from lookaside.cli.options import asker_options, balancer_options, output_option, timeout_option
+from lookaside.cli.options import (
+    Read,
+    asker_options,
+    balancer_options,
+    output_option,
+    timeout_option,
+)
 from lookaside.cli.refusals import BalancerError
+from lookaside.config import values
 
 
 @click.command(short_help="Print the backends of a service.")
@@ -55,19 +62,25 @@ def get(
 
 
 @click.command("list", short_help="Print the services that the balancer knows.")
-@click.option("-n", "--namespace", default="", metavar="NAME", help="Only of this namespace.")
+@click.option(
+    "-n",
+    "--namespace",
+    type=Read(values.label),
+    metavar="NAME",
+    help="Only of this namespace.",
+)
 @balancer_options
 @timeout_option
 @output_option("table", "wide", "json", "yaml")
 def list_services(
     *,
-    namespace: str,
+    namespace: str | None,
     output: str,
     timeout: float,
     balancer: Address,
 ) -> None:
     """Print the services that the balancer knows, a line for each port."""
-    found, document = asyncio.run(_list(balancer, namespace, timeout))
+    found, document = asyncio.run(_list(balancer, namespace or "", timeout))
     if output in ("json", "yaml"):
         click.echo(form.document(document, output))
     elif found:

@@ -16,22 +16,34 @@ from lookaside.config import values
 
 DEFAULT_ADDRESS = "localhost:50052"
 
+# The schemes of https://github.com/grpc/grpc/blob/master/doc/naming.md, but for those of sockets.
+_OF_GRPC = re.compile(r"(?:dns|ipv4|ipv6|vsock):.")
 _HOST_PORT = re.compile(r"(?!unix:).+:[0-9]+")
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
-class Duration(click.ParamType[float]):
-    """A length of time, in seconds or with a unit."""
+Value = TypeVar("Value")
 
-    name = "duration"
+
+class Read(click.ParamType[Value]):
+    """What a parser of the settings makes of a text.
+
+    Args:
+        parse: Raises ValueError with what is expected.
+    """
+
+    name = "value"
+
+    def __init__(self, parse: Callable[[str], Value]) -> None:
+        self._parse = parse
 
     def convert(
-        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Return the seconds."""
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Value:
+        """Return the value."""
         try:
-            return values.positive(str(value))
+            return self._parse(str(value))
         except ValueError as error:
             self.fail(f"{value!r}: expected {error}", param, ctx)
 
@@ -213,11 +225,13 @@ def asker_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _target(address: str) -> str:
-    if "://" in address or address.startswith("unix:"):
+    if address.startswith(("unix:", "unix-abstract:")):
         return address
     try:
         listen = values.listen(address)
     except ValueError as error:
+        if _OF_GRPC.match(address):
+            return address
         raise click.UsageError(
             f"--address {address!r}: expected HOST:PORT, such as {DEFAULT_ADDRESS}"
         ) from error
@@ -228,7 +242,8 @@ def timeout_option(command: Command) -> Command:
     """Add the flag for how long an answer may take."""
     return click.option(
         "--timeout",
-        type=Duration(),
+        type=Read(values.positive),
+        metavar="DURATION",
         default="10s",
         show_default=True,
         help="How long the answer may take.",

@@ -54,7 +54,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, aligned: bool) 
 
 def on_terminal() -> bool:
     """Whether people read what is printed."""
-    return sys.stdout.isatty()
+    # There is none where it is closed.
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def clean(text: str) -> str:

@@ -57,6 +57,7 @@ class _Cause:
 
 _CAUSES = (
     _Cause("Connection refused", "connection refused"),
+    _Cause("unix:.*No such file or directory", "there is no such socket"),
     _Cause("DNS resolution failed", "the name does not resolve"),
     _Cause("errors resolving", "the name does not resolve"),
     _Cause(

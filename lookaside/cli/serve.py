@@ -2,6 +2,8 @@
 
 import click
 
+from lookaside.cli import ports
+from lookaside.cli.failures import USAGE, Failure
 from lookaside.cli.settings import settings_options
 from lookaside.config import Settings
 
@@ -23,4 +25,8 @@ def serve(*, settings: Settings) -> None:
     """
     from lookaside import app  # noqa: PLC0415 - the other commands do without its imports
 
+    # Here, because gRPC's core would tell of it in words of its own, and without the cause.
+    for outcome in ports.look(settings, "another process listens there"):
+        if outcome.result == "failed":
+            raise Failure(f"{outcome.check}: {outcome.says}; {outcome.hint}", USAGE)
     app.run(settings)

@@ -169,8 +169,9 @@ def _handshake(target: str, context: ssl.SSLContext) -> ssl.SSLSocket:
             UNAVAILABLE,
         ) from error
     except OSError as error:
+        said = "no answer in time" if isinstance(error, TimeoutError) else error.strerror
         raise Failure(
-            f"can't reach the balancer at {target}: {(error.strerror or str(error)).lower()}; "
+            f"can't reach the balancer at {target}: {(said or str(error)).lower()}; "
             "--address or LOOKASIDE_ADDRESS says where it is",
             UNAVAILABLE,
         ) from error

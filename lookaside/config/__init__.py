@@ -2,12 +2,14 @@
 
 from lookaside.config.access import ALL, OWN, Allowance
 from lookaside.config.loading import load
-from lookaside.config.settings import SETTINGS, Setting, Settings
+from lookaside.config.settings import OTHER_VARIABLES, PREFIX, SETTINGS, Setting, Settings
 from lookaside.config.values import SOURCE_FORMS, SOURCE_KINDS, Listen, SourceSetting
 
 __all__ = [
     "ALL",
+    "OTHER_VARIABLES",
     "OWN",
+    "PREFIX",
     "SETTINGS",
     "SOURCE_FORMS",
     "SOURCE_KINDS",

@@ -19,6 +19,10 @@ from lookaside.config.values import Listen, SourceSetting
 from lookaside.errors import ConfigError
 
 PREFIX: Final = "LOOKASIDE_"
+OTHER_VARIABLES: Final = frozenset(
+    {f"{PREFIX}{name}" for name in ("ADDRESS", "CONFIG", "NODE", "TOKEN_FILE", "ZONE")}
+)
+"""Variables of that prefix that are no settings: the config file's, the commands', the client's."""
 
 _UNITS = {"DURATION": "seconds, or a number with ms, s, m or h", "PERCENT": "percent"}
 

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from lookaside.cli import checks, main, output
 from lookaside.cli.outcome import Outcome
-from lookaside.config import Settings, SourceSetting
+from lookaside.config import OTHER_VARIABLES, Settings, SourceSetting
 from lookaside.config.access import allowance
 
 GOOD = "services: {greeter: {endpoints: [{address: 10.0.0.1:1}, {address: 10.0.0.2:1}]}, idle: "
@@ -108,6 +108,36 @@ def test_settings_are_those_of_serve_from_flags_variables_and_file(
     assert result.exit_code == 0
     assert "listen 127.0.0.1:0" in result.stdout
     assert "admin" not in result.stdout
+
+
+def test_a_variable_that_sets_nothing_is_a_warning(check: Callable[..., Result]) -> None:
+    environ = {
+        "LOOKASIDE_LISTENN": ":1",
+        "LOOKASIDE_COLOUR": "red",
+        # What the kubelet sets of Services named lookaside and lookaside-b.
+        "LOOKASIDE_SERVICE_HOST": "10.0.0.1",
+        "LOOKASIDE_PORT_50052_TCP": "tcp://10.0.0.1:50052",
+        "LOOKASIDE_B_SERVICE_PORT": "50052",
+        "LOOKASIDE_B_PORT": "tcp://10.0.0.1:50052",
+        **dict.fromkeys(OTHER_VARIABLES - {"LOOKASIDE_CONFIG"}, "x"),
+    }
+    result = CliRunner(env=environ).invoke(main, ["check", "--no-ports"])
+
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert [row for row in rows if row[1] == "environment"] == [
+        [
+            "warning",
+            "environment",
+            "LOOKASIDE_COLOUR sets nothing",
+            "serve --help has all settings",
+        ],
+        [
+            "warning",
+            "environment",
+            "LOOKASIDE_LISTENN sets nothing",
+            "did you mean LOOKASIDE_LISTEN?",
+        ],
+    ]
 
 
 def test_wrong_settings_are_one_sentence_and_code_2(check: Callable[..., Result]) -> None:
@@ -369,6 +399,17 @@ async def test_a_version_that_is_not_told_is_no_failure(cluster: ApiServer) -> N
 
     assert found["API server"].result == "ok"
     assert "of a version that it does not tell" in found["API server"].says
+
+
+async def test_what_has_no_version_is_no_api_server(cluster: ApiServer) -> None:
+    cluster.version = web.Response(text="404: Not Found", status=404)
+
+    outcome = (await cluster.check())["API server"]
+
+    assert (outcome.result, cluster.asked) == ("failed", [])
+    assert (
+        outcome.hint == f"what is asked is {cluster.url}; --kubeconfig and --context say otherwise"
+    )
 
 
 async def test_a_token_that_is_not_taken_is_a_failure(cluster: ApiServer) -> None:

@@ -33,6 +33,12 @@ def test_the_script_is_one_that_the_shell_can_read(shell: str) -> None:
     subprocess.run([program, "-n"], input=script, text=True, check=True)
 
 
+def test_fish_shows_all_of_what_is_said_of_a_command() -> None:
+    script = CliRunner().invoke(main, ["completion", "fish"]).stdout
+
+    assert '(string split --max 1 "," $completion)' in script
+
+
 def test_another_shell_is_refused_with_those_that_are_known() -> None:
     result = CliRunner().invoke(main, ["completion", "tcsh"])
 

@@ -344,10 +344,42 @@ def test_a_reader_that_has_gone_away_ends_it_without_a_word(balancer: Balancer) 
 
 
 @pytest.mark.parametrize(
+    "arguments", [("list",), ("watch", "greeter"), ("get", "--help")], ids=lambda each: each[0]
+)
+def test_output_that_finds_no_room_is_one_sentence_and_code_1(
+    balancer: Balancer, arguments: tuple[str, ...]
+) -> None:
+    balancer.send(server("10.0.0.1:80"))
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*COMMAND, *arguments, "--address", balancer.address],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=BOUND,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr) == (1, b"Error: No space left on device\n")
+
+
+def test_output_that_is_closed_is_no_traceback(balancer: Balancer) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "list", "--address", balancer.address],
+        stderr=subprocess.PIPE,
+        timeout=BOUND,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["--address", "a"], "--address 'a': expected HOST:PORT, such as localhost:50052"),
         (["--address", "::1:5"], "--address '::1:5': expected HOST:PORT, such as localhost:50052"),
+        (["--address", "http://a:5"], "--address 'http://a:5': expected HOST:PORT, such as"),
+        (["--address", "lookaside://a:5/b"], "--address 'lookaside://a:5/b': expected HOST:PORT"),
         (["--timeout", "soon"], "Invalid value for '--timeout': 'soon': expected seconds"),
         (["--timeout", "0"], "Invalid value for '--timeout': '0': expected a length of time"),
         (["--cert", __file__], "--cert and --key go together"),
@@ -391,7 +423,20 @@ def test_a_port_alone_is_on_this_machine(balancer: Balancer, run: Run) -> None:
 
 
 def test_a_target_of_grpc_is_taken_as_it_is(balancer: Balancer, run: Run) -> None:
-    assert run("get", "greeter", "--address", f"ipv4:///{balancer.address}").exit_code in (0, 4)
+    for target in (f"ipv4:{balancer.address}", f"dns:///{balancer.address}"):
+        assert run("get", "greeter", "--address", target).exit_code == 0
+
+
+def test_a_socket_that_is_not_there_is_one_sentence_and_code_4(run: Run) -> None:
+    result = run("list", "--address", "unix:/none.sock")
+
+    assert (result.exit_code, result.stderr) == (
+        4,
+        (
+            "Error: can't reach the balancer at unix:/none.sock: there is no such socket; "
+            "--address or LOOKASIDE_ADDRESS says where it is\n"
+        ),
+    )
 
 
 @pytest.mark.usefixtures("_terminal")
@@ -414,6 +459,16 @@ def test_list_shows_revisions_where_there_is_room(run: Run) -> None:
 
 def test_list_of_a_namespace(run: Run) -> None:
     assert run("list", "-n", "x").stdout.splitlines()[1:] == ["idle.x\tempty\t0\tfile:a"]
+
+
+def test_list_of_what_can_be_no_namespace_is_wrong_usage(run: Run) -> None:
+    result = run("list", "-n", "A!")
+
+    assert result.exit_code == 2
+    assert result.stderr.endswith(
+        "Error: Invalid value for '-n' / '--namespace': 'A!': expected a namespace: small letters, "
+        "digits and -, at most 63 characters\n"
+    )
 
 
 def test_list_as_json(run: Run) -> None:

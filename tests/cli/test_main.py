@@ -1,5 +1,8 @@
 """The command itself, and how `serve` takes its settings."""
 
+import re
+import shlex
+import socket
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -58,14 +61,20 @@ def test_serve_runs_with_what_flags_variables_and_file_say(app: App, tmp_path: P
     result = CliRunner().invoke(
         main,
         ["serve", "--source", "file:a", "--source", "kubernetes", "--no-reflection"],
-        env={"LOOKASIDE_CONFIG": str(file), "LOOKASIDE_LISTEN": ":1", "LOOKASIDE_GRACE": "5s"},
+        env={
+            "LOOKASIDE_CONFIG": str(file),
+            "LOOKASIDE_LISTEN": "127.0.0.1:0",
+            "LOOKASIDE_ADMIN": "off",
+            "LOOKASIDE_GRACE": "5s",
+        },
     )
 
     assert (result.exit_code, result.output) == (0, "")
     assert app.settings == [
         Settings(
             sources=(SourceSetting("file", "a"), SourceSetting("kubernetes")),
-            listen=Listen("", 1),
+            listen=Listen("127.0.0.1", 0),
+            admin=None,
             grace=5,
             log_level="debug",
             reflection=False,
@@ -108,6 +117,8 @@ def test_a_bad_setting_is_one_sentence_and_code_2(
     [
         (ConfigError("f.yaml:1:2: no"), 2, "Error: f.yaml:1:2: no\n"),
         (SourceError("gone"), 1, "Error: gone\n"),
+        (FileNotFoundError(2, "No such file", "/a"), 1, "Error: /a: No such file\n"),
+        (OSError("odd"), 1, "Error: odd\n"),
         (LookasideError("failed"), 1, "Error: failed\n"),
         (KeyboardInterrupt(), 130, ""),
     ],
@@ -117,9 +128,31 @@ def test_a_failure_of_the_service_is_one_sentence_and_a_code(
 ) -> None:
     app.failure = failure
 
-    result = CliRunner().invoke(main, ["serve"])
+    result = CliRunner().invoke(main, ["serve", "--listen", "127.0.0.1:0", "--admin", "off"])
 
     assert (result.exit_code, result.stderr) == (code, text)
+
+
+def test_a_port_that_is_taken_is_one_sentence_and_code_2(app: App) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        asked = CliRunner().invoke(main, ["serve", "--listen", address, "--admin", "off"])
+        looked = CliRunner().invoke(main, ["serve", "--listen", "127.0.0.1:0", "--admin", address])
+
+    sentence = f"{address}: address already in use; another process listens there\n"
+    assert (asked.exit_code, asked.stderr) == (2, f"Error: listen {sentence}")
+    assert (looked.exit_code, looked.stderr) == (2, f"Error: admin {sentence}")
+    assert app.settings == []
+
+
+def test_an_address_of_another_machine_is_one_sentence_and_code_2(app: App) -> None:
+    result = CliRunner().invoke(main, ["serve", "--listen", "192.0.2.1:1", "--admin", "off"])
+
+    assert (result.exit_code, app.settings) == (2, [])
+    assert result.stderr == (
+        "Error: listen 192.0.2.1:1: cannot assign requested address; this machine has no such "
+        "address; :PORT is every one that it has\n"
+    )
 
 
 @pytest.mark.parametrize("name", sorted(main.commands))
@@ -130,6 +163,20 @@ def test_every_command_has_help_with_a_sentence_and_the_exit_codes(name: str) ->
     assert result.stdout.startswith(f"Usage: main {name} ")
     assert "Exit codes: 0 done, 1 failed, 2 wrong usage" in result.stdout
     assert main.commands[name].get_short_help_str(limit=200).endswith(".")
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_what_a_help_shows_to_be_typed_is_understood(name: str) -> None:
+    command = main.commands[name]
+    text = CliRunner().invoke(main, [name, "--help"], terminal_width=80).stdout
+    typed = [line for line in text.splitlines() if line.startswith("    lookaside ")]
+    shown = [shlex.split(re.split("[|>]", line)[0])[1:] for line in typed]
+
+    assert "\\b" not in text
+    assert len(shown) == len(re.findall(r"^ +lookaside ", command.help or "", re.MULTILINE))
+    for own, *arguments in shown:
+        assert own == name
+        command.make_context(name, arguments).close()
 
 
 def test_every_flag_of_every_command_says_what_it_is_for() -> None:

@@ -12,7 +12,7 @@ import trustme
 from click.testing import CliRunner, Result
 
 from lookaside._pb import lookaside_pb2 as pb
-from lookaside.cli import main
+from lookaside.cli import main, tls
 from lookaside.cli.failures import Failure
 from lookaside.cli.tls import served
 from tests.cli.conftest import Balancer, server
@@ -159,6 +159,23 @@ def test_insecure_where_nobody_listens_is_one_sentence(get: Callable[..., Result
         4,
         (
             f"Error: can't reach the balancer at {address}: connection refused; --address or "
+            "LOOKASIDE_ADDRESS says where it is\n"
+        ),
+    )
+
+
+def test_insecure_where_nobody_answers_is_given_up(
+    get: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        result = get("--insecure", address=address)
+
+    assert (result.exit_code, result.stderr) == (
+        4,
+        (
+            f"Error: can't reach the balancer at {address}: no answer in time; --address or "
             "LOOKASIDE_ADDRESS says where it is\n"
         ),
     )

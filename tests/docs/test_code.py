@@ -11,8 +11,7 @@ from jsonschema import Draft7Validator
 
 from client_resolver.keywords import Keywords
 from lookaside.cli import main
-from lookaside.config import SETTINGS
-from lookaside.config.settings import PREFIX
+from lookaside.config import OTHER_VARIABLES, PREFIX, SETTINGS
 from lookaside.policy.service_config import SERVICE_CONFIG, parse_service_config
 from lookaside.policy.weights import WEIGHT, WEIGHTS, parse_rules
 from tests.chart.exported import exported
@@ -20,9 +19,6 @@ from tests.docs.fences import PAGES, ROOT, Fence, commands_of, fences
 
 _CHART: Final = ROOT / "helm" / "lookaside"
 _ANNOTATIONS: Final = frozenset({WEIGHTS, SERVICE_CONFIG, WEIGHT})
-_OF_CLIENTS: Final = frozenset(
-    {f"{PREFIX}{name}" for name in ("ADDRESS", "CONFIG", "NODE", "TOKEN_FILE", "ZONE")}
-)
 _BY_KUBERNETES: Final = frozenset({f"{PREFIX}SERVICE_HOST"})
 _WORDS: Final = [
     (page, word) for page in PAGES for word in re.findall(r"`([^`\n]+)`", page.read_text())
@@ -92,7 +88,7 @@ def test_flags_that_are_named_are_there(word: str) -> None:
 
 
 def test_variables_that_are_named_are_there() -> None:
-    known = {setting.variable for setting in SETTINGS} | _OF_CLIENTS | _BY_KUBERNETES
+    known = {setting.variable for setting in SETTINGS} | OTHER_VARIABLES | _BY_KUBERNETES
     for page in PAGES:
         named = set(re.findall(rf"\b{PREFIX}[A-Z_]*[A-Z]\b", page.read_text()))
         assert named <= known, page
