@@ -1,4 +1,9 @@
-"""The Grafana dashboard: its panels as a table, and the JSON that Grafana reads."""
+"""The Grafana dashboard: its panels as a table, and the JSON that Grafana reads.
+
+A service may have thousands of backends, and a cluster thousands of services: the panels of clients
+show the targets that are chosen, and of their backends those that stand out. The queries that go
+over everything are in a row that is closed, which Grafana asks for only once it is opened.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +32,22 @@ class Panel:
     title: str
     queries: Sequence[tuple[str, str]]
     text: str
-    unit: Literal["reqps", "short", "s", "bytes", "ops", "percentunit"] = "short"
+    unit: Literal["reqps", "short", "s", "bytes", "ops"] = "short"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of panels, below a title.
+
+    Attributes:
+        title: What the panels are about.
+        panels: The panels.
+        closed: Whether the row is to be opened before its panels are shown, and asked for.
+    """
+
+    title: str
+    panels: Sequence[Panel]
+    closed: bool = False
 
 
 def _quantile(share: float, metric: str, by: str, where: str = "") -> str:
@@ -35,19 +55,38 @@ def _quantile(share: float, metric: str, by: str, where: str = "") -> str:
 
 
 _SERVED: Final = '{namespace=~"$namespace"}'
+_CHOSEN: Final = '{target=~"$target"}'
+_RATES: Final = f"sum(rate(grpc_client_requests_total{_CHOSEN}[5m])) by (target, backend)"
 _SHARE: Final = (
-    "sum by (target, backend) (rate(grpc_client_requests_total[5m])) / on (target, backend) "
-    "(avg by (target, backend) (grpc_client_backend_weight) > 0)"
+    f"{_RATES} / on (target, backend) "
+    f"(avg(grpc_client_backend_weight{_CHOSEN}) by (target, backend) > 0)"
 )
 
-ROWS: Final[Sequence[tuple[str, Sequence[Panel]]]] = (
-    (
+ROWS: Final[Sequence[Row]] = (
+    Row(
         "Requests of the clients",
         (
             Panel(
                 "Requests per backend",
-                [("{{backend}}", "sum(rate(grpc_client_requests_total[5m])) by (backend)")],
-                "Attempts that ended, retries among them.",
+                [
+                    (
+                        "{{backend}}",
+                        (
+                            f"topk(20, sum(rate(grpc_client_requests_total{_CHOSEN}[5m])) "
+                            "by (backend))"
+                        ),
+                    )
+                ],
+                "Attempts that ended, retries among them, of the twenty busiest.",
+                "reqps",
+            ),
+            Panel(
+                "Spread of requests",
+                [
+                    (f"{{{{target}}}} {word}", f"{function}({_RATES}) by (target)")
+                    for function, word in (("min", "least"), ("avg", "mean"), ("max", "most"))
+                ],
+                "What the idlest backend, the mean one and the busiest get.",
                 "reqps",
             ),
             Panel(
@@ -55,7 +94,7 @@ ROWS: Final[Sequence[tuple[str, Sequence[Panel]]]] = (
                 [
                     (
                         "{{target}}",
-                        f"max by (target) ({_SHARE}) / avg by (target) ({_SHARE})",
+                        f"max({_SHARE}) by (target) / avg({_SHARE}) by (target)",
                     )
                 ],
                 "What the busiest backend gets per weight, in shares of the mean. 1 is even.",
@@ -65,10 +104,13 @@ ROWS: Final[Sequence[tuple[str, Sequence[Panel]]]] = (
                 [
                     (
                         "{{backend}} {{code}}",
-                        'sum(rate(grpc_client_requests_total{code!="OK"}[5m])) by (backend, code)',
+                        (
+                            'topk(20, sum(rate(grpc_client_requests_total{target=~"$target", '
+                            'code!="OK"}[5m])) by (backend, code))'
+                        ),
                     )
                 ],
-                "By backend and status code.",
+                "By backend and status code, the twenty most.",
                 "reqps",
             ),
             Panel(
@@ -77,7 +119,10 @@ ROWS: Final[Sequence[tuple[str, Sequence[Panel]]]] = (
                     (
                         f"{{{{target}}}} p{percent}",
                         _quantile(
-                            percent / 100, "grpc_client_request_duration_seconds", "le, target"
+                            percent / 100,
+                            "grpc_client_request_duration_seconds",
+                            "le, target",
+                            _CHOSEN,
                         ),
                     )
                     for percent in (50, 99)
@@ -90,7 +135,7 @@ ROWS: Final[Sequence[tuple[str, Sequence[Panel]]]] = (
                 [
                     (
                         "{{target}} {{code}}",
-                        "sum(rate(grpc_client_failures_total[5m])) by (target, code)",
+                        f"sum(rate(grpc_client_failures_total{_CHOSEN}[5m])) by (target, code)",
                     )
                 ],
                 "What the application sees, after all attempts.",
@@ -101,7 +146,7 @@ ROWS: Final[Sequence[tuple[str, Sequence[Panel]]]] = (
                 [
                     (
                         f"{{{{target}}}} {word}",
-                        f"sum(rate(grpc_client_{word}_total[5m])) by (target)",
+                        f"sum(rate(grpc_client_{word}_total{_CHOSEN}[5m])) by (target)",
                     )
                     for word in ("retries", "hedges")
                 ],
@@ -110,38 +155,52 @@ ROWS: Final[Sequence[tuple[str, Sequence[Panel]]]] = (
             ),
         ),
     ),
-    (
+    Row(
         "Connections and lists of the clients",
         (
             Panel(
                 "Ready connections per backend",
-                [("{{backend}}", 'sum(grpc_client_connection_state{state="READY"}) by (backend)')],
-                "Every client keeps one to each backend.",
+                [
+                    (
+                        "{{backend}}",
+                        (
+                            'bottomk(20, sum(grpc_client_connection_state{target=~"$target", '
+                            'state="READY"}) by (backend))'
+                        ),
+                    )
+                ],
+                "Every client keeps one to each backend. The twenty with the fewest.",
             ),
             Panel(
                 "Connections by state",
-                [("{{state}}", "sum(grpc_client_connection_state) by (state)")],
-                "Of all clients to all backends.",
+                [("{{state}}", f"sum(grpc_client_connection_state{_CHOSEN}) by (state)")],
+                "Of all clients of the target to all of its backends.",
             ),
             Panel(
                 "Requests in flight",
-                [("{{backend}}", "sum(grpc_client_in_flight) by (backend)")],
-                "What each backend carries.",
+                [("{{backend}}", f"topk(20, sum(grpc_client_in_flight{_CHOSEN}) by (backend))")],
+                "The twenty backends that carry most.",
             ),
             Panel(
                 "Ejected backends",
                 [
-                    ("{{backend}} is out", "sum(grpc_client_ejected) by (backend)"),
+                    (
+                        "{{backend}} is out",
+                        f"topk(20, sum(grpc_client_ejected{_CHOSEN}) by (backend) > 0)",
+                    ),
                     (
                         "{{backend}} ejections",
-                        "sum(increase(grpc_client_ejections_total[5m])) by (backend)",
+                        (
+                            f"topk(20, sum(increase(grpc_client_ejections_total{_CHOSEN}[5m])) "
+                            "by (backend) > 0)"
+                        ),
                     ),
                 ],
                 "In how many clients outlier detection has it out, and how often it threw it out.",
             ),
             Panel(
                 "Age of lists",
-                [("{{target}}", "max(grpc_client_list_age_seconds) by (target)")],
+                [("{{target}}", f"max(grpc_client_list_age_seconds{_CHOSEN}) by (target)")],
                 "The oldest list that a client uses. It grows while no balancer is reached.",
                 "s",
             ),
@@ -150,7 +209,7 @@ ROWS: Final[Sequence[tuple[str, Sequence[Panel]]]] = (
                 [
                     (
                         f"{{{{target}}}} {word}",
-                        f"{function}(grpc_client_list_backends) by (target)",
+                        f"{function}(grpc_client_list_backends{_CHOSEN}) by (target)",
                     )
                     for function, word in (("min", "fewest"), ("max", "most"))
                 ],
@@ -161,14 +220,17 @@ ROWS: Final[Sequence[tuple[str, Sequence[Panel]]]] = (
                 [
                     (
                         "{{target}}",
-                        "sum(increase(grpc_client_balancer_losses_total[5m])) by (target)",
+                        (
+                            f"sum(increase(grpc_client_balancer_losses_total{_CHOSEN}[5m])) "
+                            "by (target)"
+                        ),
                     )
                 ],
                 "A replica that is replaced costs each of its clients one, and no request.",
             ),
         ),
     ),
-    (
+    Row(
         "The service",
         (
             Panel(
@@ -304,6 +366,23 @@ ROWS: Final[Sequence[tuple[str, Sequence[Panel]]]] = (
             ),
         ),
     ),
+    Row(
+        "Every backend of every target",
+        (
+            Panel(
+                "Requests per backend over time",
+                [("{{backend}}", "sum(rate(grpc_client_requests_total[5m])) by (backend)")],
+                "A line for each backend that a client knows.",
+                "reqps",
+            ),
+            Panel(
+                "Connection distribution",
+                [("{{backend}}", 'sum(grpc_client_connection_state{state="READY"}) by (backend)')],
+                "A line for each backend that a client knows.",
+            ),
+        ),
+        closed=True,
+    ),
 )
 
 
@@ -320,7 +399,7 @@ def dashboard() -> Json:
         "graphTooltip": 1,
         "refresh": "30s",
         "time": {"from": "now-1h", "to": "now"},
-        "templating": {"list": [_datasource(), _namespace()]},
+        "templating": {"list": [_datasource(), _target(), _namespace()]},
         "panels": list(_panels()),
     }
 
@@ -329,34 +408,47 @@ def _datasource() -> Json:
     return {"name": "datasource", "label": "Source", "type": "datasource", "query": "prometheus"}
 
 
+def _target() -> Json:
+    # Without "All": Grafana begins with the first.
+    return _query("target", "Target of the clients", "grpc_client_list_backends")
+
+
 def _namespace() -> Json:
-    query = "label_values(lookaside_build_info, namespace)"
+    every = {"includeAll": True, "current": {"text": ["All"], "value": ["$__all"]}}
+    return _query("namespace", "Namespace of the service", "lookaside_build_info") | every
+
+
+def _query(name: str, label: str, metric: str) -> Json:
+    query = f"label_values({metric}, {name})"
     return {
-        "name": "namespace",
-        "label": "Namespace of the service",
+        "name": name,
+        "label": label,
         "type": "query",
         "datasource": _SOURCE,
         "definition": query,
-        "query": {"query": query, "refId": "namespace"},
+        "query": {"query": query, "refId": name},
         "refresh": 2,
-        "includeAll": True,
+        "sort": 1,
         "multi": True,
-        "current": {"text": ["All"], "value": ["$__all"]},
     }
 
 
 def _panels() -> Iterator[Json]:
     ids = count(1)
     y = 0
-    for title, panels in ROWS:
+    for row in ROWS:
         place = {"x": 0, "y": y, "w": 24, "h": 1}
-        yield {"id": next(ids), "type": "row", "title": title, "gridPos": place, "panels": []}
+        head: Json = {"id": next(ids), "type": "row", "title": row.title, "gridPos": place}
         y += 1
-        for index, panel in enumerate(panels):
-            row, column = divmod(index, _COLUMNS)
-            place = {"x": column * _WIDTH, "y": y + row * _HEIGHT, "w": _WIDTH, "h": _HEIGHT}
-            yield _panel(panel, next(ids), place)
+        panels: list[Json] = []
+        for index, panel in enumerate(row.panels):
+            line, column = divmod(index, _COLUMNS)
+            place = {"x": column * _WIDTH, "y": y + line * _HEIGHT, "w": _WIDTH, "h": _HEIGHT}
+            panels.append(_panel(panel, next(ids), place))
         y += _HEIGHT * -(-len(panels) // _COLUMNS)
+        yield head | {"collapsed": row.closed, "panels": panels if row.closed else []}
+        if not row.closed:
+            yield from panels
 
 
 def _panel(panel: Panel, number: int, place: dict[str, int]) -> Json:

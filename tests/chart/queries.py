@@ -9,6 +9,8 @@ import promql_parser as promql
 from tests.chart.exported import SCRAPED
 
 _JOINS: Final = (promql.LabelModifierType.Include,)
+_PICKS: Final = frozenset({"topk", "bottomk"})
+"""Aggregations that give some of the series as they are."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def _joined_on(node: promql.BinaryExpr) -> frozenset[str]:
 
 def _grouped_by(node: promql.Expr) -> frozenset[str]:
     match node:
+        case promql.AggregateExpr() if str(node.op) in _PICKS:
+            return _grouped_by(node.expr)
         case promql.AggregateExpr():
             return frozenset(node.modifier.labels) if node.modifier else frozenset()
         case promql.BinaryExpr():

@@ -37,8 +37,15 @@ def _dashboard() -> dict[str, Any]:
     return read
 
 
-def _panel_queries() -> Iterator[tuple[str, str, str]]:
+def _panels() -> Iterator[dict[str, Any]]:
+    """Give every panel, the rows and what is in closed ones among them."""
     for panel in _dashboard()["panels"]:
+        yield panel
+        yield from panel.get("panels", [])
+
+
+def _panel_queries() -> Iterator[tuple[str, str, str]]:
+    for panel in _panels():
         for target in panel.get("targets", []):
             yield panel["title"], target["expr"], target["legendFormat"]
 
@@ -69,8 +76,23 @@ def test_the_dashboard_has_each_subject() -> None:
     assert {subject for subject, metric in _SUBJECTS.items() if metric not in named} == set()
 
 
+def test_what_is_open_asks_for_the_chosen_targets_alone_and_few_backends() -> None:
+    for panel in _dashboard()["panels"]:
+        for query in (target["expr"] for target in panel.get("targets", [])):
+            of_clients = [use for use in uses(query) if use.metric.startswith("grpc_client_")]
+            assert all("target" in use.labels for use in of_clients), query
+            if "backend" in grouped_by(query):
+                assert query.startswith(("topk(20, ", "bottomk(20, ")), query
+
+
+def test_only_what_is_open_stands_beside_its_row() -> None:
+    rows = [panel for panel in _dashboard()["panels"] if panel["type"] == "row"]
+    assert [row["title"] for row in rows if row["collapsed"]] == ["Every backend of every target"]
+    assert all(bool(row["panels"]) is row["collapsed"] for row in rows)
+
+
 def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
-    panels = _dashboard()["panels"]
+    panels = list(_panels())
     assert len({panel["id"] for panel in panels}) == len(panels)
     taken: set[tuple[int, int]] = set()
     for panel in panels:
