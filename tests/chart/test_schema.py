@@ -27,6 +27,9 @@ _FREE: Final = {
 }  # fmt: skip
 """Mappings whose keys are the user's own."""
 
+_WHOLE: Final = {"config", "resources", "podSecurityContext", "securityContext", "affinity"}
+"""Mappings that are handed on whole, whatever they have."""
+
 
 def test_the_schema_is_one() -> None:
     Draft7Validator.check_schema(schema())
@@ -59,9 +62,7 @@ def _mappings(values: Values, above: tuple[str, ...] = ()) -> Iterator[tuple[str
     ids=".".join,
 )
 def test_an_unknown_key_is_refused_in_every_mapping_of_the_defaults(path: Sequence[str]) -> None:
-    wrong: Any = {"unknownKey": "x"}
-    for key in reversed(path):
-        wrong = {key: wrong}
+    wrong = _at(path, {"unknownKey": "x"})
     if path[-1] in ("requests", "limits"):
         # Any resource has a name; its amount is checked.
         assert errors(wrong) != []
@@ -86,6 +87,7 @@ def test_every_object_of_the_schema_is_closed_or_says_what_its_values_are() -> N
         {"image": {"digest": "sha256:12"}},
         {"image": {"pullPolicy": "Sometimes"}},
         {"kubernetes": {"namespaces": ["Shop"]}},
+        {"dns": {"names": ["[2001:db8::1]:50051"]}},
         {"kubernetes": {"namespaces": ["shop", "shop"]}},
         {"static": {"services": {"greeter": {"endpoint": []}}}},
         {"static": {"services": {"greeter": {"endpoints": [{"address": "192.0.2.1"}]}}}},
@@ -130,12 +132,39 @@ def test_the_feature_file_of_settings_has_all_of_them_and_the_service_takes_it()
     load_settings({key: str(value).lower() for key, value in given.items()}, {})
 
 
-def test_a_pod_has_the_time_that_the_service_takes_to_end() -> None:
-    for path in PRESETS:
-        values = merged(defaults(), load(path))
-        settings = load_settings({"grace": str(values["config"].get("grace", "30s"))}, {})
-        least = values["preStopSeconds"] + settings.grace
-        assert values["terminationGracePeriodSeconds"] > least, path.name
+def test_what_cannot_be_empty_is_missed_when_it_is_taken_away() -> None:
+    # null takes a default away: of these nothing would be left to render.
+    lacking = {
+        path
+        for path in _paths(defaults())
+        if not any("required property" in each for each in errors(_at(path, None)))
+    }
+    sections = {path for path in _mappings(defaults()) if ".".join(path) not in _FREE | _WHOLE}
+    whole = {path for path in lacking & sections if path[0] not in _WHOLE}
+    assert whole == {("autoscaling", "behavior")}
+    numbers = {path for path, value in _leaves(defaults()) if type(value) in (bool, int)}
+    assert {path for path in lacking & numbers if path[0] not in _WHOLE} == {
+        ("autoscaling", "targetCPUUtilizationPercentage")
+    }
+
+
+def _paths(values: Values) -> Iterator[tuple[str, ...]]:
+    yield from _mappings(values)
+    yield from (path for path, _ in _leaves(values))
+
+
+def _leaves(values: Values, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*above, key))
+        else:
+            yield (*above, key), value
+
+
+def _at(path: Sequence[str], value: Any) -> Any:
+    for key in reversed(path):
+        value = {key: value}
+    return value
 
 
 def _keys(node: Values) -> set[str]:

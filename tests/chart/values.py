@@ -37,10 +37,12 @@ def schema() -> Values:
 
 
 def merged(base: Values, over: Values) -> Values:
-    """Merge values as Helm does: mappings by their keys, all else is replaced."""
+    """Merge values as Helm does: mappings by their keys, null takes away, all else is replaced."""
     both = dict(base)
     for key, value in over.items():
-        if isinstance(value, dict) and isinstance(both.get(key), dict):
+        if value is None:
+            both.pop(key, None)
+        elif isinstance(value, dict) and isinstance(both.get(key), dict):
             both[key] = merged(both[key], value)
         else:
             both[key] = value

@@ -15,6 +15,7 @@ from typing import Final
 import grpc
 import pytest
 import trustme
+import yaml
 
 from lookaside._pb import lookaside_pb2 as pb
 from lookaside._pb.lookaside_pb2_grpc import LoadBalancerStub
@@ -162,7 +163,7 @@ def test_its_account_may_do_what_the_values_ask_for_and_no_more(
         partial(account.delete, f"{own}/services/lookaside"),
         partial(account.patch, "/api/v1/namespaces/default/services/kubernetes", {}),
     ]
-    if values.stem != "pods-values":
+    if ("list", "", "pods") not in _wanted(values, "default"):
         beyond.append(partial(account.get, "/api/v1/namespaces/default/pods"))
     for refused in beyond:
         with pytest.raises(ApiError) as refusal:
@@ -284,12 +285,13 @@ def _rules(client: ApiClient, namespace: str) -> set[tuple[str, str, str]]:
 
 def _wanted(values: Path, where: str) -> Iterator[tuple[str, str, str]]:
     """Give what an account needs in a namespace by a file of values."""
-    stem = values.stem.removesuffix("-values")
-    if stem == "tokens":
+    given = yaml.safe_load(values.read_text())
+    kubernetes = given.get("kubernetes", {})
+    if given.get("auth", {}).get("tokenAudience"):
         yield "create", "authentication.k8s.io", "tokenreviews"
-    if stem == "static" or (stem.startswith("namespace") and where != "default"):
-        return
-    watched = _LEAST | ({("", "pods")} if stem == "pods" else set())
-    for group, resource in watched:
-        yield "list", group, resource
-        yield "watch", group, resource
+    served = kubernetes.get("namespaces") or [where]
+    if kubernetes.get("enabled", True) and where in served:
+        watched = _LEAST | ({("", "pods")} if kubernetes.get("pods") else set())
+        for group, resource in watched:
+            yield "list", group, resource
+            yield "watch", group, resource

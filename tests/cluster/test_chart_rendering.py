@@ -7,14 +7,33 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import yaml
 from kubernetes_validate import utils as schemas
 
+from lookaside.config import Settings
 from tests.cluster.api import Object
 from tests.cluster.harness import Binaries
-from tests.cluster.release import CHART, PRESETS, Helm, ids
+from tests.cluster.release import CHART, DEFAULTS, PRESETS, Helm, HelmError, ids, objects
 
 _VERSIONS: Final = [f"1.{minor}" for minor in range(29, 38)]
 _OTHERS: Final = ("cert-manager.io", "monitoring.coreos.com")
+_EVERYTHING: Final[Object] = {
+    "autoscaling": {"enabled": True},
+    "dashboard": {"enabled": True},
+    "dns": {"names": ["greeter.shop:50051"]},
+    "networkPolicy": {"enabled": True},
+    "prometheusRule": {"enabled": True},
+    "serviceMonitor": {"enabled": True},
+    "tls": {"enabled": True, "certManager": {"enabled": True, "issuerRef": {"name": "ca"}}},
+}
+"""Values by which every template renders something."""
+
+
+def _paths(values: Object, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, value in values.items():
+        yield (*above, key)
+        if isinstance(value, dict):
+            yield from _paths(value, (*above, key))
 
 
 @pytest.fixture
@@ -80,6 +99,109 @@ def test_the_image_is_named_by_digest_or_tag(helm: Helm, flags: list[str], image
     assert _container(_one(rendered, "Pod"))["image"] == image
 
 
+def test_labels_of_the_values_do_not_replace_those_that_select(helm: Helm, tmp_path: Path) -> None:
+    own = {"app.kubernetes.io/instance": "lookaside", "app.kubernetes.io/component": "balancer"}
+    given = {
+        "commonLabels": {"app.kubernetes.io/instance": "a", "example.com/a": "1"},
+        "podLabels": {"app.kubernetes.io/component": "b", "example.com/a": "2"},
+        "serviceMonitor": {"enabled": True, "labels": {"release": "c", "example.com/a": "3"}},
+    }
+    rendered = helm.template(*_values(tmp_path, given))
+    deployment = _one(rendered, "Deployment")
+    assert deployment["metadata"]["labels"].items() >= {**own, "example.com/a": "1"}.items()
+    pod = deployment["spec"]["template"]["metadata"]["labels"]
+    assert pod.items() >= {**own, "example.com/a": "2"}.items()
+    monitor = _one(rendered, "ServiceMonitor")["metadata"]["labels"]
+    assert monitor.items() >= {**own, "release": "c", "example.com/a": "3"}.items()
+
+
+def test_names_that_look_like_numbers_stay_names(helm: Helm) -> None:
+    flags = ["--namespace", "2026", "--set-json", 'kubernetes.namespaces=["2025"]']
+    for each in objects(helm.run("template", "1", CHART, *flags)):
+        assert each["metadata"].get("namespace") in ("2025", "2026")
+        assert each["metadata"]["labels"]["app.kubernetes.io/instance"] == "1"
+        assert schemas.validate(each, _VERSIONS[-1], strict=True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "seconds"),
+    [
+        ([], 45),
+        (["config.grace=20"], 35),
+        (["config.grace=1500ms"], 17),
+        (["config.grace=1.5m", "preStopSeconds=0"], 100),
+        (["config.grace=1h", "preStopSeconds=60"], 3670),
+        (["config.grace=1h", "terminationGracePeriodSeconds=7"], 7),
+    ],
+)
+def test_a_pod_has_the_time_that_the_service_takes_to_end(
+    helm: Helm, flags: list[str], seconds: int
+) -> None:
+    rendered = helm.template(*(part for flag in flags for part in ("--set", flag)))
+    spec = _one(rendered, "Deployment")["spec"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] == seconds
+
+
+def test_by_itself_a_pod_outlives_the_grace_of_the_service(helm: Helm) -> None:
+    spec = _one(helm.template(), "Deployment")["spec"]["template"]["spec"]
+    pause = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert spec["terminationGracePeriodSeconds"] > pause + Settings().grace
+
+
+def test_replicas_are_left_to_the_autoscaler(helm: Helm) -> None:
+    rendered = helm.template("--set", "autoscaling.enabled=true")
+    assert "replicas" not in _one(rendered, "Deployment")["spec"]
+    assert _one(rendered, "HorizontalPodAutoscaler")["spec"]["minReplicas"] == 2
+    assert _one(helm.template(), "Deployment")["spec"]["replicas"] == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "reached"),
+    [
+        ([], {("TCP", 443), ("TCP", 6443)}),
+        (["dns.names={a:1}"], {("TCP", 443), ("TCP", 6443), ("UDP", 53), ("TCP", 53)}),
+        (["dns.names={a:1}", "kubernetes.enabled=false"], {("UDP", 53), ("TCP", 53)}),
+        (["static.existingConfigMap=a", "kubernetes.enabled=false"], set()),
+    ],
+)
+def test_a_network_policy_lets_the_pods_reach_what_they_need_and_no_more(
+    helm: Helm, flags: list[str], reached: set[tuple[str, int]]
+) -> None:
+    flags = ["networkPolicy.enabled=true", "ports.grpc=8443", "ports.admin=8080", *flags]
+    policy = _one(
+        helm.template(*(part for flag in flags for part in ("--set", flag))), "NetworkPolicy"
+    )["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert {port["port"] for rule in policy["ingress"] for port in rule["ports"]} == {8443, 8080}
+    assert {
+        (port["protocol"], port["port"]) for rule in policy["egress"] for port in rule["ports"]
+    } == reached
+
+
+def test_a_network_policy_for_some_clients_lets_the_test_in(helm: Helm) -> None:
+    rendered = helm.template("--values", CHART / "ci" / "network-policy-values.yaml")
+    (grpc_rule, _) = _one(rendered, "NetworkPolicy")["spec"]["ingress"]
+    labels = _one(rendered, "Pod")["metadata"]["labels"].items()
+    selectors = [peer["podSelector"] for peer in grpc_rule["from"] if "podSelector" in peer]
+    assert [each["matchLabels"].items() <= labels for each in selectors] == [True]
+
+
+@pytest.mark.parametrize("path", list(_paths(yaml.safe_load(DEFAULTS.read_text()))), ids=".".join)
+def test_a_value_that_is_taken_away_is_missed_by_name_or_not_needed(
+    helm: Helm, path: tuple[str, ...], tmp_path: Path
+) -> None:
+    null: Object | None = None
+    for key in reversed(path):
+        null = {key: null}
+    said = ""
+    try:
+        helm.template(*_values(tmp_path, _EVERYTHING, null))
+    except HelmError as error:
+        said = str(error)
+    named = rf"missing propert.*'{path[-1]}'|execution error .*{path[-1]}"
+    assert not said or re.search(named, said), said
+
+
 def test_changed_settings_roll_the_pods_and_changed_services_do_not(helm: Helm) -> None:
     first, same, other = (
         _one(helm.template("--values", CHART / "ci" / "static-values.yaml", *more), "Deployment")
@@ -109,6 +231,18 @@ def test_kubernetes_before_1_29_is_refused(helm: Helm) -> None:
         ("auth.tokenAudience=lookaside", "auth.tokenAudience needs auth.allow"),
         ("auth.allow.*={shop}", "callers could not show who they are"),
         ("ports.admin=50052", "ports.grpc and ports.admin must be two"),
+        ("auth.allow.dns:a={b},auth.tokenAudience=c", "dns:a is about certificates and needs"),
+        (
+            (
+                "auth.allow.serviceaccount:*/*={c},tls.enabled=true,tls.secretName=d,"
+                "tls.clients.verify=true"
+            ),
+            "is about tokens and needs auth.tokenAudience",
+        ),
+        ("autoscaling.enabled=true,autoscaling.minReplicas=9", "minReplicas is above"),
+        ("autoscaling.enabled=true,autoscaling.targetCPUUtilizationPercentage=null", "needs tar"),
+        ("autoscaling.enabled=true,resources.requests=null", "a share of resources.requests.cpu"),
+        ("serviceMonitor.enabled=true,podMonitor.enabled=true", "would count everything twice"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(helm: Helm, flags: str, said: str) -> None:
@@ -123,6 +257,14 @@ def test_the_notes_have_a_line_for_grpcurl_and_one_for_a_client(helm: Helm, valu
     assert re.search(r"grpcurl -(plaintext|insecure) .*lookaside\.LoadBalancer/GetServers", notes)
     assert re.search(r'_channel\("lookaside://[a-z-]+\.lb:\d+/SERVICE\.NAMESPACE"', notes)
     assert "lookaside explain" in notes
+
+
+def _values(folder: Path, *given: Object | None) -> Iterator[str | Path]:
+    """Give the flags for some values, the last of which win."""
+    for number, values in enumerate(given):
+        file = folder / f"{number}.yaml"
+        file.write_text(yaml.safe_dump(values))
+        yield from ("--values", file)
 
 
 def _one(rendered: list[Object], kind: str) -> Object:

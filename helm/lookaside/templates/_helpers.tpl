@@ -19,30 +19,33 @@
 {{- printf "%s-%s" .Release.Namespace (include "lookaside.fullname" .) }}
 {{- end }}
 
-{{- define "lookaside.commonLabels" -}}
-{{- with .Values.commonLabels }}
-{{- toYaml . }}
-{{ end -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- end }}
-
 {{- define "lookaside.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "lookaside.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/component: balancer
-{{- end }}
-
-{{- define "lookaside.labels" -}}
-{{ include "lookaside.commonLabels" . }}
-{{ include "lookaside.selectorLabels" . }}
+{{- include "lookaside.componentLabels" (list . "balancer") }}
 {{- end }}
 
 {{- define "lookaside.testLabels" -}}
-app.kubernetes.io/name: {{ include "lookaside.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/component: test
+{{- include "lookaside.componentLabels" (list . "test") }}
+{{- end }}
+
+{{- define "lookaside.componentLabels" -}}
+{{- $root := first . -}}
+app.kubernetes.io/name: {{ include "lookaside.name" $root | quote }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
+app.kubernetes.io/component: {{ last . }}
+{{- end }}
+
+{{- define "lookaside.labels" -}}
+{{- include "lookaside.labelsWith" (list . "lookaside.selectorLabels" dict) }}
+{{- end }}
+
+{{/* Takes (list $ SELECTOR_LABELS LABELS): the template of the labels that the object is selected by, and labels of its own. The chart's win over those of the values. */}}
+{{- define "lookaside.labelsWith" -}}
+{{- $root := first . }}
+{{- $labels := include (index . 1) $root | fromYaml }}
+{{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") }}
+{{- $_ := set $labels "app.kubernetes.io/version" $root.Chart.AppVersion }}
+{{- $_ := set $labels "app.kubernetes.io/managed-by" $root.Release.Service }}
+{{- merge $labels (default dict (last .)) (default dict $root.Values.commonLabels) | toYaml }}
 {{- end }}
 
 {{- define "lookaside.serviceAccount" -}}
@@ -55,7 +58,7 @@ app.kubernetes.io/component: test
 
 {{- define "lookaside.image" -}}
 {{- with .Values.image }}
-{{- $name := ternary (printf "%s/%s" .registry .repository) .repository (ne .registry "") }}
+{{- $name := list .registry .repository | compact | join "/" }}
 {{- if .digest }}
 {{- printf "%s@%s" $name .digest }}
 {{- else }}
@@ -81,6 +84,19 @@ app.kubernetes.io/component: test
 {{- if or .Values.kubernetes.enabled .Values.auth.tokenAudience }}true{{ end }}
 {{- end }}
 
+{{/* A length of time as the service's settings have it, in whole seconds. */}}
+{{- define "lookaside.seconds" -}}
+{{- $unit := toString . | regexFind "[a-z]*$" }}
+{{- $seconds := get (dict "ms" 0.001 "s" 1.0 "m" 60.0 "h" 3600.0 "" 1.0) $unit }}
+{{- toString . | trimSuffix $unit | float64 | mulf $seconds | ceil | int }}
+{{- end }}
+
+{{/* Longer than the service takes to end: its grace (30s by itself) and the admin port's. */}}
+{{- define "lookaside.terminationGracePeriodSeconds" -}}
+{{- $grace := dig "grace" "30s" (default dict .Values.config) | include "lookaside.seconds" | int }}
+{{- ternary (add .Values.preStopSeconds $grace 10) .Values.terminationGracePeriodSeconds (kindIs "invalid" .Values.terminationGracePeriodSeconds) }}
+{{- end }}
+
 {{- define "lookaside.probes" -}}
 {{- default (ternary "http" "grpc" .Values.tls.enabled) .Values.probes.type }}
 {{- end }}
@@ -97,15 +113,17 @@ app.kubernetes.io/component: test
 {{- printf "%s.%s" (include "lookaside.fullname" .) .Release.Namespace }}
 {{- else if .Values.static.services }}
 {{- keys .Values.static.services | sortAlpha | first }}
+{{- else if .Values.dns.names }}
+{{- first .Values.dns.names | regexFind "^[^.:]+([.][^.:]+)?" }}
 {{- end }}
 {{- end }}
 
 {{/* The config file of the service. */}}
 {{- define "lookaside.config" -}}
-{{- $config := deepCopy .Values.config }}
+{{- $config := default dict .Values.config | deepCopy }}
 {{- $sources := list }}
 {{- if include "lookaside.hasStatic" . }}
-{{- $key := ternary .Values.static.key "services.yaml" (ne .Values.static.existingConfigMap "") }}
+{{- $key := empty .Values.static.existingConfigMap | ternary "services.yaml" .Values.static.key }}
 {{- $sources = append $sources (printf "file:/etc/lookaside/services/%s" $key) }}
 {{- end }}
 {{- range .Values.dns.names }}
