@@ -1,5 +1,6 @@
-"""What a kubelet does, for the Pods of one namespace: it runs them, probes them and ends them."""
+"""What kubelets do, for the Pods of one namespace: it runs them, probes them and ends them."""
 
+import itertools
 import threading
 import urllib.error
 import urllib.request
@@ -36,6 +37,7 @@ class Node:
         directory: Where volumes and logs go.
         hosts: Addresses by name, which the Pods know.
         entrypoint: What the image runs of a container that has no command.
+        names: The nodes that Pods are put on, in turn.
     """
 
     def __init__(
@@ -44,7 +46,10 @@ class Node:
         directory: Path,
         hosts: Mapping[str, str] | None = None,
         entrypoint: Sequence[str] = (),
+        names: Sequence[str] = (DEFAULT_NODE,),
     ) -> None:
+        self._names = names
+        self._turn = itertools.cycle(names)
         self._namespace = namespace
         self._api = namespace.control_plane.admin
         self._pods = f"/api/v1/namespaces/{namespace.name}/pods"
@@ -58,7 +63,8 @@ class Node:
         self.failures: list[str] = []
 
     def __enter__(self) -> Self:
-        self._namespace.control_plane.add_node(DEFAULT_NODE)
+        for name in self._names:
+            self._namespace.control_plane.add_node(name)
         self._looker.start()
         return self
 
@@ -86,6 +92,7 @@ class Node:
             for pod in self._api.get(self._pods)["items"]:
                 name = pod["metadata"]["name"]
                 if name not in self._threads and "nodeName" not in pod["spec"]:
+                    pod["spec"]["nodeName"] = next(self._turn)
                     thread = threading.Thread(target=self._live, args=(pod,), name=name)
                     self._threads[name] = thread
                     thread.start()
@@ -93,7 +100,7 @@ class Node:
     def _live(self, pod: Object) -> None:
         name = pod["metadata"]["name"]
         try:
-            self._bind(name)
+            self._bind(name, pod["spec"]["nodeName"])
             sandbox = Sandbox(name, self._container(pod), self._directory)
             self.sandboxes[name] = sandbox
             with sandbox:
@@ -129,8 +136,8 @@ class Node:
                 condition = {"type": "Ready", "status": "True" if ready else "False"}
                 self._report(name, {"conditions": [condition]})
 
-    def _bind(self, name: str) -> None:
-        target = {"apiVersion": "v1", "kind": "Node", "name": DEFAULT_NODE}
+    def _bind(self, name: str, node: str) -> None:
+        target = {"apiVersion": "v1", "kind": "Node", "name": node}
         self._api.create(
             f"{self._pods}/{name}/binding", {"metadata": {"name": name}, "target": target}
         )
@@ -217,7 +224,7 @@ def _environment(container: Object, pod: Object) -> Iterator[tuple[str, str]]:
         elif each["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name":
             yield each["name"], pod["metadata"]["name"]
         elif each["valueFrom"]["fieldRef"]["fieldPath"] == "spec.nodeName":
-            yield each["name"], DEFAULT_NODE
+            yield each["name"], pod["spec"]["nodeName"]
         elif each["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP":
             yield each["name"], ADDRESS
         else:

@@ -3,9 +3,10 @@
 helm, kubectl, `lookaside` and grpcurl are the real ones, and so is the API server. The namespaces
 and names are the page's; the balancer's address alone is replaced, for there is no port-forward.
 
-What needs a container engine or a kubelet can't run here: kind, docker, pip, `kubectl logs` and
-`kubectl port-forward`. `node.Node` is the kubelet, which starts the greeter and its client from the
-checkout instead of from their image; the flags of the two kubectl commands are parsed and no more.
+What needs a container engine or a kubelet can't run here: kind, docker, `kubectl logs` and
+`kubectl port-forward`; nor is anything installed. `node.Node` is the kubelets, which start the
+greeter and its client from the checkout instead of from their image; the flags of the two kubectl
+commands are parsed and no more.
 """
 
 import json
@@ -18,8 +19,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import yaml
 
 from tests.cluster import network
+from tests.cluster.api import Object
 from tests.cluster.balancer import quiet
 from tests.cluster.clusterip import ClusterIp
 from tests.cluster.harness import Binaries, ControlPlane
@@ -33,8 +36,11 @@ _PAGE: Final = DOCS / "quickstart.md"
 _ENTRYPOINT: Final = ("python", "-m")
 """What examples/Dockerfile says."""
 
-_NOT_HERE: Final = frozenset({"kind", "docker", "pip"})
+_NOT_HERE: Final = frozenset({"kind", "docker", "python3", ".", "pip"})
 _NO_KUBELET: Final = frozenset({"logs", "port-forward"})
+_WORKERS: Final = ("kind-worker", "kind-worker2")
+"""What kind calls the two nodes of examples/kind.yaml that are workers."""
+
 _NAMESPACES: Final = frozenset({"lookaside", "grpc-services"})
 _LOCAL: Final = "localhost:50052"
 
@@ -116,7 +122,7 @@ def reader(
     known = {
         each["metadata"]["name"] for each in control_plane.admin.get("/api/v1/namespaces")["items"]
     }
-    for name in known & {"lookaside", "grpc-services"}:
+    for name in known & _NAMESPACES:
         Namespace(control_plane, name).delete()
 
 
@@ -134,11 +140,14 @@ def test_the_quickstart_does_what_it_says(
         balancers.hosts["lookaside.lookaside.svc"] = proxy.host
 
         pods = stack.enter_context(
-            Node(greeters, tmp_path, {"lookaside.lookaside": proxy.host}, _ENTRYPOINT)
+            Node(greeters, tmp_path, {"lookaside.lookaside": proxy.host}, _ENTRYPOINT, _WORKERS)
         )
         assert "deployment.apps/greeter created" in reader.types("kubectl apply")
         assert "successfully rolled out" in reader.types("kubectl rollout status")
 
+        # Pods are ready before the slices say so, and sooner than a reader types.
+        slices = "/apis/discovery.k8s.io/v1/namespaces/grpc-services/endpointslices"
+        control_plane.admin.wait(slices, lambda found: _ready(found) == 3)
         assert "greeter.grpc-services:grpc\tpresent\t3\t" in reader.types("lookaside list")
         shown = reader.types("lookaside get")
         assert [line.split("\t")[1:3] for line in shown.splitlines()[1:]] == [["100", "ready"]] * 3
@@ -152,16 +161,22 @@ def test_the_quickstart_does_what_it_says(
         assert "successfully rolled out" in reader.types("kubectl rollout status")
         (client,) = (name for name in pods.sandboxes if name.startswith("greeter-client"))
         log = _Log(pods.sandboxes[client].log)
-        assert _are_even(log.next_round(lambda shares: len(shares) == 3))
+        assert _are_as([100] * 3, log.next_round(lambda shares: len(shares) == 3))
 
         with reader.leaves_running("lookaside watch") as watch:
             watch.wait(lambda lines: len([line for line in lines if "10.246." in line]) == 3)
             before = len(watch.lines)
             assert "scaled" in reader.types("kubectl scale deployment/greeter --replicas 5")
             watch.wait(lambda lines: len(_arrivals(lines[before:])) == 2)
-        assert _are_even(log.next_round(lambda shares: len(shares) == 5))
+        assert _are_as([100] * 5, log.next_round(lambda shares: len(shares) == 5))
 
         assert "annotated" in reader.types("kubectl annotate")
+        rows = [line.split("\t") for line in reader.types("lookaside get").splitlines()[1:]]
+        assert {node: weight for _, weight, _, _, node, _ in rows} == dict(
+            zip(_WORKERS, ("10", "100"), strict=True)
+        )
+        weights = [int(weight) for _, weight, *_ in rows]
+        log.next_round(lambda shares: _are_as(weights, shares))
         assert "annotated" in reader.types("kubectl annotate")
         assert "least_request" in reader.types("lookaside get")
 
@@ -178,6 +193,15 @@ def test_the_quickstart_does_what_it_says(
         assert "deleted" in reader.types("kubectl delete namespace")
         assert "uninstalled" in reader.types("helm uninstall")
     assert reader.left == []
+
+
+def test_the_cluster_has_the_nodes_that_the_page_names() -> None:
+    (create,) = (
+        each for each in commands_of(_PAGE) if each.program == "kind" and "create" in each.words
+    )
+    cluster = yaml.safe_load((ROOT / create.words[-1]).read_text())
+    roles = [node["role"] for node in cluster["nodes"]]
+    assert roles == ["control-plane", *["worker"] * len(_WORKERS)]
 
 
 def test_what_needs_a_kubelet_has_flags_that_kubectl_knows(binaries: Binaries) -> None:
@@ -225,9 +249,17 @@ def _rounds(lines: list[str]) -> list[list[int]]:
     return [each for each in rounds if sum(each) == 100]
 
 
-def _are_even(shares: list[int]) -> bool:
+def _are_as(weights: list[int], shares: list[int]) -> bool:
     """Say whether no share is off by 2 or more: each end of the round may be off by less than 1."""
-    return all(abs(share - sum(shares) / len(shares)) < 2 for share in shares)
+    due = sorted(weight * sum(shares) / sum(weights) for weight in weights)
+    return len(due) == len(shares) and all(
+        abs(share - own) < 2 for share, own in zip(sorted(shares), due, strict=True)
+    )
+
+
+def _ready(slices: list[Object]) -> int:
+    endpoints = [each for found in slices for each in found["endpoints"] or ()]
+    return sum(each["conditions"]["ready"] for each in endpoints)
 
 
 def _arrivals(lines: list[str]) -> list[str]:

@@ -15,6 +15,7 @@ from lookaside.config import OTHER_VARIABLES, PREFIX, SETTINGS
 from lookaside.policy.service_config import SERVICE_CONFIG, parse_service_config
 from lookaside.policy.weights import WEIGHT, WEIGHTS, parse_rules
 from tests.chart.exported import exported
+from tests.chart.values import merged
 from tests.docs.fences import PAGES, ROOT, Fence, commands_of, fences
 
 _CHART: Final = ROOT / "helm" / "lookaside"
@@ -52,7 +53,8 @@ def test_yaml_can_be_read_as_what_it_is(fence: Fence) -> None:
             _read_annotation(name, text)
     elif given.keys() <= values.keys():
         schema = json.loads((_CHART / "values.schema.json").read_text())
-        assert [error.message for error in Draft7Validator(schema).iter_errors(given)] == []
+        together = merged(values, given)
+        assert [error.message for error in Draft7Validator(schema).iter_errors(together)] == []
     else:
         keys = {setting.key for setting in SETTINGS}
         # A file of settings, the list of weights' rules, or the file of services.

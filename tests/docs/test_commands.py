@@ -11,9 +11,10 @@ from lookaside.cli import main
 from tests.docs.fences import PAGES, ROOT, Command, commands_of
 
 _COMMANDS: Final = [command for page in PAGES for command in commands_of(page)]
-_OF_FILES: Final = frozenset({"--filename", "--values", "--file"})
+_OF_FILES: Final = frozenset({"--config", "--filename", "--values", "--file"})
 _PROGRAMS: Final = frozenset(
     {"docker", "grpcurl", "helm", "kind", "kubectl", "lookaside", "make", "pip", "python"}
+    | {"python3", "."}
 )
 _CHART: Final = "helm/lookaside"
 

@@ -10,9 +10,8 @@ Object: TypeAlias = dict[str, Any]
 """A Kubernetes object, as YAML has it."""
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-MANIFESTS = sorted(
-    path for path in EXAMPLES.rglob("*.yaml") if path.name not in {"endpoints.yaml", "values.yaml"}
-)
+_OTHERS = {"endpoints.yaml", "kind.yaml", "values.yaml"}
+MANIFESTS = sorted(path for path in EXAMPLES.rglob("*.yaml") if path.name not in _OTHERS)
 
 
 def label(path: Path) -> str:

@@ -103,6 +103,7 @@ def test_every_yaml_file_is_looked_at() -> None:
     others = {label(path) for path in EXAMPLES.rglob("*.yaml")} - {label(p) for p in MANIFESTS}
     assert others == {
         "endpoints.yaml",
+        "kind.yaml",
         "canary/endpoints.yaml",
         "strategy_3_lookaside/values.yaml",
     }
