@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from jsonschema import Draft7Validator
 
 from client_resolver.keywords import Keywords
 from lookaside.cli import main
@@ -15,10 +14,9 @@ from lookaside.config import OTHER_VARIABLES, PREFIX, SETTINGS
 from lookaside.policy.service_config import SERVICE_CONFIG, parse_service_config
 from lookaside.policy.weights import WEIGHT, WEIGHTS, parse_rules
 from tests.chart.exported import exported
-from tests.chart.values import merged
-from tests.docs.fences import PAGES, ROOT, Fence, commands_of, fences
+from tests.chart.values import defaults, errors
+from tests.docs.fences import PAGES, Fence, commands_of, fences
 
-_CHART: Final = ROOT / "helm" / "lookaside"
 _ANNOTATIONS: Final = frozenset({WEIGHTS, SERVICE_CONFIG, WEIGHT})
 _BY_KUBERNETES: Final = frozenset({f"{PREFIX}SERVICE_HOST"})
 _WORDS: Final = [
@@ -47,14 +45,11 @@ def test_python_names_keywords_that_channels_take(fence: Fence) -> None:
 @pytest.mark.parametrize("fence", _all("yaml"), ids=str)
 def test_yaml_can_be_read_as_what_it_is(fence: Fence) -> None:
     given = yaml.safe_load(fence.text)
-    values = yaml.safe_load((_CHART / "values.yaml").read_text())
     if "metadata" in given:
         for name, text in given["metadata"]["annotations"].items():
             _read_annotation(name, text)
-    elif given.keys() <= values.keys():
-        schema = json.loads((_CHART / "values.schema.json").read_text())
-        together = merged(values, given)
-        assert [error.message for error in Draft7Validator(schema).iter_errors(together)] == []
+    elif given.keys() <= defaults().keys():
+        assert errors(given) == []
     else:
         keys = {setting.key for setting in SETTINGS}
         # A file of settings, the list of weights' rules, or the file of services.
@@ -106,7 +101,7 @@ def test_metrics_that_are_named_are_exported() -> None:
 
 
 def test_values_of_the_chart_that_are_named_are_there() -> None:
-    values = yaml.safe_load((_CHART / "values.yaml").read_text())
+    values = defaults()
     for page, word in _WORDS:
         parts = word.split(".")
         if len(parts) > 1 and parts[0] in values and re.fullmatch(r"[a-zA-Z.]+(?<!\.py)", word):
