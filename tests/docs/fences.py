@@ -13,8 +13,12 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
-PAGES: Final = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-"""What readers read, of this room."""
+PAGES: Final = [
+    ROOT / "README.md",
+    *sorted(DOCS.rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("README.md")),
+]
+"""What readers read, but for the client package's own page."""
 
 _OPENING: Final = re.compile(r"^(?P<indent> *)```\s*(?P<language>[\w-]*)(?P<info>.*)$")
 _ENDINGS: Final = frozenset({"&", "|", ">", "&&", ";"})
