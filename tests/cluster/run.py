@@ -17,6 +17,7 @@ from typing import Final
 
 from tests.cluster import network
 from tests.cluster.build import HERE, BuildError, programs
+from tests.cluster.definitions import DEFINITIONS, definitions
 from tests.cluster.wheels import WHEELS, wheels
 
 PROGRAMS: Final = "CLUSTER_TESTS_PROGRAMS"
@@ -35,14 +36,14 @@ def main(args: Sequence[str]) -> int:
     try:
         enter = namespace_command()
         found = programs()
-        fetched = wheels()
+        fetched = {WHEELS: wheels(), DEFINITIONS: definitions()}
     except (LackingError, BuildError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="cluster-tests-") as folder:
         link(found, Path(folder))
         os.environ[PROGRAMS] = folder
-        os.environ[WHEELS] = str(fetched)
+        os.environ.update({name: str(path) for name, path in fetched.items()})
         os.environ[network.OUTER_NAMESPACE] = network.namespace_id()
         named = any(HERE.name in arg for arg in args if not arg.startswith("-"))
         tests = [] if named else [str(HERE)]

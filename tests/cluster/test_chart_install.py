@@ -4,6 +4,7 @@ The controllers make Pods of the Deployment, in a namespace that enforces the re
 Security Standard; `node.Node` runs them, with the arguments, files and account that they have.
 """
 
+import os
 import time
 from base64 import b64encode
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from lookaside._pb import lookaside_pb2 as pb
 from lookaside._pb.lookaside_pb2_grpc import LoadBalancerStub
 from tests.cluster.api import ApiClient, ApiError, Object
 from tests.cluster.clusterip import ClusterIp
+from tests.cluster.definitions import DEFINITIONS
 from tests.cluster.figures import record
 from tests.cluster.harness import ControlPlane
 from tests.cluster.node import Node
@@ -36,6 +38,7 @@ _PLURALS: Final = {
     "Deployment": "deployments",
     "HorizontalPodAutoscaler": "horizontalpodautoscalers",
     "NetworkPolicy": "networkpolicies",
+    "Pod": "pods",
     "PodDisruptionBudget": "poddisruptionbudgets",
     "PodMonitor": "podmonitors",
     "PrometheusRule": "prometheusrules",
@@ -45,42 +48,18 @@ _PLURALS: Final = {
     "ServiceAccount": "serviceaccounts",
     "ServiceMonitor": "servicemonitors",
 }
-_CUSTOM: Final = (
-    ("cert-manager.io", "Certificate"),
-    ("monitoring.coreos.com", "PodMonitor"),
-    ("monitoring.coreos.com", "PrometheusRule"),
-    ("monitoring.coreos.com", "ServiceMonitor"),
-)
 _LEAST: Final = {("", "services"), ("discovery.k8s.io", "endpointslices")}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def custom_resources(control_plane: ControlPlane) -> None:
-    """The kinds of the Prometheus operator and of cert-manager, which take any spec here."""
+    """The kinds of the Prometheus operator and of cert-manager, as they are published."""
     api = control_plane.admin
-    for group, kind in _CUSTOM:
-        plural = _PLURALS[kind]
-        version = "v1"
-        schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-        definition = {
-            "metadata": {"name": f"{plural}.{group}"},
-            "spec": {
-                "group": group,
-                "scope": "Namespaced",
-                "names": {"kind": kind, "plural": plural, "listKind": f"{kind}List"},
-                "versions": [
-                    {
-                        "name": version,
-                        "served": True,
-                        "storage": True,
-                        "schema": {"openAPIV3Schema": schema},
-                    }
-                ],
-            },
-        }
-        api.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
-    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    api.wait(definitions, lambda found: len([each for each in found if _is_served(each)]) >= 4)
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    files = sorted(Path(os.environ[DEFINITIONS]).iterdir())
+    for file in files:
+        api.create(path, yaml.safe_load(file.read_text()))
+    api.wait(path, lambda found: sum(map(_is_served, found)) == len(files))
 
 
 @pytest.fixture
@@ -124,10 +103,11 @@ def test_it_installs_its_pods_serve_and_its_test_passes(
     release.install("--values", values)
     for each in release.objects():
         assert api.get(_path(each, restricted.name))["kind"] == each["kind"]
-    for pod in [_pod_of(release.deployment()), *release.hooks()]:
+    for each in [*release.objects(), _pod_of(release.deployment()), *release.hooks()]:
         # The server's admission takes it, and knows each of its fields.
-        api.create(f"/api/v1/namespaces/{restricted.name}/pods?dryRun=All&fieldValidation=Strict",
-                   pod)  # fmt: skip
+        collection = _path(each, restricted.name).rpartition("/")[0]
+        tried = {**each, "metadata": {**each["metadata"], "name": "tried"}}
+        api.create(f"{collection}?dryRun=All&fieldValidation=Strict", tried)
 
     name = release.deployment()["metadata"]["name"]
     hosts = {}
@@ -180,6 +160,18 @@ def test_pods_that_are_not_restricted_are_refused_there(
     with pytest.raises(ApiError, match="violates PodSecurity") as refusal:
         control_plane.admin.create(f"/api/v1/namespaces/{restricted.name}/pods?dryRun=All", pod)
     assert refusal.value.status == 403
+
+
+def test_a_field_that_a_published_definition_lacks_is_refused(
+    release: Release, control_plane: ControlPlane, restricted: Namespace
+) -> None:
+    release.install("--values", CHART / "ci" / "monitoring-values.yaml")
+    (monitor,) = release.of_kind("ServiceMonitor")
+    monitor["spec"]["endpoints"][0]["pth"] = "/metrics"
+    monitor["metadata"]["name"] = "tried"
+    collection = _path(monitor, restricted.name).rpartition("/")[0]
+    with pytest.raises(ApiError, match="unknown field"):
+        control_plane.admin.create(f"{collection}?dryRun=All&fieldValidation=Strict", monitor)
 
 
 def test_the_test_fails_where_the_service_does_not_serve(

@@ -1,15 +1,22 @@
 """What the chart renders is valid in every version of Kubernetes, and bad values are refused."""
 
+import ast
+import pathlib
 import re
+import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
 
+import grpc
 import pytest
+import trustme
 import yaml
 from kubernetes_validate import utils as schemas
 
+import client_resolver
+from lookaside.cli import main
 from lookaside.config import Settings
 from tests.cluster.api import Object
 from tests.cluster.harness import Binaries
@@ -251,12 +258,59 @@ def test_values_that_do_not_go_together_are_refused(helm: Helm, flags: str, said
 
 @pytest.mark.parametrize("values", PRESETS, ids=ids(PRESETS))
 def test_the_notes_have_a_line_for_grpcurl_and_one_for_a_client(helm: Helm, values: Path) -> None:
-    notes = helm.run(
-        "install", "lookaside", CHART, "--values", values, "--dry-run=client", "--namespace", "lb"
-    ).partition("NOTES:")[2]
+    notes = _notes(helm, values)
     assert re.search(r"grpcurl -(plaintext|insecure) .*lookaside\.LoadBalancer/GetServers", notes)
     assert re.search(r'_channel\("lookaside://[a-z-]+\.lb:\d+/SERVICE\.NAMESPACE"', notes)
     assert "lookaside explain" in notes
+
+
+@pytest.mark.parametrize(
+    ("preset", "keywords"),
+    [
+        ("settings", set()),
+        ("tls-secret", {"balancer_credentials"}),
+        ("tls-mutual", {"balancer_credentials"}),
+        ("tokens", {"balancer_token"}),
+    ],
+)
+def test_the_client_of_the_notes_shows_the_balancer_what_it_asks_for(
+    helm: Helm, preset: str, keywords: set[str]
+) -> None:
+    notes = _notes(helm, CHART / "ci" / f"{preset}-values.yaml")
+    (line,) = re.findall(r"^  channel = (.*)$", notes, re.MULTILINE)
+    call = ast.parse(line, mode="eval").body
+    assert isinstance(call, ast.Call)
+    assert {each.arg for each in call.keywords} == keywords
+    authority = trustme.CA()
+    issued = authority.issue_cert("shop.example.com")
+    names = {
+        "client_resolver": client_resolver,
+        "grpc": grpc,
+        "pathlib": pathlib,
+        "ca": authority.cert_pem.bytes(),
+        "key": issued.private_key_pem.bytes(),
+        "certificate": issued.cert_chain_pems[0].bytes(),
+    }
+    with eval(line.replace("SERVICE.NAMESPACE", "greeter.shop"), names) as channel:
+        assert isinstance(channel, grpc.Channel)
+
+
+@pytest.mark.parametrize("preset", ["settings", "tls-secret", "tls-mutual", "tokens"])
+def test_the_commands_of_the_notes_are_taken(helm: Helm, preset: str) -> None:
+    notes = _notes(helm, CHART / "ci" / f"{preset}-values.yaml")
+    (line,) = re.findall(r"^  lookaside (explain .*)$", notes, re.MULTILINE)
+    flags = [flag for flag in shlex.split(line.partition(" <(")[0]) if flag.startswith("--")]
+    known = {name for each in main.commands["explain"].params for name in each.opts}
+    assert set(flags) <= known
+    assert ("--insecure" in flags) is preset.startswith("tls")
+    assert ("--cert" in flags) is (preset == "tls-mutual")
+    assert ("--token-file" in flags) is (preset == "tokens")
+
+
+def _notes(helm: Helm, values: Path) -> str:
+    return helm.run(
+        "install", "lookaside", CHART, "--values", values, "--dry-run=client", "--namespace", "lb"
+    ).partition("NOTES:")[2]
 
 
 def _values(folder: Path, *given: Object | None) -> Iterator[str | Path]:
