@@ -4,6 +4,7 @@ from typing import Final
 
 import click
 
+from lookaside.config.values import readable
 from lookaside.errors import ConfigError, LookasideError
 
 DONE = 0
@@ -47,6 +48,19 @@ class FailingGroup(click.Group):
         cmd.help = (cmd.help or "").replace("\\b\n", "\b\n")
         cmd.epilog = cmd.epilog or EPILOG
         super().add_command(cmd, name)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line.
+
+        Raises:
+            click.UsageError: It is wrong.
+        """
+        for arg in args:
+            try:
+                readable(arg)
+            except ValueError as error:
+                raise click.UsageError(f"{arg!r}: expected {error}", ctx) from error
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command.

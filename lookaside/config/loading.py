@@ -7,6 +7,7 @@ from typing import cast
 
 from lookaside.config import document
 from lookaside.config.settings import SETTINGS, Setting, Settings
+from lookaside.config.values import readable
 from lookaside.errors import ConfigError
 
 
@@ -54,7 +55,7 @@ def load(
 
 def _parse(setting: Setting, given: _Given) -> object:
     try:
-        return setting.parse(given.text)
+        return setting.parse(readable(given.text))
     except ValueError as error:
         raise ConfigError(f"{given.where} {given.text!r}: expected {error}") from error
 

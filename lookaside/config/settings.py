@@ -224,7 +224,7 @@ SETTINGS: Final = (
     Setting(
         "kubeconfig",
         "FILE",
-        values.path,
+        Path,
         "The kubeconfig file to reach the cluster with.",
         default="the Pod's service account, else as kubectl",
     ),
@@ -316,14 +316,12 @@ SETTINGS: Final = (
         "End a watch whose reader takes no message for so long.",
         default="30s",
     ),
-    Setting(
-        "tls_cert", "FILE", values.path, "The certificate chain to serve gRPC with, PEM.", "no TLS"
-    ),
-    Setting("tls_key", "FILE", values.path, "The private key of the certificate, PEM.", "no TLS"),
+    Setting("tls_cert", "FILE", Path, "The certificate chain to serve gRPC with, PEM.", "no TLS"),
+    Setting("tls_key", "FILE", Path, "The private key of the certificate, PEM.", "no TLS"),
     Setting(
         "tls_client_ca",
         "FILE",
-        values.path,
+        Path,
         "Take only clients with a certificate of these authorities, PEM.",
         default="any client",
     ),

@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal
 
 from lookaside.model import canonical_host
@@ -63,6 +62,17 @@ class SourceSetting:
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.argument}" if self.argument else self.kind
+
+
+def readable(text: str) -> str:
+    """Return what is text: the system may hand over bytes that are none, and YAML have a NUL."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("UTF-8 text") from error
+    if "\0" in text:
+        raise ValueError("text without NUL")
+    return text
 
 
 def source(text: str) -> SourceSetting:
@@ -195,13 +205,6 @@ def boolean(text: str) -> bool:
     if text.lower() in _FALSE:
         return False
     raise ValueError("true or false")
-
-
-def path(text: str) -> Path:
-    """Read the path of a file, which need not exist."""
-    if "\0" in text:
-        raise ValueError("a path")
-    return Path(text)
 
 
 def one_of(*words: str) -> Callable[[str], str]:

@@ -201,6 +201,8 @@ def test_every_flag_of_every_command_says_what_it_is_for() -> None:
         (["serve", "extra"], "Error: Got unexpected extra argument (extra)"),
         (["check", "--timeout", "never"], "Error: Invalid value for '--timeout': 'never'"),
         (["demo", "--held"], "Error: No such option '--held'."),
+        (["get", "\udcff"], "Error: '\\udcff': expected UTF-8 text"),
+        (["get", "a", "--zone", "a\0"], "Error: 'a\\x00': expected text without NUL"),
     ],
 )
 def test_wrong_usage_says_what_and_where_help_is(arguments: list[str], sentence: str) -> None:

@@ -179,7 +179,22 @@ LISTEN = "expected HOST:PORT, [IPV6]:PORT, or :PORT for every address"
         ("stale_after", "0", "--stale-after '0': expected a length of time above 0"),
         ("write_timeout", "0ms", "--write-timeout '0ms': expected a length of time above 0"),
         ("reflection", "maybe", "--reflection 'maybe': expected true or false"),
-        ("tls_cert", "a\0b", "--tls-cert 'a\\x00b': expected a path"),
+        ("tls_cert", "a\0b", "--tls-cert 'a\\x00b': expected text without NUL"),
+        ("source", "file:\udcff", "--source 'file:\\udcff': expected UTF-8 text"),
+        ("max_watch_age", "1 h", f"--max-watch-age '1 h': {DURATION}"),
+        (
+            "default_namespace",
+            "a.b",
+            (
+                "--default-namespace 'a.b': expected a namespace: small letters, digits and -, at "
+                "most 63 characters"
+            ),
+        ),
+        (
+            "token_audience",
+            "a b",
+            "--token-audience 'a b': expected an audience such as lookaside, without spaces",
+        ),
         ("log_level", "loud", "--log-level 'loud': expected one of debug, info, warning, error"),
         ("log_format", "xml", "--log-format 'xml': expected one of auto, json, console"),
     ],
@@ -189,6 +204,14 @@ def test_a_bad_value_is_one_sentence(flag: str, text: str, sentence: str) -> Non
         load({flag: text}, {})
 
     assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
+def test_what_is_no_text_is_refused_of_a_variable(setting: Setting) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load({}, {setting.variable: "\udcff"})
+
+    assert str(refused.value) == f"{setting.variable} '\\udcff': expected UTF-8 text"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from docs import generate
 from lookaside.cli import main
 from lookaside.cli.failures import EPILOG, EXIT_CODES
-from lookaside.config import SETTINGS, Setting, Settings, load
+from lookaside.config import SETTINGS, Setting, load
 
 
 @pytest.mark.parametrize(("name", "make"), generate.pages().items())
@@ -28,17 +28,6 @@ def test_each_setting_has_its_flag_variable_key_default_and_unit_on_the_page(
     assert f"- key: `{setting.key}`" in section
     assert f"- default: {setting.shown_default}" in section
     assert ("- unit: " in section) is (setting.metavar in ("DURATION", "PERCENT"))
-
-
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
-def test_the_default_that_is_told_is_the_one_that_holds(setting: Setting) -> None:
-    holds = getattr(Settings(), setting.field)
-
-    if holds in (None, ()):
-        # Of nothing, words say what then is the case.
-        assert setting.default
-    else:
-        assert setting.parse(setting.shown_default) == holds
 
 
 def test_the_page_has_no_setting_that_is_none() -> None:

@@ -1,11 +1,11 @@
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.examples.running import Program
+from tests.examples.running import Balancer, Program
 
 
 @pytest.fixture(scope="session")
@@ -23,16 +23,8 @@ def greeters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def balancer(tmp_path: Path) -> Iterator[Callable[[str], str]]:
-    """Runs the service on the text of an endpoints file; its address."""
-    with ExitStack() as stack:
-
-        def start(endpoints: str) -> str:
-            (tmp_path / "endpoints.yaml").write_text(endpoints)
-            flags = ["--source", f"file:{tmp_path}/endpoints.yaml", "--listen", "127.0.0.1:0"]
-            more = ["--admin", "off", "--log-format", "json", "--log-level", "info"]
-            command = [sys.executable, "-m", "lookaside", "serve", *flags, *more]
-            running = stack.enter_context(Program(command, tmp_path / "lookaside.log"))
-            return "127.0.0.1:" + running.wait_for(r'"port":(\d+)')
-
-        yield start
+def balancer(tmp_path: Path) -> Iterator[Balancer]:
+    """The service, once it is told what to serve."""
+    service = Balancer(tmp_path)
+    yield service
+    service.stop()

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -71,6 +72,32 @@ class Program:
                 raise AssertionError(f"status {ended}: {self._log.read_text()}")
             time.sleep(_PAUSE_SECONDS)
         return result
+
+
+class Balancer:
+    """The service, on an endpoints file.
+
+    Args:
+        folder: Where the file and the log go.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running = ExitStack()
+
+    def serve(self, endpoints: str) -> str:
+        """Serve what an endpoints file says; return the address."""
+        file = self._folder / "endpoints.yaml"
+        file.write_text(endpoints)
+        flags = ["--source", f"file:{file}", "--listen", "127.0.0.1:0", "--admin", "off"]
+        more = ["--log-format", "json", "--log-level", "info"]
+        command = [sys.executable, "-m", "lookaside", "serve", *flags, *more]
+        program = Program(command, self._folder / "lookaside.log")
+        return "127.0.0.1:" + self._running.enter_context(program).wait_for(r'"port":(\d+)')
+
+    def stop(self) -> None:
+        """End the service."""
+        self._running.close()
 
 
 def answers(module: str, *arguments: str) -> Mapping[str, int]:
