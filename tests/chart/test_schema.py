@@ -9,7 +9,7 @@ from jsonschema import Draft7Validator
 
 from lookaside.config import SETTINGS
 from lookaside.config import load as load_settings
-from tests.chart.values import FEATURES, PRESETS, Values, defaults, errors, load, merged, schema
+from tests.chart.values import FEATURES, PRESETS, Values, defaults, errors, load, schema
 
 _DERIVED: Final = {
     "source", "listen", "admin", "namespace", "pods", "pod_selector", "metadata_label",
