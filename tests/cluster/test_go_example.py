@@ -2,12 +2,15 @@
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.cluster.balancer import Balancer
-from tests.cluster.build import HERE
+from tests.cluster.build import HERE, find_go
 from tests.cluster.greeters import Greeters
 from tests.cluster.lines import LineProcess
 from tests.cluster.objects import Namespace
@@ -24,6 +27,23 @@ def program(name: str) -> Path:
 def test_its_proto_is_the_articles() -> None:
     article = HERE / "article" / "lookaside.proto"
     assert (EXAMPLE / "lookaside.proto").read_bytes() == article.read_bytes()
+
+
+@pytest.mark.parametrize("command", ["vet", "test"])
+def test_go_finds_nothing_wrong_with_it(command: str) -> None:
+    if shutil.which("go") is None:
+        pytest.skip("no Go here: it is needed to build, and what is built is kept")
+    go = find_go()
+    done = subprocess.run(
+        [go.program, command, "./..."],
+        cwd=EXAMPLE,
+        env=go.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_it_calls_each_pod_by_its_weight(

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+import grpc
 import pytest
 import yaml
 
@@ -37,6 +38,17 @@ def _all(language: str) -> list[Fence]:
 @pytest.mark.parametrize("fence", _all("python"), ids=str)
 def test_python_compiles(fence: Fence) -> None:
     compile(fence.text, str(fence), "exec")
+
+
+_MIGRATION: Final = [fence for fence in _all("python") if fence.page.stem == "migration"]
+
+
+@pytest.mark.parametrize("fence", _MIGRATION, ids=str)
+def test_python_of_the_migration_makes_a_channel(fence: Fence) -> None:
+    names: dict[str, Any] = {}
+    exec(compile(fence.text, str(fence), "exec"), names)
+    with names["channel"] as channel:
+        assert isinstance(channel, grpc.Channel)
 
 
 @pytest.mark.parametrize("fence", _all("python"), ids=str)
