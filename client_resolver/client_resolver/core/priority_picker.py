@@ -7,13 +7,15 @@ from typing import Generic, Protocol, TypeVar
 
 import xxhash
 
+from client_resolver.core.turns import Turns
+
 __all__ = ["Level", "PriorityPicker"]
 
 B = TypeVar("B", bound=Hashable)
 B_co = TypeVar("B_co", covariant=True)
 
-_STARTS = 32
-"""At how many points of its cycle a picker may start."""
+_PARTS = 2**30
+"""In how many parts shares are given out."""
 
 
 class _Picks(Protocol[B_co]):
@@ -39,9 +41,9 @@ class Level(Generic[B]):
 class PriorityPicker(Generic[B]):
     """Picks a level, and has its picker pick the backend.
 
-    After any number of picks, each level is within less than one pick of its share: Tijdeman, "The
-    chairman assignment problem", Discrete Mathematics 32 (1980). RPCs with a key go by the key
-    instead, so that one key stays with one level for as long as the shares hold.
+    Levels come in the order of `client_resolver.core.turns`: none is ever off its share by a pick.
+    RPCs with a key go by the key instead, so that one key stays with one level for as long as the
+    shares hold.
 
     Args:
         levels: At least one of a share above 0. What the shares sum to is all RPCs.
@@ -52,7 +54,7 @@ class PriorityPicker(Generic[B]):
         levels: What it was built from.
     """
 
-    __slots__ = ("_active", "_due", "_keyed", "_shares", "_threshold", "_told", "levels")
+    __slots__ = ("_active", "_keyed", "_next", "_shares", "_told", "levels")
 
     def __init__(self, levels: Sequence[Level[B]], rng: Random, *, keyed: bool = False) -> None:
         self.levels = tuple(levels)
@@ -60,18 +62,14 @@ class PriorityPicker(Generic[B]):
         total = sum(level.share for level in self._active)
         self._shares = [level.share / total for level in self._active]
         self._keyed = keyed
-        # By how much each level is behind its share after the picks so far. They sum to 0.
-        self._due = [0.0] * len(self._active)
-        # Less a trifle: with two levels, all that is due may stand on the threshold at once.
-        self._threshold = 1 / (2 * max(len(self._active), 2) - 2) - 1e-9
+        weights = [max(1, round(share * _PARTS)) for share in self._shares]
+        self._next = Turns(range(len(weights)), weights, rng).take
         self._told = {
             backend: ended
             for level in self.levels
             if (ended := getattr(level.picker, "ended", None)) is not None
             for backend in level.backends
         }
-        for _ in range(rng.randrange(_STARTS)):
-            self._next()
 
     def pick(self, key: int = 0, tried: Collection[object] = ()) -> B:
         """Return the backend for the next RPC. Never waits, never fails.
@@ -81,7 +79,7 @@ class PriorityPicker(Generic[B]):
             tried: The backends that it was tried on: another is returned where there is one, of
                 another level if need be.
         """
-        level = self._by_key(key) if self._keyed else self._next()
+        level = self._by_key(key) if self._keyed else self._active[self._next()]
         backend = level.picker.pick(key, tried)
         if backend in tried:
             for other in self.levels:
@@ -94,23 +92,6 @@ class PriorityPicker(Generic[B]):
         told = self._told.get(backend)
         if told is not None:
             told(backend, seconds, ok)
-
-    def _next(self) -> Level[B]:
-        active = self._active
-        if len(active) == 1:
-            return active[0]
-        due = self._due
-        chosen = -1
-        soonest = 0.0
-        for place, share in enumerate(self._shares):
-            due[place] += share
-            if due[place] >= self._threshold:
-                # How long the level may still wait before it is a whole pick behind.
-                slack = (1 - self._threshold - due[place]) / share
-                if chosen < 0 or slack < soonest:
-                    chosen, soonest = place, slack
-        due[chosen] -= 1
-        return active[chosen]
 
     def _by_key(self, key: int) -> Level[B]:
         # Hashed again: by the key itself, a level would see but one arc of its ring.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from math import fsum
 from random import Random
 from typing import ClassVar, Generic, TypeVar
 
@@ -14,19 +15,31 @@ C = TypeVar("C", bound=Candidate)
 
 
 class CyclicPicker(Generic[C]):
-    """Goes through its backends in a fixed order that is drawn at random.
+    """Goes through its backends in a fixed order.
 
-    A random order rather than a random start alone: clients that start together don't follow each
-    other from backend to backend.
+    The order is that of what the picker before owed them. Those that it didn't know come in
+    anywhere, and so do all if there was none: a random order rather than a random start alone, so
+    that clients that start together don't follow each other from backend to backend.
 
     A backend that an RPC passes over because it was tried there loses that turn. The others keep
     theirs, so that any two that were not passed over differ by one pick at most.
+
+    Args:
+        backends: The backends.
+        rng: The source of all that is random.
+        debts: What some backends are owed by the picker before, in picks.
     """
 
-    __slots__ = ("_next", "_order")
+    __slots__ = ("_next", "_order", "_owed")
 
-    def __init__(self, backends: Sequence[C], rng: Random) -> None:
-        self._order = rng.sample(backends, len(backends))
+    def __init__(
+        self, backends: Sequence[C], rng: Random, debts: Mapping[C, float] | None = None
+    ) -> None:
+        known = {b: debts[b] for b in backends if b in debts} if debts else {}
+        # What those who left were owed is shared out.
+        mean = fsum(known.values()) / len(known) if known else 0.0
+        self._owed = {b: known[b] - mean if b in known else rng.random() - 0.5 for b in backends}
+        self._order = sorted(backends, key=self._owed.__getitem__, reverse=True)
         self._next = cycle(self._order).__next__
 
     def pick(self, key: int = 0, tried: Collection[object] = ()) -> C:  # noqa: ARG002
@@ -43,6 +56,14 @@ class CyclicPicker(Generic[C]):
     def holds(self, backends: Sequence[C]) -> bool:
         """Whether these are the backends that it goes through."""
         return len(backends) == len(self._order) and set(backends) == set(self._order)
+
+    def debts(self) -> dict[C, float]:
+        """Return what each backend is owed, in picks."""
+        # After one round the order stands where it stood, and what was owed is what it was.
+        first, *_ = [self._next() for _ in self._order]
+        had = self._order.index(first)
+        due = had / len(self._order)
+        return {b: self._owed[b] + due - (place < had) for place, b in enumerate(self._order)}
 
     def __repr__(self) -> str:
         return f"<CyclicPicker of {len(self._order)} backends>"
@@ -66,7 +87,7 @@ class RoundRobin(BasePolicy):
         now: Callable[[], float],  # noqa: ARG002
         before: Picker[C] | None,
     ) -> Picker[C]:
-        """See `Policy.build`. The same backends go on in the order that they had."""
-        if isinstance(before, CyclicPicker) and before.holds(backends):
-            return before
-        return CyclicPicker(backends, rng)
+        """See `Policy.build`. Backends that stay go on in the order that they had."""
+        if not isinstance(before, CyclicPicker):
+            return CyclicPicker(backends, rng)
+        return before if before.holds(backends) else CyclicPicker(backends, rng, before.debts())
