@@ -52,7 +52,7 @@ def parse_methods(config: Mapping[str, object]) -> dict[str, MethodConfig]:
                     raise ValueError(f"name has {key!r}, as an entry before it has")
                 methods[key] = method
             capped += [f"{where}.{name}" for name in _above_cap(entry)]
-        for name in sorted(entry.keys() - _OURS - set(_FORWARDED)):
+        for name in sorted(entry.keys() - _OURS - set(_FORWARDED), key=str):
             _logger.warning("service config: %s.%s is not known and has no effect", where, name)
     if capped:
         _logger.warning(

@@ -145,7 +145,7 @@ def _parse(
     policy_name: str | None,
     policies: Mapping[str, PolicyFactory],
 ) -> ServiceConfig:
-    for name in sorted(config.keys() - _FIELDS):
+    for name in sorted(config.keys() - _FIELDS, key=str):
         _logger.warning("service config: %r is not known and has no effect", name)
     balancing = choose_policy(config, policy, policy_name, policies)
     health = fields.object_in(config, "healthCheckConfig") or {}

@@ -19,6 +19,11 @@ def test_the_values_of_the_header_are_joined_and_hashed() -> None:
     assert key(header="user") == xxhash.xxh64_intdigest(b"ann,bob")
 
 
+def test_the_hash_is_xxh64_with_seed_0() -> None:
+    # The algorithm's own test vector for empty input.
+    assert key(lambda *_: "") == 0xEF46DB3751D8E999
+
+
 @pytest.mark.parametrize(
     ("chosen", "hashed"), [("ann", b"ann"), (b"\x00", b"\x00"), (17, b"17"), ("", b"")]
 )

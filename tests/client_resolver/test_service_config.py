@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from client_resolver.core.breaker import Limits
 from client_resolver.core.config import PoolConfig
@@ -174,3 +176,40 @@ RETRY = {
 def test_c_core_gets_what_it_carries_out_and_no_retries(config: Any, forwarded: Any) -> None:
     text = parse_service_config(config).forwarded
     assert (json.loads(text) if text else None) == forwarded
+
+
+_NAMES = (
+    *("name", "service", "timeout", "retryPolicy", "maxAttempts", "hedgingPolicy", "maxTokens"),
+    *("tokenRatio", "interval", "errorCodes", "window", "levels", "minRingSize", "tableSize"),
+    *("ring_hash", "maglev", "least_request", "outlier_detection_experimental", "childPolicy", ""),
+)
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 300)
+    | st.sampled_from([10**400, -(10**400), 1.5, 1e308, float("nan"), float("inf")])
+    | st.sampled_from(["", "1s", "-1s", "0s", "1e999", "OK", "UNAVAILABLE", "node", "maglev"])
+    | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(_NAMES),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.dictionaries(st.sampled_from([*FULL, "methodConfig", "loadBalancingPolicy"]), _JSON))
+def test_whatever_is_given_is_read_or_refused_in_one_line(config: dict[str, object]) -> None:
+    message = "read"
+    try:
+        parse_service_config(config)
+    except ServiceConfigError as error:
+        message = str(error)
+    assert message
+    assert "\n" not in message

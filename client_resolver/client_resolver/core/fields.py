@@ -163,7 +163,7 @@ def whole(
     if value is None:
         return default
     result = _number(value)
-    if result is None or not result.is_integer():
+    if result is None or (math.isfinite(result) and not result.is_integer()):
         raise _wrong(name, value, "a whole number")
     check(name, result, low=low, high=high)
     return int(result)
@@ -234,7 +234,10 @@ def _number(value: object) -> float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return float(value)
     return None

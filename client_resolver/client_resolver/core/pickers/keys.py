@@ -1,26 +1,11 @@
-"""The keys of `ring_hash` and `maglev`: of RPCs and of backends."""
+"""What `ring_hash` and `maglev` hash backends and RPCs by."""
 
 from collections.abc import Mapping
-
-from xxhash import xxh64_intdigest
 
 from client_resolver.core.fields import text
 from client_resolver.core.picker import Candidate
 
-__all__ = ["backend_key", "hash_header", "key_of"]
-
-
-def key_of(value: str | bytes | int) -> int:
-    """Return the key of an RPC.
-
-    Args:
-        value: What RPCs of the same key have in common: text or bytes, of which the XXH64 is taken
-            (gRFC A42; several values of a header are joined by commas before), or the key itself,
-            whose lower 64 bits count.
-    """
-    if isinstance(value, int):
-        return value & 0xFFFF_FFFF_FFFF_FFFF
-    return xxh64_intdigest(value.encode() if isinstance(value, str) else value)
+__all__ = ["backend_key", "hash_header"]
 
 
 def backend_key(backend: Candidate, metadata_key: str) -> str:

@@ -1,26 +1,11 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
-from client_resolver.core.pickers.keys import backend_key, hash_header, key_of
+from client_resolver.core.pickers.keys import backend_key, hash_header
 from tests.client_resolver.core.pickers.fakes import FakeBackend
-
-
-@pytest.mark.parametrize(
-    ("value", "key"),
-    [
-        # The test vector of XXH64 for empty input, seed 0.
-        ("", 0xEF46DB3751D8E999),
-        (b"", 0xEF46DB3751D8E999),
-        (7, 7),
-        (-1, 2**64 - 1),
-        (2**64 + 5, 5),
-    ],
-)
-def test_text_is_hashed_and_numbers_are_cut_to_64_bits(value: str | bytes | int, key: int) -> None:
-    assert key_of(value) == key
-
-
-def test_text_and_its_utf8_have_the_same_key() -> None:
-    assert key_of("käse") == key_of("käse".encode())
 
 
 @pytest.mark.parametrize(
@@ -48,3 +33,31 @@ def test_the_header_is_read_in_lower_case() -> None:
 def test_a_header_that_is_no_name_of_text_is_refused(header: object) -> None:
     with pytest.raises(ValueError, match="requestHashHeader is"):
         hash_header({"requestHashHeader": header})
+
+
+_PICKS = """
+from random import Random
+from client_resolver.core.pickers import policy_named
+from tests.client_resolver.core.pickers.fakes import backends
+keys = [2**64 // 100 * n for n in range(100)]
+some = backends(3, 1, 2)
+{shuffle}
+for name in ("ring_hash", "maglev"):
+    picker = policy_named(name).build(some, Random(), float, None)
+    print(name, *(picker.pick(key).address for key in keys))
+"""
+
+
+def test_every_process_sends_a_key_to_the_same_backend() -> None:
+    def picks(seed: str, shuffle: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", _PICKS.format(shuffle=shuffle)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+
+    here = picks("1", "")
+    assert len(set(here.split())) == 3 + 2
+    assert picks("2", "some.reverse()") == here
