@@ -355,13 +355,14 @@ class Rpc(Generic[H]):
 
     def hedge(self, now: float) -> bool:
         """Whether another attempt may be started beside those that run. If so, it counts."""
-        if self.hedges is None:
+        hedges = self.hedges
+        if hedges is None or not hedges.due(now):
             return False
         with self._lock:
-            if self.hedges.attempts and not self._begin_retry():
-                self.hedges.stop()
+            if hedges.attempts and not self._begin_retry():
+                hedges.stop()
                 return False
-            granted = self.hedges.start(now)
+            granted = hedges.start(now)
             if not granted:
                 self._end_retry()
         return granted
@@ -374,6 +375,8 @@ class Rpc(Generic[H]):
         assert hedges is not None  # noqa: S101
         with self._lock:
             verdict = hedges.failed(code, pushback_in(trailing or ()), self._rpcs.now())
+            if self._retrying > hedges.running:
+                self._end_retry()
         if verdict is not Verdict.FINAL:
             self._note(trial, code, details)
         return verdict

@@ -8,7 +8,7 @@ from client_resolver.core.address import parse_address
 from client_resolver.core.backend import Backend
 from client_resolver.core.model import Code, Endpoint
 from client_resolver.observer import Attempt, Observer
-from client_resolver.rpc import Rpc, Rpcs, bounded, is_plain
+from client_resolver.rpc import Rpc, Rpcs, Trial, bounded, is_plain
 from client_resolver.service_config import MethodConfig
 from client_resolver.settings import Settings
 
@@ -150,6 +150,48 @@ def test_the_breaker_counts_each_rpc_and_each_retry_until_it_ends() -> None:
     rpc.finish("OK")
     rpc.finish("OK")
     assert (breaker.requests, breaker.retries) == (0, 0)
+
+
+HEDGING: dict[str, object] = {
+    "maxAttempts": 3,
+    "hedgingDelay": "1s",
+    "nonFatalStatusCodes": ["UNAVAILABLE"],
+}
+
+
+def test_hedges_count_while_they_run() -> None:
+    channel = Channel({"hedgingPolicy": HEDGING}, circuitBreaker={"maxRetries": 2})
+    breaker, rpc, counts = channel.rpcs.breaker, channel.rpc(), []
+    trials: list[Trial[Any]] = []
+    for _ in range(3):
+        assert rpc.hedge(channel.now)
+        trials.append(rpc.begin(BACKENDS[0], hedge=bool(trials)))
+        counts.append(breaker.retries)
+        channel.now += 1
+    for trial in trials:
+        rpc.hedge_failed(trial, "UNAVAILABLE", "no", ())
+        counts.append(breaker.retries)
+    assert counts == [0, 1, 2, 2, 1, 0]
+    rpc.finish("UNAVAILABLE")
+    assert breaker.retries == 0
+
+
+def test_a_hedge_is_called_off_where_too_many_run_when_its_time_has_come_and_not_before() -> None:
+    channel = Channel({"hedgingPolicy": HEDGING}, circuitBreaker={"maxRetries": 1})
+    one, other = channel.rpc(), channel.rpc()
+    start = channel.now
+    assert one.hedge(start)
+    assert other.hedge(start + 0.5)
+    assert one.hedge(start + 1)
+    # Nothing is due, whatever the breaker says.
+    assert not other.hedge(start + 1.2)
+    one.finish("OK")
+    assert other.hedge(start + 1.5)
+    late = channel.rpc()
+    assert late.hedge(start + 1.5)
+    assert not late.hedge(start + 2.5)
+    other.finish("OK")
+    assert not late.hedge(start + 3.5)
 
 
 def test_a_wait_is_counted_once_and_ends_with_the_attempt() -> None:

@@ -103,13 +103,17 @@ class HedgeState:
         """Whether no attempt runs and none will start."""
         return self.running == 0 and self.next_at is None
 
+    def due(self, now: float) -> bool:
+        """Whether the time of the next attempt has come, if there is to be one."""
+        return self.next_at is not None and now >= self.next_at
+
     def start(self, now: float) -> bool:
         """Ask for the next attempt, which counts as running if it is granted.
 
         The first always is. Any other is granted when `next_at` is reached and the throttle allows
         it; if the throttle doesn't, there will be no other.
         """
-        if self.next_at is None or now < self.next_at:
+        if not self.due(now):
             return False
         if self.attempts and not self._throttle.allows:
             self.next_at = None
