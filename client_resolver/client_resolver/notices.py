@@ -1,13 +1,15 @@
-"""What resolution tells operators: log records that name the target."""
+"""What a channel tells operators: log records that name the target."""
 
 import logging
+from typing import Any
 
+from client_resolver.core.backend import Backend
 from client_resolver.core.delta import Delta
 from client_resolver.core.model import ServerList, SetAside
 from client_resolver.core.watch import Lost
 from client_resolver.settings import Settings
 
-__all__ = ["Notices", "reason"]
+__all__ = ["Notices", "reason", "undialled"]
 
 _logger = logging.getLogger("client_resolver")
 
@@ -43,7 +45,21 @@ class Notices:
             _logger.warning(self._settings.explain(f"the fallback {fallback.text} {what}"))
 
 
+def undialled(settings: Settings, backend: Backend[Any], error: Exception) -> None:
+    """Keep why a backend can't be dialled, and warn of it once: it is tried again and again.
+
+    Args:
+        settings: The channel's settings.
+        backend: The backend.
+        error: What the application's `dial` has raised.
+    """
+    why = f"dial failed: {reason(error)}"
+    if why != backend.last_error:
+        backend.last_error = why
+        _logger.warning(settings.explain(f"{backend.address}: {why}"), exc_info=error)
+
+
 def reason(error: Exception) -> str:
-    """Why a look failed, in words."""
+    """Why something failed, in words."""
     text = str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

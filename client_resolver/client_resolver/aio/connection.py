@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import grpc
 
 from client_resolver.core import backend as backends
 from client_resolver.core.model import Connectivity
 
-__all__ = ["Action", "Backend", "Connection", "open_channel"]
+__all__ = ["Action", "Backend", "Connection", "Undialled", "open_channel"]
 
 _READY = grpc.ChannelConnectivity.READY
 _TOGETHER = (
@@ -63,6 +63,30 @@ class Connection:
         if self.followers:
             await asyncio.wait(self.followers)
         await asyncio.gather(*(channel.close(grace) for channel in self.channels))
+
+
+class Undialled(Connection):
+    """Stands where a connection would, if the application could not say how to dial it.
+
+    Args:
+        again: The task that dials again. It ends with this.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, again: "asyncio.Task[None]") -> None:
+        super().__init__([cast("grpc.aio.Channel", _Nowhere())])
+        self.followers.append(again)
+
+
+class _Nowhere:
+    """A channel as far as a pick looks at it: it is never ready."""
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:  # noqa: ARG002
+        return grpc.ChannelConnectivity.TRANSIENT_FAILURE
+
+    async def close(self, grace: float | None = None) -> None:
+        pass
 
 
 Backend: TypeAlias = backends.Backend[Connection]

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import grpc
 
-from client_resolver.aio.connection import Action, Backend, Connection, open_channel
+from client_resolver.aio.connection import Action, Backend, Connection, Undialled, open_channel
 from client_resolver.aio.resolution import Resolution
 from client_resolver.central import Central, Configured
 from client_resolver.core import backend as backends
@@ -16,8 +16,9 @@ from client_resolver.core.delta import Delta
 from client_resolver.core.model import Connectivity, Failure, Revision, ServerList
 from client_resolver.core.outlook import Outlook
 from client_resolver.core.picker import Picker
-from client_resolver.core.snapshot import ChannelSnapshot
+from client_resolver.core.snapshot import ChannelSnapshot, unused
 from client_resolver.core.watch import Lost
+from client_resolver.notices import undialled
 from client_resolver.observer import Observer
 from client_resolver.observing import tell, tell_events
 from client_resolver.rpc import Rpc, Rpcs
@@ -28,6 +29,8 @@ __all__ = ["Driver", "Pending"]
 _READY = grpc.ChannelConnectivity.READY
 _UNHURRIED = 0.005
 """Seconds for which changes are gathered that no RPC suffers from."""
+_REDIAL = 1.0
+"""Seconds after which the application is asked again how to dial a backend."""
 
 
 class Pending(Protocol):
@@ -112,7 +115,8 @@ class Driver:
 
     def snapshot(self) -> ChannelSnapshot:
         """Return the state of the whole channel as a record."""
-        return self._machine.snapshot(self.now())
+        found = self._machine.snapshot(self.now())
+        return unused(found) if self._resolution is None else found
 
     def configure(self, configured: Configured) -> None:
         """Tell the service config that holds, now and whenever it changes."""
@@ -275,7 +279,14 @@ class Driver:
 
     def _open(self, backend: Backend, loop: asyncio.AbstractEventLoop) -> None:
         settings = self.settings
-        credentials, options = settings.dialling(backend.endpoint, self._central.config)
+        try:
+            credentials, options = settings.dialling(backend.endpoint, self._central.config)
+        except Exception as error:  # noqa: BLE001
+            # Rather no connection than one with other credentials.
+            undialled(settings, backend, error)
+            absent = backend.handle = Undialled(loop.create_task(self._redial(backend)))
+            loop.call_soon(self._observe, backend, absent)
+            return
         target = backend.endpoint.address.target
         connection = backend.handle = Connection(
             [
@@ -288,6 +299,11 @@ class Driver:
             loop.create_task(self._follow(backend, connection, channel))
             for channel in connection.channels
         )
+
+    async def _redial(self, backend: Backend) -> None:
+        await asyncio.sleep(_REDIAL)
+        if self.loop is not None:
+            self._open(backend, self.loop)
 
     def _close(self, backend: Backend, grace: float | None) -> None:
         connection, backend.handle = backend.handle, None

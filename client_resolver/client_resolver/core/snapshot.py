@@ -1,13 +1,13 @@
 """The whole state of a channel at one moment, as records for operators."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from client_resolver.core.backend import Backend
 from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Connectivity, ListState, Revision
 
-__all__ = ["BackendSnapshot", "ChannelSnapshot", "snapshot_of"]
+__all__ = ["BackendSnapshot", "ChannelSnapshot", "snapshot_of", "unused"]
 
 H = TypeVar("H")
 
@@ -88,6 +88,11 @@ class ChannelSnapshot:
     def ejected(self) -> tuple[str, ...]:
         """The addresses of the backends that are ejected."""
         return tuple(one.address for one in self.backends if one.ejected_for is not None)
+
+
+def unused(snapshot: ChannelSnapshot) -> ChannelSnapshot:
+    """Return the snapshot of a channel that nothing has been asked of: it has not begun to look."""
+    return replace(snapshot, state=Connectivity.IDLE, waiting="the first use of the channel")
 
 
 def snapshot_of(backend: Backend[H], now: float) -> BackendSnapshot:

@@ -16,8 +16,9 @@ from client_resolver.core.events import Event
 from client_resolver.core.machine import Machine
 from client_resolver.core.model import Connectivity, Revision, ServerList
 from client_resolver.core.outlook import Outlook
-from client_resolver.core.snapshot import ChannelSnapshot
+from client_resolver.core.snapshot import ChannelSnapshot, unused
 from client_resolver.core.watch import Lost
+from client_resolver.notices import undialled
 from client_resolver.observer import Observer
 from client_resolver.observing import tell, tell_events
 from client_resolver.rpc import Rpc, Rpcs
@@ -402,7 +403,8 @@ class Driver:
     def snapshot(self) -> ChannelSnapshot:
         """Return the whole state of the channel."""
         with self.lock, self._deciding:
-            return self._machine.snapshot(monotonic())
+            found = self._machine.snapshot(monotonic())
+        return found if self.started else unused(found)
 
     def close(self) -> None:
         """Stop everything, and cancel the RPCs in flight. Returns in bounded time."""
@@ -516,10 +518,9 @@ class Driver:
         target = backend.endpoint.address.target
         try:
             credentials, options = settings.dialling(backend.endpoint, self._central.config)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # Rather no connection than one with other credentials. It is tried again.
-            _logger.exception(settings.explain(f"dial failed for {backend.address}"))
-            backend.last_error = f"dial failed: {error!r}"
+            undialled(settings, backend, error)
             return Undialled()
         parts = [
             Connection(
