@@ -210,7 +210,10 @@ def _taken(target: str, snapshot: Snapshot) -> ChannelSnapshot | None:
 
 
 def _states(channels: Iterable[tuple[str, ChannelSnapshot]]) -> Iterator[Metric]:
-    """Make the metrics that are states. Channels of one target are added up, or the worst told."""
+    """Make the metrics that are states. Channels of one target are added up, or the worst told.
+
+    What the list says of a backend is the same for all, once they have the same list.
+    """
     connections: Counter[Labels] = Counter()
     in_flight: Counter[Labels] = Counter()
     ejected: Counter[Labels] = Counter()
@@ -226,7 +229,8 @@ def _states(channels: Iterable[tuple[str, ChannelSnapshot]]) -> Iterator[Metric]
             in_flight[target, one.address] += one.in_flight
             ejected[target, one.address] += one.ejected_for is not None
             weights[target, one.address] = one.weight
-        sizes[key] = sum(not one.draining for one in channel.backends)
+        size = sum(not one.draining for one in channel.backends)
+        sizes[key] = min(size, sizes.get(key, size))
         if channel.stale_for is not None:
             ages[key] = max(channel.stale_for, ages.get(key, 0.0))
         if channel.revision is not None:

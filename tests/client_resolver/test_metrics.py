@@ -195,6 +195,13 @@ def test_of_several_channels_the_oldest_list_is_told(
     assert total(registry, "grpc_client_list_version", "target") == {TARGET: 5}
 
 
+def test_the_shortest_list_is_told_of_several_channels(
+    metrics: Prometheus, registry: CollectorRegistry
+) -> None:
+    start(metrics, channel(backend(ONE), backend(TWO)), channel(), channel(backend(ONE)))
+    assert total(registry, "grpc_client_list_backends", "target") == {TARGET: 0}
+
+
 def test_a_channel_that_has_no_list_yet_has_no_age(
     metrics: Prometheus, registry: CollectorRegistry
 ) -> None:
