@@ -67,7 +67,8 @@ class Picker(Protocol[B_co]):
 
         Args:
             key: The 64-bit hash of the RPC. Only policies that are `keyed` look at it.
-            tried: The backends that the RPC was tried on. Another is returned where there is one.
+            tried: The backends that the RPC was tried on; for policies that are `keyed`, those that
+                can't be picked at present as well. Another is returned where there is one.
         """
 
 
@@ -94,7 +95,11 @@ class Policy(Protocol):
 
     @property
     def keyed(self) -> bool:
-        """Whether picks want a key."""
+        """Whether picks want a key.
+
+        Then pickers are built over all backends that may be ready: see `build`. So a backend that
+        fails takes no other key with it than its own, and has those again when it is back.
+        """
 
     @property
     def measured(self) -> bool:
@@ -133,7 +138,8 @@ class Policy(Protocol):
         """Make a picker.
 
         Args:
-            backends: The backends that are ready, in the list's order: at least one.
+            backends: The backends that are ready, in the list's order: at least one. If the policy
+                is `keyed`, those that are not ready at present are among them: picks are told so.
             rng: The source of all that is random.
             now: The clock, in seconds.
             before: The picker that this one replaces, of whatever policy. What is learnt over a

@@ -234,7 +234,7 @@ class Pool(Generic[H]):
         config, usable, lazy = self.config, self.usable, self._options.lazy
         now = self._now()
         ready = [backend for backend in usable if backend.connectivity is Connectivity.READY]
-        step = reweigh(usable if lazy else ready, config, now)
+        step = reweigh(usable if lazy or config.policy.keyed else ready, config, now)
         steps = [time for time in (step, config.policy.refresh) if time is not None]
         self._renew_at = now + min(steps) if ready and steps else None
         chosen, self.panic = select(ready, config.panic_threshold)

@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 
 from client_resolver.core.backend import Backend
 from client_resolver.core.config import PoolConfig
+from client_resolver.core.passing_picker import PassingPicker
 from client_resolver.core.picker import Picker, Reporting
 from client_resolver.core.priority_picker import Level, PriorityPicker
 
@@ -91,13 +92,17 @@ class PickerLine(Generic[H]):
             usable: All that could be picked from if they were well, `chosen` among them: by them,
                 priorities see how much of a level is available.
         """
+        known = chosen
+        if config.policy.keyed:
+            picked = set(chosen)
+            known = [backend for backend in usable if backend.opened or backend in picked]
         if not chosen:
             self.picker = None
         elif config.priorities is None:
-            self.picker = self._build(config, 0, chosen)
-            self._levels = {0: self.picker}
+            self._levels = {0: self._build(config, 0, known)}
+            self.picker = _over(self._levels[0], chosen, known)
         else:
-            self.picker = self._by_level(config, chosen, usable)
+            self.picker = self._by_level(config, chosen, known, usable)
         # Asked once: to look for a protocol's methods takes longer than to call one.
         picker: object = self.picker
         self._reporting = picker if isinstance(picker, Reporting) else None
@@ -108,27 +113,29 @@ class PickerLine(Generic[H]):
             self._reporting.ended(backend, seconds, ok)
 
     def _by_level(
-        self, config: PoolConfig, chosen: Sequence[Backend[H]], usable: Sequence[Backend[H]]
+        self,
+        config: PoolConfig,
+        chosen: Sequence[Backend[H]],
+        known: Sequence[Backend[H]],
+        usable: Sequence[Backend[H]],
     ) -> Picker[Backend[H]]:
         assert config.priorities is not None  # noqa: S101
-        totals = [0] * config.priorities.count
-        for backend in usable:
-            totals[backend.level] += 1
-        members: list[list[Backend[H]]] = [[] for _ in totals]
-        for backend in chosen:
-            members[backend.level].append(backend)
+        count = config.priorities.count
+        members, homes, all_ = (_sorted_out(those, count) for those in (chosen, known, usable))
         shares = config.priorities.shares(
-            [(len(those), total) for those, total in zip(members, totals, strict=True)]
+            [(len(those), len(total)) for those, total in zip(members, all_, strict=True)]
         )
         self._levels = {
-            level: self._build(config, level, those) for level, those in enumerate(members) if those
+            level: self._build(config, level, homes[level])
+            for level, those in enumerate(members)
+            if those
         }
-        if len(self._levels) == 1:
-            (only,) = self._levels.values()
-            return only
         levels = [
-            Level(picker, shares[level], members[level]) for level, picker in self._levels.items()
+            Level(_over(picker, members[level], homes[level]), shares[level], members[level])
+            for level, picker in self._levels.items()
         ]
+        if len(levels) == 1:
+            return levels[0].picker
         return PriorityPicker(levels, self._rng, keyed=config.policy.keyed)
 
     def _build(
@@ -136,6 +143,22 @@ class PickerLine(Generic[H]):
     ) -> Picker[Backend[H]]:
         before = self._levels.get(level)
         return config.policy.build(backends, self._rng, self._now, before)
+
+
+def _over(
+    picker: Picker[Backend[H]], chosen: Sequence[Backend[H]], known: Sequence[Backend[H]]
+) -> Picker[Backend[H]]:
+    """Have a picker of all that are known pick among those that are chosen."""
+    if len(known) == len(chosen):
+        return picker
+    return PassingPicker(picker, chosen, set(known).difference(chosen))
+
+
+def _sorted_out(backends: Sequence[Backend[H]], count: int) -> list[list[Backend[H]]]:
+    levels: list[list[Backend[H]]] = [[] for _ in range(count)]
+    for backend in backends:
+        levels[backend.level].append(backend)
+    return levels
 
 
 def _age(backend: Backend[H], now: float) -> float:

@@ -9,6 +9,7 @@ from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Connectivity
 from client_resolver.core.outlier import OutlierDetection
 from client_resolver.core.pickers import policy_named
+from client_resolver.core.pool import Pool
 from client_resolver.core.priorities import LocalityPriorities
 from client_resolver.core.slow_start import SlowStart
 from client_resolver.core.snapshot import snapshot_of
@@ -29,6 +30,7 @@ from tests.client_resolver.core.pooling import (
     make_ready,
     news,
     picked,
+    port_of,
     shares,
     told,
     wakes,
@@ -341,6 +343,77 @@ def test_priorities_prefer_the_own_zone_and_spill_over() -> None:
     assert shares(subject, 100) == {2: 70, 3: 30}
     subject.observed(by_port(subject)[2], FAILED)
     assert picked(subject) == {3}
+
+
+def homes(pool: Pool[object], ready: int = 0) -> list[int]:
+    picker = pool.pickers()[ready]
+    assert picker is not None
+    return [port_of(picker.pick(2**64 // 500 * n)) for n in range(500)]
+
+
+@pytest.mark.parametrize("policy", ["ring_hash", "maglev"])
+def test_when_a_backend_fails_or_is_ejected_its_keys_move_and_no_other(policy: str) -> None:
+    subject = make_pool(PoolConfig(policy=policy_named(policy), outlier=STRICT))
+    those = listed(subject, 1, 2, 3, 4)
+    before = homes(subject)
+    assert set(before) == {1, 2, 3, 4}
+    subject.observed(those[0], FAILED)
+    for _ in range(5):
+        subject.ended(those[1], "UNAVAILABLE", 0.1, None, 1.0)
+    assert those[1].ejected
+    during = homes(subject)
+    assert set(during) == {3, 4}
+    assert all(now == port for now, port in zip(during, before, strict=True) if port > 2)
+    subject.observed(those[0], READY)
+    while subject.wake_at is not None:
+        subject.tick(subject.wake_at)
+    assert homes(subject) == before
+
+
+@pytest.mark.parametrize("policy", ["ring_hash", "maglev"])
+def test_keys_go_to_the_connected_backends_alone_where_not_all_may_be(policy: str) -> None:
+    subject = make_pool(PoolConfig(policy=policy_named(policy), limits=Limits(max_connections=2)))
+    actions = subject.update(endpoints(range(1, 9)), 0.0)
+    opened = [port for _, port in told(actions)]
+    assert len(opened) == 2
+    make_ready(subject, *opened)
+    assert set(homes(subject)) == set(opened)
+    # Keys are spread over the two as evenly as if there were no others.
+    assert "of 2 backends" in repr(subject.pickers()[0])
+
+
+def test_where_keys_decide_a_backend_that_failed_keeps_its_weight_while_another_warms_up() -> None:
+    subject = make_pool(PoolConfig(policy=policy_named("maglev"), slow_start=SlowStart(10)))
+    one, two = listed(subject, 1, 2)
+    subject.observed(one, FAILED)
+    subject.update(endpoints([1, 2, 3]), 1.0)
+    make_ready(subject, 3)
+    assert set(homes(subject)) == {2, 3}
+    assert (one.weight, two.weight, by_port(subject)[3].weight) == (100, 100, 10)
+
+
+def test_lazily_a_key_asks_for_its_own_backend_even_if_others_are_ready() -> None:
+    subject = make_pool(PoolConfig(policy=policy_named("maglev")), PoolOptions(lazy=True))
+    subject.update(endpoints([1, 2, 3]), 0.0)
+    before = homes(subject, 1)
+    assert set(before) == {1, 2, 3}
+    subject.idle_picked(by_port(subject)[2], 1.0)
+    make_ready(subject, 2)
+    assert homes(subject, 1) == before
+
+
+@pytest.mark.parametrize("policy", ["ring_hash", "maglev"])
+def test_in_each_zone_its_own_keys_alone_move(policy: str) -> None:
+    config = PoolConfig(policy=policy_named(policy), priorities=LocalityPriorities(("zone",), 1000))
+    subject = make_pool(config, PoolOptions(zone="a"))
+    subject.update([endpoint(port, zone="a" if port < 5 else "b") for port in range(1, 9)], 0.0)
+    make_ready(subject, *range(1, 9))
+    before = homes(subject)
+    assert set(before) == {1, 2, 3, 4}
+    subject.observed(by_port(subject)[1], FAILED)
+    during = homes(subject)
+    assert set(during) == {2, 3, 4}
+    assert all(now == port for now, port in zip(during, before, strict=True) if port > 1)
 
 
 def test_a_client_side_subset_is_all_that_is_connected() -> None:

@@ -1,11 +1,11 @@
 """What `ring_hash` and `maglev` hash backends and RPCs by."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from client_resolver.core.fields import text
 from client_resolver.core.picker import Candidate
 
-__all__ = ["backend_key", "hash_header"]
+__all__ = ["backend_key", "hash_header", "layout"]
 
 
 def backend_key(backend: Candidate, metadata_key: str) -> str:
@@ -21,6 +21,13 @@ def backend_key(backend: Candidate, metadata_key: str) -> str:
             if name == metadata_key and value:
                 return value
     return backend.address
+
+
+def layout(
+    backends: Sequence[Candidate], keys: Sequence[str], *sizes: int
+) -> tuple[tuple[object, ...], ...]:
+    """Return all that decides how keys are laid out: where it is equal, the picker may be kept."""
+    return tuple(backends), tuple(keys), tuple(backend.weight for backend in backends), sizes
 
 
 def hash_header(config: Mapping[str, object]) -> str:

@@ -15,7 +15,7 @@ from xxhash import xxh64_intdigest
 
 from client_resolver.core.fields import text, whole
 from client_resolver.core.picker import BasePolicy, Candidate, Picker, untried
-from client_resolver.core.pickers.keys import backend_key, hash_header
+from client_resolver.core.pickers.keys import backend_key, hash_header, layout
 
 __all__ = ["Maglev", "MaglevPicker"]
 
@@ -33,15 +33,16 @@ class MaglevPicker(Generic[C]):
 
     Attributes:
         table: The backend of each entry.
+        layout: What it depends on.
     """
 
-    __slots__ = ("_backends", "_size", "_spec", "table")
+    __slots__ = ("_backends", "_size", "layout", "table")
 
     def __init__(self, backends: Sequence[C], keys: Sequence[str], size: int) -> None:
         self._backends = tuple(backends)
         self._size = size
+        self.layout = layout(backends, keys, size)
         weights = [backend.weight for backend in backends]
-        self._spec = (size, tuple(keys), tuple(weights))
         self.table = [self._backends[index] for index in _claims(keys, weights, size)]
 
     def pick(self, key: int = 0, tried: Collection[object] = ()) -> C:
@@ -56,11 +57,6 @@ class MaglevPicker(Generic[C]):
                 return other
         rest = untried(self._backends, tried)
         return chosen if rest is self._backends else rest[start % len(rest)]
-
-    def holds(self, backends: Sequence[C], keys: Sequence[str], size: int) -> bool:
-        """Whether a table of these would be this one."""
-        weights = tuple(backend.weight for backend in backends)
-        return self._backends == tuple(backends) and self._spec == (size, tuple(keys), weights)
 
     def __repr__(self) -> str:
         return f"<MaglevPicker of {len(self._backends)} backends, {self._size} entries>"
@@ -136,6 +132,7 @@ class Maglev(BasePolicy):
     ) -> Picker[C]:
         """See `Policy.build`. Where nothing has changed, the table is kept."""
         keys = [backend_key(backend, self.endpoint_hash_key) for backend in backends]
-        if isinstance(before, MaglevPicker) and before.holds(backends, keys, self.table_size):
+        wanted = layout(backends, keys, self.table_size)
+        if isinstance(before, MaglevPicker) and before.layout == wanted:
             return before
         return MaglevPicker(backends, keys, self.table_size)

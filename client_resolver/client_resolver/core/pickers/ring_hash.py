@@ -11,7 +11,7 @@ from xxhash import xxh64_intdigest
 
 from client_resolver.core.fields import text, whole
 from client_resolver.core.picker import BasePolicy, Candidate, Picker, untried
-from client_resolver.core.pickers.keys import backend_key, hash_header
+from client_resolver.core.pickers.keys import backend_key, hash_header, layout
 
 __all__ = ["RingHash", "RingPicker"]
 
@@ -30,12 +30,14 @@ class RingPicker(Generic[C]):
     Attributes:
         hashes: Where the points are, in order.
         owners: Whose they are.
+        layout: What the ring depends on.
     """
 
-    __slots__ = ("_backends", "hashes", "owners")
+    __slots__ = ("_backends", "hashes", "layout", "owners")
 
     def __init__(self, backends: Sequence[C], keys: Sequence[str], low: int, high: int) -> None:
         self._backends = tuple(backends)
+        self.layout = layout(backends, keys, low, high)
         points = _points(keys, [backend.weight for backend in backends], low, high)
         self.hashes = [point for point, _ in points]
         self.owners = [self._backends[index] for _, index in points]
@@ -120,8 +122,11 @@ class RingHash(BasePolicy):
         backends: Sequence[C],
         rng: Random,  # noqa: ARG002
         now: Callable[[], float],  # noqa: ARG002
-        before: Picker[C] | None,  # noqa: ARG002
+        before: Picker[C] | None,
     ) -> Picker[C]:
-        """See `Policy.build`."""
+        """See `Policy.build`. Where nothing has changed, the ring is kept."""
         keys = [backend_key(backend, self.endpoint_hash_key) for backend in backends]
+        wanted = layout(backends, keys, self.min_ring_size, self.max_ring_size)
+        if isinstance(before, RingPicker) and before.layout == wanted:
+            return before
         return RingPicker(backends, keys, self.min_ring_size, self.max_ring_size)

@@ -128,6 +128,16 @@ def test_a_backend_with_a_hash_key_keeps_its_keys_under_another_address() -> Non
     assert all(old.index(before.pick(k)) == new.index(after.pick(k)) for k in KEYS[:2000])
 
 
+def test_the_ring_is_kept_where_nothing_has_changed() -> None:
+    policy, some = RingHash(), backends(1, 2)
+    first = policy.build(some, Random(1), Clock(), None)
+    assert policy.build(list(some), Random(1), Clock(), first) is first
+    assert RingHash(2048).build(some, Random(1), Clock(), first) is not first
+    assert policy.build(some[:1], Random(1), Clock(), first) is not first
+    some[0].weight = 2
+    assert policy.build(some, Random(1), Clock(), first) is not first
+
+
 def test_the_config_is_read() -> None:
     config = {"minRingSize": "10", "maxRingSize": 20, "requestHashHeader": "X-User"}
     policy = RingHash.from_config(config)
