@@ -13,7 +13,7 @@ import client_resolver
 from client_resolver import Connectivity
 from examples.greeter._pb.greeter_pb2 import HelloReply, HelloRequest
 from examples.greeter._pb.greeter_pb2_grpc import GreeterStub
-from examples.greeter.traffic import TIMEOUT_SECONDS, plan, show
+from examples.greeter.traffic import TIMEOUT_SECONDS, Plan, plan, show
 
 SESSIONS = 10
 
@@ -22,32 +22,44 @@ POLICY = {"ring_hash": {"requestHashHeader": "session-id"}}
 
 
 def main() -> int:
-    """Greet in several sessions; the exit code is 1 if one of them met two backends."""
+    """Greet in several sessions; the exit code is 1 if one of them met two backends in a round."""
     wanted = plan("Greet in ten sessions.", "lookaside:///greeter.grpc-services")
-    backends: dict[str, set[str]] = {}
-    answered: Counter[str] = Counter()
     with client_resolver.insecure_channel(wanted.target, policy=POLICY) as channel:
         _connect(channel)
         stub = GreeterStub(channel)
-        for number in range(wanted.requests):
-            session = f"session-{number % SESSIONS}"
-            reply: HelloReply = stub.SayHello(
-                HelloRequest(name=session),
-                timeout=TIMEOUT_SECONDS,
-                metadata=[("session-id", session)],
-                wait_for_ready=True,
-            )
-            backends.setdefault(session, set()).add(reply.backend)
-            answered[reply.backend] += 1
+        moved = False
+        for _ in wanted.numbers():
+            moved |= _greet(stub, wanted)
+    return int(moved)
+
+
+def _greet(stub: GreeterStub, wanted: Plan) -> bool:
+    """Greet one round, print whom each session met, and return whether one met two."""
+    backends: dict[str, set[str]] = {}
+    answered: Counter[str] = Counter()
+    for number in range(wanted.requests):
+        session = f"session-{number % SESSIONS}"
+        reply: HelloReply = stub.SayHello(
+            HelloRequest(name=session),
+            timeout=TIMEOUT_SECONDS,
+            metadata=[("session-id", session)],
+            wait_for_ready=True,
+        )
+        backends.setdefault(session, set()).add(reply.backend)
+        answered[reply.backend] += 1
+        time.sleep(wanted.pause)
     for session, met in sorted(backends.items()):
         print(f"{session:<12} {', '.join(sorted(met))}")
     show(answered)
-    return int(any(len(met) > 1 for met in backends.values()))
+    return any(len(met) > 1 for met in backends.values())
 
 
 def _connect(channel: client_resolver.Channel) -> None:
     """Wait until all backends are connected: those that are not yet get no sessions."""
-    grpc.channel_ready_future(channel).result(TIMEOUT_SECONDS)
+    try:
+        grpc.channel_ready_future(channel).result(TIMEOUT_SECONDS)
+    except grpc.FutureTimeoutError:
+        sys.exit("failed: no backend is ready")
     last = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < last and any(
         each.connectivity is not Connectivity.READY for each in channel.snapshot().backends
@@ -56,4 +68,7 @@ def _connect(channel: client_resolver.Channel) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except grpc.RpcError as failed:
+        sys.exit(f"failed: {failed.details()}")
