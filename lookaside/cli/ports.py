@@ -12,6 +12,8 @@ _HINTS = {
     errno.EACCES: "ports below 1024 take a right; choose one above",
     errno.EADDRNOTAVAIL: "this machine has no such address; :PORT is every one that it has",
 }
+# As of ::1 where IPv6 is off, though localhost is said to be that too.
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _ELSE = "--listen and --admin say where to listen"
 
 
@@ -42,7 +44,7 @@ def _port(check: str, listen: Listen, hints: Mapping[int, str]) -> Outcome:
 
 
 def _bind(listen: Listen) -> None:
-    """Listen for a moment.
+    """Listen for a moment, on those addresses of a name that this machine has.
 
     Raises:
         OSError: It can't be.
@@ -52,7 +54,17 @@ def _bind(listen: Listen) -> None:
         family = socket.AF_INET6 if both else socket.AF_INET
         socket.create_server(("", listen.port), family=family, dualstack_ipv6=both).close()
         return
+    bound, lacking = False, None
     for family, _, _, _, address in socket.getaddrinfo(
         listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     ):
-        socket.create_server(address, family=family).close()
+        try:
+            socket.create_server(address, family=family).close()
+        except OSError as error:
+            if error.errno not in _NOT_HERE:
+                raise
+            lacking = error
+        else:
+            bound = True
+    if lacking and not bound:
+        raise lacking

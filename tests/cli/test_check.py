@@ -240,6 +240,20 @@ def test_an_address_of_another_machine_is_a_failure(check: Callable[..., Result]
     ]
 
 
+def test_a_name_of_which_this_machine_has_one_address_is_ok(
+    check: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(_host: str, port: int, **_more: object) -> list[tuple[Any, ...]]:
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, port))
+            for address in ("192.0.2.1", "127.0.0.1")
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+    assert row(check("--listen", "both.example:0"), "listen both.example:0")[0] == "ok"
+
+
 @pytest.fixture
 def pems(tmp_path: Path) -> Path:
     authority = trustme.CA()
