@@ -65,7 +65,7 @@ def test_an_answer_ends_it() -> None:
     state.start(0.0)
     state.start(1.0)
     state.succeeded()
-    assert state.next_at is None
+    assert (state.next_at, state.running) == (None, 1)
     assert not state.start(2.0)
     assert throttle.tokens == 9.5
 

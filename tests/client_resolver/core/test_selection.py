@@ -63,6 +63,13 @@ def test_a_backend_that_was_never_ready_has_the_least_share_and_sets_no_timer() 
     assert [backend.weight for backend in those] == [100, 10]
 
 
+def test_no_backend_is_without_a_weight_however_slow_its_start() -> None:
+    those = backends([1, 1])
+    those[1].late, those[1].ready_since = True, 99.0
+    reweigh(those, PoolConfig(slow_start=SlowStart(10, min_weight_percent=0.1)), 99.0)
+    assert [backend.weight for backend in those] == [100, 1]
+
+
 def test_without_slow_start_weights_are_the_lists() -> None:
     (one,) = backends([7])
     one.late, one.ready_since, one.weight = True, 0.0, 1
