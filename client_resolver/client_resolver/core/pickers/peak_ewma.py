@@ -60,7 +60,7 @@ class PeakEwmaPicker(Generic[C]):
     while it carries an RPC: it gets one, and no second before its first answer.
 
     Attributes:
-        latencies: What is known of the backends, by address.
+        latencies: What is known of each backend.
     """
 
     __slots__ = ("_backends", "_decay", "_draw", "_now", "_penalty", "_rng", "latencies")
@@ -71,7 +71,7 @@ class PeakEwmaPicker(Generic[C]):
         rng: Random,
         now: Callable[[], float],
         policy: "PeakEwma",
-        known: Mapping[str, Latency],
+        known: Mapping[object, Latency],
     ) -> None:
         self._backends = tuple(backends)
         self._draw = sampler(self._backends, rng)
@@ -80,7 +80,9 @@ class PeakEwmaPicker(Generic[C]):
         self._decay = policy.decay
         self._penalty = policy.failure_penalty
         start = now()
-        self.latencies = {b.address: known.get(b.address) or Latency(start) for b in backends}
+        self.latencies: dict[object, Latency] = {
+            backend: known.get(backend) or Latency(start) for backend in backends
+        }
 
     def pick(self, key: int = 0, tried: Collection[object] = ()) -> C:  # noqa: ARG002
         """See `Picker.pick`."""
@@ -97,14 +99,14 @@ class PeakEwmaPicker(Generic[C]):
 
     def ended(self, backend: Candidate, seconds: float, ok: bool) -> None:
         """See `Reporting.ended`. A failure counts as an answer that took `failurePenalty`."""
-        latency = self.latencies.get(backend.address)
+        latency = self.latencies.get(backend)
         if latency is not None:
             seconds = seconds if ok else max(seconds, self._penalty)
             latency.observe(seconds, self._now(), self._decay)
 
     def _cost(self, backend: C, now: float) -> float:
         carried = len(backend.in_flight)
-        latency = self.latencies[backend.address]
+        latency = self.latencies[backend]
         if latency.seconds == 0.0:
             return carried * _UNKNOWN
         return latency.faded(now, self._decay) * (carried + 1)
@@ -149,5 +151,7 @@ class PeakEwma(BasePolicy):
         before: Picker[C] | None,
     ) -> Picker[C]:
         """See `Policy.build`. What is known of the backends' latencies is kept."""
-        known = before.latencies if isinstance(before, PeakEwmaPicker) else {}
+        known: Mapping[object, Latency] = {}
+        if isinstance(before, PeakEwmaPicker):
+            known = before.latencies
         return PeakEwmaPicker(backends, rng, now, self, known)
