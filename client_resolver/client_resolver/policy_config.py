@@ -104,10 +104,10 @@ def _unwrap(
     # The second names of some policies are left out.
     listed = [name for name in known if name.removesuffix("_experimental") not in POLICIES]
     wanted = ", ".join(sorted({*listed, *POLICIES, *_WRAPPERS}))
-    raise ValueError(
-        f"{where} names no known policy but {', '.join(map(repr, names)) or 'nothing'}. "
-        f"Known: {wanted}"
+    what = (
+        f"names {', '.join(map(repr, names))}: no such policy is known" if names else "names none"
     )
+    raise ValueError(f"{where} {what}. Known: {wanted}")
 
 
 def _wrapped(name: str, settings: Mapping[str, object], child: Balancing) -> Balancing:

@@ -126,27 +126,27 @@ def refusing(settings: Mapping[str, object]) -> Policy:
         (
             {"loadBalancingConfig": []},
             None,
-            "loadBalancingConfig names no known policy but nothing.",
+            "loadBalancingConfig names none.",
         ),
         (
             {"loadBalancingConfig": [{"x": {}}, {"y": {}}]},
             None,
-            "loadBalancingConfig names no known policy but 'x', 'y'. Known: broken, least_request,",
+            "loadBalancingConfig names 'x', 'y': no such policy is known. Known: broken, least_request,",
         ),
         ({"loadBalancingPolicy": 1}, None, "loadBalancingPolicy is 1: a string is wanted"),
         (
             {"loadBalancingPolicy": "rls"},
             None,
-            "loadBalancingPolicy names no known policy but 'rls'",
+            "loadBalancingPolicy names 'rls': no such policy is known",
         ),
-        ({}, "rls", "policy names no known policy but 'rls'"),
+        ({}, "rls", "policy names 'rls': no such policy is known"),
         ({}, {"a": {}, "b": {}}, "policy has {'a': {}, 'b': {}}: an object with one policy's name"),
         ({}, {"refusing": {"hops": 0}}, "policy.refusing.hops is 0: at least 1 is allowed"),
         ({}, "broken", "policy.broken.KeyError: 'hops'"),
         (
             {"loadBalancingConfig": [{"outlier_detection": {}}]},
             None,
-            "loadBalancingConfig.outlier_detection.childPolicy names no known policy but nothing",
+            "loadBalancingConfig.outlier_detection.childPolicy names none",
         ),
         (
             {"loadBalancingConfig": [{"outlier_detection": {**OUTLIER, "interval": 1}}]},
@@ -176,5 +176,7 @@ def test_what_cant_be_used_is_named(config: Any, policy: PolicyLike | None, why:
 
 
 def test_an_unknown_name_of_the_channel_argument_is_named() -> None:
-    with pytest.raises(ValueError, match=r"^grpc\.lb_policy_name names no known policy but 'rls'"):
+    with pytest.raises(
+        ValueError, match=r"^grpc\.lb_policy_name names 'rls': no such policy is known"
+    ):
         choose({}, None, "rls")

@@ -86,7 +86,10 @@ def test_the_channels_arguments_choose_a_policy() -> None:
         ("{", "service config is not JSON: "),
         ("[" * 100_000, "service config is nested too deep"),
         ("[]", "service config is []: a JSON object is wanted"),
-        ({"loadBalancingPolicy": "rls"}, "loadBalancingPolicy names no known policy but 'rls'."),
+        (
+            {"loadBalancingPolicy": "rls"},
+            "loadBalancingPolicy names 'rls': no such policy is known.",
+        ),
         ({"methodConfig": [{"timeout": 3}]}, "methodConfig[0].timeout is 3: "),
         ({"retryThrottling": 1}, "retryThrottling is 1: an object is wanted"),
         ({"retryThrottling": {"maxTokens": 0, "tokenRatio": 1}}, "retryThrottling.maxTokens is 0:"),
