@@ -23,6 +23,11 @@ def _of(program: str) -> list[Command]:
     return [command for command in _COMMANDS if command.program == program]
 
 
+def _main() -> click.Context:
+    """The context of the command itself, whose settings those of its commands are read with."""
+    return main.make_context("lookaside", [], resilient_parsing=True)
+
+
 def test_only_known_programs_are_typed() -> None:
     assert {command.program for command in _COMMANDS} <= _PROGRAMS
 
@@ -31,14 +36,14 @@ def test_only_known_programs_are_typed() -> None:
 def test_lookaside_understands(command: Command) -> None:
     _, name, *arguments = command.words
     subcommand = main.commands[name]
-    with click.Context(main, info_name="lookaside") as parent:
+    with _main() as parent:
         # Parses, and calls nothing: a wrong flag or argument is refused.
         subcommand.make_context(name, arguments, parent=parent).close()
 
 
 def test_a_flag_that_is_not_there_is_refused() -> None:
-    with pytest.raises(click.NoSuchOption):
-        main.commands["get"].make_context("get", ["greeter", "--colour"])
+    with _main() as parent, pytest.raises(click.NoSuchOption):
+        main.commands["get"].make_context("get", ["greeter", "--colour"], parent=parent)
 
 
 @pytest.mark.parametrize("command", _COMMANDS, ids=str)
