@@ -131,7 +131,7 @@ def refusing(settings: Mapping[str, object]) -> Policy:
         (
             {"loadBalancingConfig": [{"x": {}}, {"y": {}}]},
             None,
-            "loadBalancingConfig names 'x', 'y': no such policy is known. Known: broken, least_request,",
+            "loadBalancingConfig names 'x', 'y': no such policy is known. Known: broken, least_",
         ),
         ({"loadBalancingPolicy": 1}, None, "loadBalancingPolicy is 1: a string is wanted"),
         (
