@@ -89,17 +89,13 @@ class Prometheus(Observer, Collector):
         with self._lock, suppress(ValueError):
             self._running.remove((target, snapshot))
 
-    def attempt_started(self, attempt: Attempt) -> None:
-        """See `Observer.attempt_started`."""
-        if attempt.number:
-            with self._lock:
-                (self._hedges if attempt.hedge else self._retries)[(attempt.target,)] += 1
-
     def attempt_ended(self, attempt: Attempt, code: str, seconds: float) -> None:  # noqa: ARG002
         """See `Observer.attempt_ended`."""
-        key = (attempt.target, attempt.backend, attempt.method, code)
+        target, method, backend, number, hedge = attempt
         with self._lock:
-            self._attempts[key] += 1
+            self._attempts[target, backend, method, code] += 1
+            if number:
+                (self._hedges if hedge else self._retries)[(target,)] += 1
 
     def rpc_ended(self, target: str, method: str, code: str, seconds: float, attempts: int) -> None:  # noqa: ARG002
         """See `Observer.rpc_ended`."""
@@ -174,13 +170,13 @@ class Prometheus(Observer, Collector):
         )
         yield _counter(
             "grpc_client_retries",
-            "Attempts after an RPC's first that were made because one had failed.",
+            "Attempts that were made because one had failed, and have ended.",
             _BY_TARGET,
             self._retries,
         )
         yield _counter(
             "grpc_client_hedges",
-            "Attempts that were started beside another of the same RPC.",
+            "Attempts that were started beside another of the same RPC, and have ended.",
             _BY_TARGET,
             self._hedges,
         )

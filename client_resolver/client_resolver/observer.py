@@ -6,7 +6,7 @@ and goes no further. A channel without observers doesn't even read the clock.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from client_resolver.core.model import Connectivity, Revision
 from client_resolver.core.snapshot import ChannelSnapshot
@@ -14,8 +14,7 @@ from client_resolver.core.snapshot import ChannelSnapshot
 __all__ = ["Attempt", "Observer"]
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One attempt of an RPC on one backend.
 
     Attributes:

@@ -22,7 +22,7 @@ from client_resolver.service_config import MethodConfig, ServiceConfig
 from client_resolver.settings import Settings
 from client_resolver.wire import LOAD_REPORT, LOAD_REPORT_TEXT, load_report, load_report_text
 
-__all__ = ["Metadata", "Rpc", "Rpcs", "Trial", "bounded", "is_plain"]
+__all__ = ["Metadata", "Rpc", "Rpcs", "Trial", "bounded", "is_light", "is_plain"]
 
 H = TypeVar("H")
 
@@ -34,18 +34,41 @@ _RETRY_BUFFER = 256 * 1024
 
 def is_plain(settings: Settings, config: ServiceConfig, method: MethodConfig) -> bool:
     """Whether RPCs of a method need nothing but a pick: no `Rpc` is to be made for them."""
-    policy = config.policy
     return not (
-        settings.observers
-        or settings.lazy
+        _is_involved(settings, config, method)
+        or settings.observers
+        or config.outlier is not None
+        or method.timeout is not None
+        or method.retry is not None
+    )
+
+
+def is_light(settings: Settings, config: ServiceConfig, method: MethodConfig) -> bool:
+    """Whether RPCs of a method need no `Rpc` unless their first attempt fails.
+
+    What comes of them is told to `Rpcs.succeeded`, or to an `Rpc` that is made then.
+    """
+    retry = method.retry
+    begins = overriding(settings.observers, Observer.rpc_started)
+    attempts = overriding(settings.observers, Observer.attempt_started)
+    return not (
+        _is_involved(settings, config, method)
+        or begins
+        or attempts
+        or (retry is not None and retry.per_attempt_timeout is not None)
+    )
+
+
+def _is_involved(settings: Settings, config: ServiceConfig, method: MethodConfig) -> bool:
+    """Whether something is to be known of an RPC before it is put on a backend."""
+    policy = config.policy
+    return bool(
+        settings.lazy
         or settings.connections_per_backend > 1
         or policy.keyed
         or policy.measured
         or policy.load_reports
-        or config.outlier is not None
         or config.limits.bounds_rpcs
-        or method.timeout is not None
-        or method.retry is not None
         or method.hedging is not None
     )
 
@@ -72,6 +95,7 @@ class Rpcs(Generic[H]):
     Attributes:
         breaks: The breaker has a limit: RPCs are to be counted.
         throttles: The throttle has tokens: successes are to be told.
+        ends_told: An observer wants to know how RPCs or their attempts end.
         retry_buffer: How many bytes of an RPC's streamed requests are kept for another attempt.
     """
 
@@ -104,6 +128,7 @@ class Rpcs(Generic[H]):
         self.throttle = Throttle(settings.config.throttling)
         self.breaks = self.breaker.limits.bounds_rpcs
         self.throttles = settings.config.throttling is not None
+        self.ends_told = bool(self.attempt_ends or self.rpc_ends)
         self.retry_buffer = _retry_buffer(settings.options)
 
     def configure(self, config: ServiceConfig) -> None:
@@ -112,6 +137,40 @@ class Rpcs(Generic[H]):
         self.breaks = config.limits.bounds_rpcs
         self.throttle.configure(config.throttling)
         self.throttles = config.throttling is not None
+
+    def succeeded(self, path: str, config: MethodConfig, backend: Backend[H], began: float) -> None:
+        """Take in that the first attempt at an RPC of a light method has succeeded.
+
+        Args:
+            path: The method: `/package.Service/Method`.
+            config: What the service config says of it.
+            backend: Where the attempt was put.
+            began: When, on the machine's clock.
+        """
+        machine = self.machine
+        tracked = machine.tracked
+        throttles = self.throttles and config.retry is not None
+        if not (tracked or throttles or self.ends_told):
+            return
+        now = self.now()
+        seconds = now - began
+        if tracked or throttles:
+            with self.lock:
+                due = tracked and machine.ended(backend, "OK", seconds, None, now)
+                if throttles:
+                    self.throttle.succeeded()
+            if due:
+                self.changed()
+        if self.ends_told:
+            self.tell_end(path, backend, "OK", seconds)
+
+    def tell_end(self, path: str, backend: Backend[H], code: str, seconds: float) -> None:
+        """Tell observers of an RPC that has ended with its first attempt."""
+        if self.attempt_ends:
+            attempt = Attempt(self.target, path, backend.address, 0, False)
+            tell_each(self.attempt_ends, attempt, code, seconds)
+        if self.rpc_ends:
+            tell_each(self.rpc_ends, self.target, path, code, seconds, 1)
 
 
 class Trial(Generic[H]):
@@ -243,6 +302,19 @@ class Rpc(Generic[H]):
             failure = self._rpcs.breaker.begin_pending()
         self._waiting = failure is None
         return failure
+
+    def resume(self, backend: Backend[H], began: float) -> Trial[H]:
+        """Take in that an attempt was made without this, and that it has failed.
+
+        `enter` is to have returned None. `end`, `unsent` or `again` is to follow.
+
+        Args:
+            backend: Where it was put.
+            began: When, on the machine's clock: the RPC began then as well.
+        """
+        trial = self.begin(backend)
+        self.began = trial.began = began
+        return trial
 
     def begin(self, backend: Backend[H], *, hedge: bool = False) -> Trial[H]:
         """Take in that an attempt is put on a backend. `end` or `unsent` is to follow."""

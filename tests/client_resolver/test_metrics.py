@@ -89,7 +89,6 @@ def start(metrics: Prometheus, *snapshots: ChannelSnapshot) -> list[Callable[[],
 
 def attempt(metrics: Prometheus, address: str = ONE, code: str = "OK") -> None:
     one = Attempt(TARGET, METHOD, address, 0, False)
-    metrics.attempt_started(one)
     metrics.attempt_ended(one, code, 0.01)
 
 
@@ -136,7 +135,7 @@ def test_retries_and_hedges_are_told_apart(
     metrics: Prometheus, registry: CollectorRegistry
 ) -> None:
     for number, hedge in ((0, False), (1, False), (2, False), (1, True)):
-        metrics.attempt_started(Attempt(TARGET, METHOD, ONE, number, hedge))
+        metrics.attempt_ended(Attempt(TARGET, METHOD, ONE, number, hedge), "OK", 0.01)
     assert total(registry, "grpc_client_retries_total", "target") == {TARGET: 2}
     assert total(registry, "grpc_client_hedges_total", "target") == {TARGET: 1}
 

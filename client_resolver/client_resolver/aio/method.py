@@ -8,7 +8,7 @@ import grpc
 from client_resolver.aio.driver import Driver
 from client_resolver.aio.requests import Requests
 from client_resolver.method_config import MethodConfig
-from client_resolver.rpc import is_plain
+from client_resolver.rpc import is_light, is_plain
 from client_resolver.service_config import ServiceConfig
 
 __all__ = ["Method"]
@@ -30,6 +30,7 @@ class Method(Generic[C]):
     Attributes:
         bound: The multicallable on each channel that it was needed on.
         config: What the service config says of the method.
+        light: Its RPCs need hardly more than that, as long as their first attempt succeeds.
         plain: Its RPCs need nothing but a pick.
         pick: See `Driver.pick`.
         streams_requests: It takes a stream of requests. They are serialized before grpc gets them,
@@ -45,6 +46,7 @@ class Method(Generic[C]):
         "config",
         "driver",
         "kind",
+        "light",
         "path",
         "pick",
         "plain",
@@ -75,12 +77,14 @@ class Method(Generic[C]):
         self.bound: dict[grpc.aio.Channel, Callable[..., C]] = {}
         self.config = MethodConfig()
         self.plain = False
+        self.light = False
         driver.configure(self)
 
     def configure(self, config: ServiceConfig) -> None:
         """See `client_resolver.central.Configured`."""
         self.config = config.method(self.path)
         self.plain = is_plain(self.driver.settings, config, self.config)
+        self.light = is_light(self.driver.settings, config, self.config)
 
     def requests(self, source: Any) -> Requests[Any]:  # noqa: ANN401
         """Keep the requests of an RPC as long as they may be needed again.

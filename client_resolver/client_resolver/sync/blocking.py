@@ -4,6 +4,7 @@
 # ruff: noqa: ANN401, PLR0917
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol
 
@@ -11,11 +12,11 @@ import grpc
 
 from client_resolver.rpc import Metadata, Rpc, Trial, bounded
 from client_resolver.sync.calls import RpcCall, may_repeat
-from client_resolver.sync.connection import Handle, one_of
+from client_resolver.sync.connection import Backend, Handle, one_of
 from client_resolver.sync.method import Method
 from client_resolver.sync.requests import Requests
 
-__all__ = ["Unary", "plain", "whole"]
+__all__ = ["Unary", "light", "plain", "whole"]
 
 
 class Unary(Protocol):
@@ -84,6 +85,59 @@ def plain(
         backend = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """The first attempt at an RPC, which has failed.
+
+    Attributes:
+        backend: Where it was put.
+        used: On which of its connections.
+        began: When, on the monotonic clock.
+        error: How it ended.
+    """
+
+    backend: Backend
+    used: Handle | None
+    began: float
+    error: grpc.RpcError
+
+
+def light(
+    method: Method[Unary],
+    request: object,
+    timeout: float | None,
+    metadata: Metadata | None,
+    credentials: grpc.CallCredentials | None,
+    wait_for_ready: bool | None,
+    compression: grpc.Compression | None,
+) -> Any:
+    """Make an RPC of a unary-unary method that is light. See `whole`."""
+    driver, config = method.driver, method.config
+    backend = driver.pick()
+    if metadata is not None:
+        # It may be an iterator, and another attempt would need it.
+        metadata = tuple(metadata)
+    rest = (metadata, credentials, wait_for_ready, compression)
+    if backend is None:
+        return whole(method, request, timeout, *rest, with_call=False)
+    used = backend.handle
+    limit = timeout if config.timeout is None else bounded(config, timeout)
+    began = monotonic()
+    try:
+        response = method.on(used)(request, limit, metadata, credentials, None, compression)
+    except grpc.RpcError as error:
+        driver.release(backend)
+        failed = _Failed(backend, used, began, error)
+        return whole(method, request, timeout, *rest, with_call=False, first=failed)
+    except BaseException:
+        driver.release(backend)
+        driver.rpcs.tell_end(method.path, backend, "UNKNOWN", monotonic() - began)
+        raise
+    driver.release(backend)
+    driver.rpcs.succeeded(method.path, config, backend, began)
+    return response
+
+
 def whole(
     method: Method[Unary],
     request: object,
@@ -94,6 +148,7 @@ def whole(
     compression: grpc.Compression | None,
     *,
     with_call: bool,
+    first: _Failed | None = None,
 ) -> Any:
     """Make an RPC that goes by the whole service config, hedging aside.
 
@@ -106,6 +161,7 @@ def whole(
         wait_for_ready: Wait also while no backend can be reached. None: as the service config says.
         compression: The request's.
         with_call: Return the response and the call, not the response alone.
+        first: The first attempt, if it was made. None: it wasn't.
 
     Raises:
         grpc.RpcError: It failed.
@@ -114,7 +170,8 @@ def whole(
     rpc: Rpc[Handle] = Rpc(method.driver.rpcs, method.path, config, metadata, request)
     if config.timeout is not None:
         timeout = bounded(config, timeout)
-    deadline = None if timeout is None else rpc.began + timeout
+    began = rpc.began if first is None else first.began
+    deadline = None if timeout is None else began + timeout
     if wait_for_ready is None:
         wait_for_ready = config.wait_for_ready
     if method.kind == "stream_unary":
@@ -133,6 +190,7 @@ def whole(
             (credentials, None, compression),
             wait_for_ready=bool(wait_for_ready),
             with_call=with_call,
+            first=first,
         )
         code = "OK"
     except grpc.RpcError as error:
@@ -154,9 +212,17 @@ def _attempts(
     *,
     wait_for_ready: bool,
     with_call: bool,
+    first: _Failed | None,
 ) -> Any:
     """Make attempts until one is the RPC's outcome."""
     driver = method.driver
+    if first is not None:
+        trial = rpc.resume(first.backend, first.began)
+        delay = _again(method, rpc, trial, first.used, first.error, request)
+        if delay is None or (deadline is not None and deadline <= monotonic()):
+            raise first.error
+        if delay:
+            _pause(method, rpc, delay, deadline)
     while True:
         backend = driver.pick_for(rpc)
         if backend is None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar
 
-from client_resolver.rpc import is_plain
+from client_resolver.rpc import is_light, is_plain
 from client_resolver.service_config import MethodConfig, ServiceConfig
 from client_resolver.sync.connection import Connection, Connections, Handle
 from client_resolver.sync.driver import Driver
@@ -27,6 +27,7 @@ class Method(Generic[M]):
 
     Attributes:
         config: What the service config says of the method.
+        light: An RPC is hardly more than that, as long as its first attempt succeeds.
         plain: An RPC is but a call on the picked backend's connection.
     """
 
@@ -50,6 +51,7 @@ class Method(Generic[M]):
         self.registered = registered
         self.config = MethodConfig()
         self.plain = False
+        self.light = False
         driver.configure(self)
         self._bound: dict[Connection | None, M] = {}
 
@@ -70,6 +72,7 @@ class Method(Generic[M]):
         """See `client_resolver.central.Configured`."""
         self.config = config.method(self.path)
         self.plain = is_plain(self.driver.settings, config, self.config)
+        self.light = is_light(self.driver.settings, config, self.config)
 
     def on(self, handle: Handle | None) -> M:
         """Return the method's multicallable on the connection of a picked backend.

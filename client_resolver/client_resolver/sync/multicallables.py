@@ -139,6 +139,10 @@ class UnaryUnaryMultiCallable(_UnaryResponse, grpc.UnaryUnaryMultiCallable):  # 
                 self._release(backend)
             if timeout is not None:
                 timeout -= monotonic() - began
+        elif method.light and not method.plain:
+            return blocking.light(
+                method, request, timeout, metadata, credentials, wait_for_ready, compression
+            )
         return self._wait_for(
             request, timeout, metadata, credentials, wait_for_ready, compression, with_call=False
         )

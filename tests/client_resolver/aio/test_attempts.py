@@ -75,22 +75,23 @@ async def test_a_failed_attempt_is_repeated_on_the_other_backend(
 async def test_an_attempt_after_the_first_tells_how_many_there_were(
     server: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    channel, servers = await connected(server, connect, 2, service_config=retrying())
-    servers[0].script.append(fail("UNAVAILABLE"))
     sent: list[Any] = []
-    on = Method.on
+    bind = Method.bind
 
     # grpc's servers keep this name from their handlers.
     def noting(self: Any, backend: grpc.aio.Channel) -> Callable[..., Any]:
-        multicallable = on(self, backend)
+        multicallable = bind(self, backend)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             sent.append(kwargs["metadata"])
             return multicallable(*args, **kwargs)
 
+        self.bound[backend] = call
         return call
 
-    monkeypatch.setattr(Method, "on", noting)
+    monkeypatch.setattr(Method, "bind", noting)
+    channel, servers = await connected(server, connect, 2, service_config=retrying())
+    servers[0].script.append(fail("UNAVAILABLE"))
     await start(channel, "unary_unary", metadata=(("k", "v"),))
     assert sent == [(("k", "v"),), (("k", "v"), ("grpc-previous-rpc-attempts", "1"))]
 
