@@ -27,6 +27,10 @@ EJECTION = {
     }
 }
 
+MOVABLE = ("unary_unary", "stream_unary")
+"""Kinds of RPC that can be tried elsewhere up to their end. A stream that has given a message stays
+where it is: what its connection comes to is the application's."""
+
 
 @pytest.fixture
 def before() -> Iterator[Callable[[Backends], list[Proxy]]]:
@@ -98,8 +102,7 @@ async def test_a_backend_that_resets_its_connections_costs_no_rpc(
     client = connect(target, service_config=config)
     await connected(client, 3)
     resets = 0
-    # A stream that has begun stays where it is: its reset is the application's.
-    async with Traffic(client, kinds=("unary_unary", "stream_unary")) as traffic:
+    async with Traffic(client, kinds=MOVABLE) as traffic:
         traffic.start_over()
         backends.clear_calls()
         while resets < 20:
@@ -120,7 +123,7 @@ async def test_a_backend_that_is_blackholed_is_found_by_keepalive(
     target = "static:///" + ",".join(proxy.address for proxy in proxies)
     client = connect(target, service_config=retrying(), keepalive=(0.5, 0.5))
     await connected(client, 3)
-    async with Traffic(client) as traffic:
+    async with Traffic(client, kinds=MOVABLE) as traffic:
         backends.clear_calls()
         traffic.start_over()
         proxies[0].freeze()
