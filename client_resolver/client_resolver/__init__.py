@@ -14,6 +14,7 @@ from client_resolver.core.picker import BasePolicy, Candidate, Picker, Policy
 from client_resolver.core.snapshot import BackendSnapshot, ChannelSnapshot
 from client_resolver.dialing import Dialing
 from client_resolver.errors import ResolverError, ServiceConfigError, TargetError
+from client_resolver.keyword_checks import check_credentials
 from client_resolver.keywords import Keywords, Options
 from client_resolver.observer import Attempt, Observer
 from client_resolver.resolver import Server
@@ -81,7 +82,8 @@ def secure_channel(
     Raises:
         TargetError: A target cannot be understood.
         ServiceConfigError: The service config cannot be understood, or names no known policy.
-        TypeError: There is no such keyword argument.
-        ValueError: A value is out of its range.
+        TypeError: There is no such keyword argument, or the credentials are none.
+        ValueError: A value is not what it must be.
     """
+    check_credentials("credentials", credentials)
     return Channel(Settings.of(target, credentials, options, compression, keywords))

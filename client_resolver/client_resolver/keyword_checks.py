@@ -1,65 +1,145 @@
-"""What the values of a channel's keyword arguments must be."""
+"""What the values of a channel's arguments must be."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import cast
+
+import grpc
 
 from client_resolver.keywords import Keywords
+from client_resolver.observer import Observer
 
-__all__ = ["check_keywords"]
+__all__ = ["check_arguments", "check_credentials"]
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _pair_of_numbers(value: object) -> bool:
+    return isinstance(value, Sequence) and len(value) == 2 and all(map(_number, value))
 
 
 def _rising(bounds: object) -> bool:
-    initial, maximum = cast("tuple[float, float]", bounds)
-    return 0 < initial <= maximum
+    return _pair_of_numbers(bounds) and 0 < bounds[0] <= bounds[1] < float("inf")  # type: ignore[index]
 
 
 def _pings(keepalive: object) -> bool:
-    time, timeout = cast("tuple[float, float]", keepalive)
-    return 0.001 <= time < 2**21 and 0.001 <= timeout < 2**21
+    return _pair_of_numbers(keepalive) and all(0.001 <= time < 2**21 for time in keepalive)  # type: ignore[attr-defined]
 
 
-def _from(low: float, high: float = float("inf")) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, int | float) and low <= value <= high
+def _whole(low: int, high: int) -> Callable[[object], bool]:
+    return lambda value: _number(value) and isinstance(value, int) and low <= value <= high
+
+
+def _from_zero(value: object) -> bool:
+    return _number(value) and value >= 0  # type: ignore[operator]
 
 
 def _positive(value: object) -> bool:
-    return isinstance(value, int | float) and value > 0
+    return _number(value) and value > 0  # type: ignore[operator]
 
 
-_RULES: Mapping[str, tuple[Callable[[object], bool], str]] = MappingProxyType(
+def _text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _callables(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and callable(one) for name, one in value.items()
+    )
+
+
+def _observers(value: object) -> bool:
+    return isinstance(value, Sequence) and all(isinstance(one, Observer) for one in value)
+
+
+def _arguments(options: object) -> bool:
+    return isinstance(options, Sequence) and all(
+        isinstance(option, Sequence)
+        and len(option) == 2
+        and isinstance(option[0], str)
+        and _argument(option[1])
+        for option in options
+    )
+
+
+def _argument(value: object) -> bool:
+    # grpc takes a pointer of its own as well, which says so by this method. So would a float.
+    return isinstance(value, int | str | bytes) or (
+        hasattr(value, "__int__") and not isinstance(value, float)
+    )
+
+
+Rule = tuple[Callable[[object], bool], str]
+
+_ARGUMENTS = "pairs of a name and an int, a str or bytes"
+_RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "connect": (lambda value: value in {"eager", "lazy"}, "'eager' or 'lazy'"),
-        "connections_per_backend": (_from(1, 100), "from 1 to 100"),
-        "drain_timeout": (_from(0), "0 or more seconds"),
+        "balancer_options": (_arguments, _ARGUMENTS),
+        "balancer_token": (
+            lambda value: callable(value) or isinstance(value, str | os.PathLike),
+            "a str, a pathlib.Path or a callable",
+        ),
+        "client_id": (_text, "a str"),
+        "connect": (lambda value: value in ("eager", "lazy"), "'eager' or 'lazy'"),
+        "connections_per_backend": (_whole(1, 100), "a whole number from 1 to 100"),
+        "dial": (callable, "a callable of an Endpoint"),
+        "drain_timeout": (_from_zero, "0 or more seconds"),
+        "fallback": (_text, "a target: a str"),
+        "hash_key": (callable, "a callable of method, metadata and request"),
         "idle_timeout": (_positive, "above 0 seconds"),
         "keepalive": (_pings, "two numbers of seconds, each from 0.001"),
-        "older_revision_hold": (_from(0), "0 or more seconds"),
+        "node": (_text, "a str"),
+        "observers": (_observers, "a list of objects of client_resolver.Observer"),
+        "older_revision_hold": (_from_zero, "0 or more seconds"),
+        "options": (_arguments, _ARGUMENTS),
+        "policies": (_callables, "a dict of callables by name"),
         "refresh_interval": (_positive, "above 0 seconds"),
-        "subset_size": (_from(1, 2**32 - 1), f"from 1 to {2**32 - 1}"),
+        "resolvers": (_callables, "a dict of callables by scheme"),
+        "snapshot_path": (
+            lambda value: isinstance(value, str | os.PathLike),
+            "a str or a pathlib.Path",
+        ),
+        "subset_size": (_whole(1, 2**32 - 1), f"a whole number from 1 to {2**32 - 1}"),
         "watch_backoff": (_rising, "two rising positive numbers of seconds"),
+        "zone": (_text, "a str"),
     }
 )
 
 
-def check_keywords(given: Keywords) -> None:
+def check_arguments(given: Keywords, options: object) -> None:
     """Check what can be checked of each argument by itself.
 
     Args:
-        given: The keyword arguments. None stands for the default of those that allow it.
+        given: The keyword arguments. None stands for the default.
+        options: The channel arguments.
 
     Raises:
-        TypeError: There is no such argument.
-        ValueError: A value is out of its range.
+        TypeError: There is no such argument, or credentials are none.
+        ValueError: A value is not what it must be.
     """
     unknown = given.keys() - Keywords.__annotations__.keys()
     if unknown:
         known = ", ".join(sorted(Keywords.__annotations__))
         raise TypeError(f"no such argument: {', '.join(sorted(unknown))}. Known: {known}")
-    for name, value in given.items():
+    for name, value in {**given, "options": options}.items():
         if name in _RULES and value is not None:
             holds, wanted = _RULES[name]
             if not holds(value):
                 raise ValueError(f"{name} {value!r} is not {wanted}")
+    if given.get("balancer_credentials") is not None:
+        check_credentials("balancer_credentials", given["balancer_credentials"])
     if given.get("idle_timeout") is not None and given.get("connect") != "lazy":
         raise ValueError("idle_timeout has a meaning with connect='lazy' alone")
+
+
+def check_credentials(name: str, value: object) -> None:
+    """Check that an argument is the credentials of a connection.
+
+    Raises:
+        TypeError: It isn't.
+    """
+    if not isinstance(value, grpc.ChannelCredentials):
+        hint = "such as grpc.ssl_channel_credentials() returns"
+        raise TypeError(f"{name} {value!r} is no grpc.ChannelCredentials, {hint}")

@@ -52,7 +52,10 @@ def overriding(observers: Iterable[Observer], what: M) -> tuple[M, ...]:
 
 
 def tell_each(methods: Iterable[Callable[..., None]], *args: object) -> None:
-    """Call what `overriding` returned. An RPC calls it several times: it is to cost little."""
+    """Call each, and log what it raises: methods that `overriding` returned, or a call's callbacks.
+
+    An RPC does so several times: it is to cost little.
+    """
     for method in methods:
         try:
             method(*args)

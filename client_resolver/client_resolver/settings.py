@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import grpc
 
@@ -19,7 +19,7 @@ from client_resolver.core.picker import PolicyFactory
 from client_resolver.core.pool import Pool
 from client_resolver.core.watch import Watch
 from client_resolver.dialing import Dial
-from client_resolver.keyword_checks import check_keywords
+from client_resolver.keyword_checks import check_arguments
 from client_resolver.keywords import HashKey, Keywords, Options, Token
 from client_resolver.observer import Observer
 from client_resolver.resolver import Resolve
@@ -132,9 +132,10 @@ class Settings:
         Raises:
             TargetError: A target cannot be understood.
             ServiceConfigError: The service config cannot be understood.
-            TypeError, ValueError: See `check_keywords`.
+            TypeError, ValueError: See `check_arguments`.
         """
-        check_keywords(given)
+        check_arguments(given, options)
+        given = cast("Keywords", {k: v for k, v in given.items() if v is not None})
         environ = os.environ
         resolvers = given.get("resolvers", {})
         parsed = parse_target(target, environ, resolvers)

@@ -162,6 +162,8 @@ def parse_target(text: str, environ: Mapping[str, str], resolvers: Collection[st
         TargetError: It cannot be understood. The message names it and the known forms.
     """
     forms = ", ".join([_FORMS, *(f"{name}://…" for name in resolvers)])
+    if not isinstance(text, str):
+        raise TargetError(f"target {text!r} is no text. Known forms: {forms}")
     for name in resolvers:
         if name in _SCHEMES or not _SCHEME.fullmatch(name):
             known = ", ".join(_SCHEMES)

@@ -1,10 +1,12 @@
 import json
+import re
 from typing import Any, cast
 
 import grpc
 import pytest
 
-from client_resolver import Dialing
+import client_resolver
+from client_resolver import Dialing, Observer, aio, keyword_checks
 from client_resolver.core.address import parse_address
 from client_resolver.core.model import Endpoint, Revision
 from client_resolver.errors import ServiceConfigError
@@ -79,28 +81,64 @@ def test_the_balancer_is_told_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings().request(None).client.id
 
 
+NAN = float("nan")
+
+
 @pytest.mark.parametrize(
-    "given",
+    ("name", "values"),
     [
-        {"subset_size": 0},
-        {"subset_size": 2**32},
-        {"watch_backoff": (0.0, 1.0)},
-        {"watch_backoff": (2.0, 1.0)},
-        {"older_revision_hold": -1.0},
-        {"drain_timeout": -1.0},
-        {"connect": "soon"},
-        {"idle_timeout": 0.0, "connect": "lazy"},
-        {"idle_timeout": 5.0},
-        {"connections_per_backend": 0},
-        {"connections_per_backend": 101},
-        {"keepalive": (0.0, 1.0)},
-        {"keepalive": (1.0, 0.0)},
-        {"refresh_interval": 0.0},
+        ("balancer_options", [5, [5], [("grpc.x",)], [(5, 5)], [("grpc.x", object())]]),
+        ("balancer_token", [5]),
+        ("client_id", [5, b"me"]),
+        ("connect", ["soon", [], True]),
+        ("connections_per_backend", [0, 101, 1.5, True, "2"]),
+        ("dial", [5, Dialing()]),
+        ("drain_timeout", [-1.0, NAN, "5", True]),
+        ("fallback", [5]),
+        ("hash_key", ["user-id"]),
+        ("idle_timeout", [0.0, NAN, "5"]),
+        ("keepalive", [30, (30,), ("a", "b"), (0.0, 1.0), (1.0, 0.0), (1.0, NAN), (2.0**21, 1.0)]),
+        ("node", [5]),
+        ("observers", [5, [5], [Observer], Observer()]),
+        ("older_revision_hold", [-1.0, NAN, "5"]),
+        ("options", [5, [5], [("grpc.x",)], [("grpc.x", None)], [("grpc.x", 1.5)], {"a": 1}]),
+        ("policies", [[], {"mine": 5}, {5: print}]),
+        ("refresh_interval", [0.0, NAN, "5"]),
+        ("resolvers", [5, {"mine": 5}]),
+        ("snapshot_path", [5]),
+        ("subset_size", [0, 2**32, 2.5, "3"]),
+        ("watch_backoff", [5, "ab", (1.0,), (1.0, "a"), (0.0, 1.0), (2.0, 1.0), (1.0, NAN)]),
+        ("zone", [5]),
     ],
 )
-def test_values_out_of_range_are_named(given: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(given))):
-        settings(**given)
+def test_a_value_that_is_none_of_an_arguments_is_named(name: str, values: list[Any]) -> None:
+    for value in values:
+        wrong = re.escape(f"{name} {value!r} is not ")
+        with pytest.raises(ValueError, match=f"^{wrong}"):
+            settings(**{name: value})
+
+
+def test_every_argument_has_a_rule_or_is_checked_by_its_reader() -> None:
+    read = {"service_config", "policy", "balancer_credentials"}
+    assert Keywords.__annotations__.keys() - read == keyword_checks._RULES.keys() - {"options"}
+
+
+def test_an_idle_timeout_has_a_meaning_for_lazy_channels_alone() -> None:
+    with pytest.raises(ValueError, match="idle_timeout has a meaning with connect='lazy' alone"):
+        settings(idle_timeout=5.0)
+
+
+@pytest.mark.parametrize("value", ["x", grpc.ssl_server_credentials([(b"", b"")])])
+def test_credentials_that_are_none_are_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"^balancer_credentials .* no grpc\.ChannelCredentials"):
+        settings(balancer_credentials=value)
+
+
+@pytest.mark.parametrize("secure", [client_resolver.secure_channel, aio.secure_channel])
+@pytest.mark.parametrize("value", [None, "x"])
+def test_a_secure_channel_is_never_made_without_credentials(secure: Any, value: Any) -> None:
+    with pytest.raises(TypeError, match=r"^credentials .* is no grpc\.ChannelCredentials"):
+        secure("static:///a:1", value)
 
 
 def test_the_balancer_is_asked_for_deltas_a_subset_and_what_is_not_known() -> None:
@@ -133,9 +171,8 @@ def test_an_argument_that_does_not_exist_is_refused_with_those_that_do() -> None
 
 
 def test_none_stands_for_the_default() -> None:
-    found = settings(idle_timeout=None, keepalive=None, subset_size=None, policy=None)
-    assert (found.idle_timeout, found.subset_size) == (None, None)
-    assert "grpc.keepalive_time_ms" not in options_of(found)
+    none: dict[str, Any] = dict.fromkeys(Keywords.__annotations__)
+    assert settings(**none) == settings()
 
 
 def test_keepalive_is_given_in_seconds_and_pings_without_rpcs() -> None:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from client_resolver.core.address import parse_address
@@ -224,3 +226,9 @@ def test_a_target_is_known_by_what_it_asks_for(
     text: str, environ: dict[str, str], known_as: str
 ) -> None:
     assert identity(parse_target(text, environ)) == known_as
+
+
+@pytest.mark.parametrize("target", [None, 5, b"static:///a:1"])
+def test_a_target_that_is_no_text_is_refused_with_the_forms(target: Any) -> None:
+    with pytest.raises(TargetError, match=r"is no text\. Known forms: lookaside://"):
+        parse_target(target, {})

@@ -85,14 +85,41 @@ async def test_close_ends_the_rpcs_that_wait(
     assert await call.code() is grpc.StatusCode.CANCELLED
 
 
+@pytest.mark.parametrize("config", [None, {"loadBalancingPolicy": "peak_ewma"}])
+@pytest.mark.parametrize("used", [False, True])
 async def test_a_closed_channel_takes_no_rpc_and_can_be_closed_again(
-    balancer: Balancer, connect: Callable[..., Client]
+    used: bool,
+    config: dict[str, str] | None,
+    backend: Callable[[], Backend],
+    connect: Callable[..., Client],
 ) -> None:
-    client = connect(balancer)
+    client = connect(f"static:///{backend().address}", service_config=config)
+    if used:
+        await client.unary(timeout=20)
     await client.close()
     await client.close()
+    for kind, method in [("unary_unary", "Unary"), ("stream_stream", "Bidi")]:
+        with pytest.raises((ValueError, grpc.aio.UsageError), match="closed"):
+            client.start(kind, method, [b"x"] if kind.startswith("stream") else b"x")
     with pytest.raises((ValueError, grpc.aio.UsageError), match="closed"):
         await client.unary()
+
+
+async def test_nobody_waits_for_the_state_of_a_closed_channel(
+    shell: str, balancer: Balancer, connect: Callable[..., Client]
+) -> None:
+    if shell == "sync":
+        pytest.skip("grpc's sync channels can't be waited for")
+    channel = connect(balancer).channel
+    waiting = asyncio.create_task(channel.channel_ready())
+    await asyncio.to_thread(balancer.await_watches, 1)
+    await channel.close()
+    with pytest.raises(grpc.aio.UsageError, match="closed"):
+        await waiting
+    with pytest.raises(grpc.aio.UsageError, match="closed"):
+        await channel.channel_ready()
+    with pytest.raises(grpc.aio.UsageError, match="closed"):
+        await channel.wait_for_state_change(grpc.ChannelConnectivity.SHUTDOWN)
 
 
 async def test_a_channel_that_was_never_used_starts_nothing(

@@ -6,6 +6,7 @@ from typing import Unpack
 import grpc
 
 from client_resolver.aio.channel import Channel
+from client_resolver.keyword_checks import check_credentials
 from client_resolver.keywords import Keywords, Options
 from client_resolver.settings import Settings
 
@@ -52,7 +53,8 @@ def secure_channel(
     Raises:
         TargetError: A target cannot be understood.
         ServiceConfigError: The service config cannot be understood, or names no known policy.
-        TypeError: There is no such keyword argument.
-        ValueError: A value is out of its range.
+        TypeError: There is no such keyword argument, or the credentials are none.
+        ValueError: A value is not what it must be.
     """
+    check_credentials("credentials", credentials)
     return Channel(Settings.of(target, credentials, options, compression, keywords), interceptors)

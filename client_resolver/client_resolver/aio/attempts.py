@@ -20,6 +20,7 @@ from client_resolver.aio.method import Method
 from client_resolver.aio.requests import Requests
 from client_resolver.core.model import Failure
 from client_resolver.core.replay import Evidence, weigh
+from client_resolver.observing import tell_each
 from client_resolver.rpc import Rpc
 
 __all__ = ["NOTHING", "Attempts"]
@@ -225,11 +226,11 @@ class Attempts:
         self._place()
 
     def _guard(self, place: Callable[[], None]) -> None:
-        """Do what starts attempts where the application can't be told what grpc says to them."""
+        """Do what starts attempts where the application can't be told what is raised by it."""
         try:
             place()
-        except (TypeError, ValueError, grpc.aio.BaseError) as error:
-            text = self._explain(f"the call could not be made: {error}")
+        except Exception as error:  # noqa: BLE001 (a picker or a callable of the user's)
+            text = self._explain(f"the RPC could not be started: {error!r}")
             self._end(EndedCall(grpc.StatusCode.INTERNAL, text))
 
     def _place(self) -> None:
@@ -453,8 +454,7 @@ class Attempts:
             self.request.close()
         self._tell()
         callbacks, self.callbacks = self.callbacks, []
-        for callback in callbacks:
-            callback()
+        tell_each(callbacks)
 
     def _tell(self) -> None:
         waiters, self._waiters = self._waiters, []

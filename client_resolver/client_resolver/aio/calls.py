@@ -19,6 +19,7 @@ from client_resolver.aio.connection import Backend
 from client_resolver.aio.method import Method
 from client_resolver.aio.requests import Requests
 from client_resolver.core.replay import Evidence
+from client_resolver.observing import tell_each
 
 __all__ = ["StreamStreamCall", "StreamUnaryCall", "UnaryStreamCall", "UnaryUnaryCall"]
 
@@ -101,8 +102,7 @@ class PickedCall(grpc.aio.Call):
                 return False
         if self._callbacks:
             callbacks, self._callbacks = self._callbacks, ()
-            for callback in callbacks:
-                callback(self)
+            tell_each(callbacks, self)
         return True
 
     def _repeatable(self) -> bool:

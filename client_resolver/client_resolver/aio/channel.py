@@ -74,12 +74,22 @@ class Channel(grpc.aio.Channel):
         return grpc.ChannelConnectivity[self._driver.outlook.connectivity.name]
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        """Wait until the state is another than the one given."""
-        while self.get_state() is last_observed_state:
+        """Wait until the state is another than the one given.
+
+        Raises:
+            grpc.aio.UsageError: The channel is closed, so there will be no other.
+        """
+        while (state := self.get_state()) is last_observed_state:
+            if state is grpc.ChannelConnectivity.SHUTDOWN:
+                raise grpc.aio.UsageError("Channel is closed.")
             await self._driver.changed()
 
     async def channel_ready(self) -> None:
-        """Wait until a backend is ready."""
+        """Wait until a backend is ready.
+
+        Raises:
+            grpc.aio.UsageError: The channel is closed.
+        """
         state = self.get_state(try_to_connect=True)
         while state is not grpc.ChannelConnectivity.READY:
             await self.wait_for_state_change(state)

@@ -279,21 +279,20 @@ class Driver:
 
     def _open(self, backend: Backend, loop: asyncio.AbstractEventLoop) -> None:
         settings = self.settings
+        target = backend.endpoint.address.target
         try:
             credentials, options = settings.dialling(backend.endpoint, self._central.config)
+            channels = [
+                open_channel(target, credentials, options, settings.compression)
+                for _ in range(settings.connections_per_backend)
+            ]
         except Exception as error:  # noqa: BLE001
             # Rather no connection than one with other credentials.
             undialled(settings, backend, error)
             absent = backend.handle = Undialled(loop.create_task(self._redial(backend)))
             loop.call_soon(self._observe, backend, absent)
             return
-        target = backend.endpoint.address.target
-        connection = backend.handle = Connection(
-            [
-                open_channel(target, credentials, options, settings.compression)
-                for _ in range(settings.connections_per_backend)
-            ]
-        )
+        connection = backend.handle = Connection(channels)
         self.channels.update(connection.channels)
         connection.followers.extend(
             loop.create_task(self._follow(backend, connection, channel))

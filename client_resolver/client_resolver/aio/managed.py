@@ -30,6 +30,8 @@ __all__ = [
 Req = TypeVar("Req")
 Res = TypeVar("Res")
 
+_MIXED = "The iterator and read/write APIs may not be mixed on a single RPC."
+
 
 class ManagedCall(grpc.aio.Call):
     """What the four kinds of call have in common.
@@ -172,18 +174,28 @@ class _UnaryResponse(ManagedCall):
 
 class _StreamResponse(ManagedCall):
     _responses: AsyncIterator[Any] | None = None
+    _reads = False
 
     def __aiter__(self) -> AsyncIterator[Any]:
+        if self._reads:
+            raise grpc.aio.UsageError(_MIXED)
         if self._responses is None:
             self._responses = self._iterate()
         return self._responses
 
     async def _iterate(self) -> AsyncIterator[Any]:
-        while (response := await self.read()) is not grpc.aio.EOF:
+        while (response := await self._next()) is not grpc.aio.EOF:
             yield response
 
     async def read(self) -> Any:
         """See `grpc.aio.UnaryStreamCall.read`."""
+        if not self.done():
+            if self._responses is not None:
+                raise grpc.aio.UsageError(_MIXED)
+            self._reads = True
+        return await self._next()
+
+    async def _next(self) -> Any:
         attempts = self._attempts
         if attempts.outcome is None:
             await self._outcome_or_cancel()
@@ -203,12 +215,11 @@ class StreamRequestCall(ManagedCall):
 
     async def write(self, request: Any) -> None:
         """See `grpc.aio.StreamUnaryCall.write`."""
-        attempts = self._attempts
+        requests = self._written()
         if self._done_writing_flag:
             raise asyncio.InvalidStateError('RPC is half closed after calling "done_writing".')
         if self.done():
             raise asyncio.InvalidStateError("RPC already finished.")
-        requests: Requests[Any] = attempts.request  # type: ignore[assignment]
         try:
             await requests.write(request)
         except asyncio.CancelledError:
@@ -234,9 +245,15 @@ class StreamRequestCall(ManagedCall):
 
     async def done_writing(self) -> None:
         """See `grpc.aio.StreamUnaryCall.done_writing`."""
+        requests = self._written()
         self._done_writing_flag = True
-        requests: Requests[Any] = self._attempts.request  # type: ignore[assignment]
         requests.end()
+
+    def _written(self) -> Requests[Any]:
+        requests: Requests[Any] = self._attempts.request  # type: ignore[assignment]
+        if not requests.written:
+            raise grpc.aio.UsageError(_MIXED)
+        return requests
 
 
 class UnaryUnaryCall(_UnaryResponse, grpc.aio.UnaryUnaryCall[Req, Res]):

@@ -75,6 +75,11 @@ class Requests(Generic[Req]):
         return self._dropped == 0 and not self._full and not self._broken
 
     @property
+    def written(self) -> bool:
+        """Whether the requests come from `write`."""
+        return self._source is None
+
+    @property
     def broken(self) -> bool:
         """Whether the source or the serializer has failed."""
         return self._broken

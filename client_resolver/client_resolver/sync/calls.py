@@ -23,6 +23,7 @@ import grpc
 
 from client_resolver.core.outlook import Outlook
 from client_resolver.core.replay import Evidence, weigh
+from client_resolver.observing import tell_each
 from client_resolver.rpc import Metadata
 from client_resolver.sync.connection import Backend, Handle
 from client_resolver.sync.driver import Driver
@@ -175,18 +176,18 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
         if driver.closed:
             self._end(EndedCall(grpc.StatusCode.CANCELLED, "Channel closed!"))
             return False
-        backend = self._pick()
-        if backend is not None:
-            try:
+        try:
+            backend = self._pick()
+            if backend is not None:
                 self._start(backend, self._left())
-            except grpc.RpcError as error:
-                # grpc could not make its call: of a request that can't be serialized, for example.
-                self._end(EndedCall(error.code(), error.details() or ""))
-            except Exception as error:  # noqa: BLE001 (it would end the driver's thread)
-                details = driver.settings.explain(f"the RPC could not be started: {error!r}")
-                self._end(EndedCall(grpc.StatusCode.INTERNAL, details))
-            return False
-        ended = self._verdict()
+                return False
+            ended = self._verdict()
+        except grpc.RpcError as error:
+            # grpc could not make its call: of a request that can't be serialized, for example.
+            ended = EndedCall(error.code(), error.details() or "")
+        except Exception as error:  # noqa: BLE001 (it would end the driver's thread)
+            details = driver.settings.explain(f"the RPC could not be started: {error!r}")
+            ended = EndedCall(grpc.StatusCode.INTERNAL, details)
         if ended is not None:
             self._end(ended)
         return ended is None
@@ -319,8 +320,7 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
         if self._done and self._callbacks:
             with self._settled:
                 callbacks, self._callbacks = self._callbacks, []
-            for callback in callbacks:
-                callback()
+            tell_each(callbacks)
 
     def _await(self, until: float | None = None) -> RpcCall:
         with self._settled:

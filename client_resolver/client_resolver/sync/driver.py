@@ -415,6 +415,8 @@ class Driver:
             self._listeners.clear()
             with self._deciding:
                 found = self._machine.close()
+                # What picks goes by it: there is nothing to pick from any more.
+                self.outlook = self._machine.outlook
             self._perform(found)
             self._publish()
             self._changed.notify_all()
@@ -433,13 +435,9 @@ class Driver:
             tell(observers, Observer.channel_closed, target, self.snapshot)
 
     def abandon(self) -> None:
-        """Have the threads end by themselves: nobody uses the channel any more."""
-        resolution = self._resolution
-        if resolution is not None:
-            resolution.stop()
-        with self.lock:
-            self._abandoned = True
-            self._nudge()
+        """Have the threads end by themselves within a second: nobody uses the channel any more."""
+        # The garbage collector calls this on any thread at any time, whatever locks it holds.
+        self._abandoned = True
 
     def _run(self) -> None:
         while True:
@@ -518,22 +516,22 @@ class Driver:
         target = backend.endpoint.address.target
         try:
             credentials, options = settings.dialling(backend.endpoint, self._central.config)
+            parts = [
+                Connection(
+                    open_channel(
+                        target,
+                        credentials,
+                        # Channels of equal arguments may share one connection.
+                        options if number == 0 else (*options, ("lookaside.connection", number)),
+                        settings.compression,
+                    )
+                )
+                for number in range(settings.connections_per_backend)
+            ]
         except Exception as error:  # noqa: BLE001
             # Rather no connection than one with other credentials. It is tried again.
             undialled(settings, backend, error)
             return Undialled()
-        parts = [
-            Connection(
-                open_channel(
-                    target,
-                    credentials,
-                    # Channels of equal arguments may share one connection.
-                    options if number == 0 else (*options, ("lookaside.connection", number)),
-                    settings.compression,
-                )
-            )
-            for number in range(settings.connections_per_backend)
-        ]
         return parts[0] if len(parts) == 1 else Connections(parts)
 
     def _republish(self) -> None:

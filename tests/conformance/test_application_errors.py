@@ -1,0 +1,102 @@
+"""What the application's own code raises harms no more than the RPC that it belongs to."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import pytest
+
+from client_resolver import BasePolicy, Dialing
+from tests.conformance.clients import Client
+from tests.conformance.servers import Backend, Balancer
+
+Connect = Callable[..., Client]
+
+CONFIGS = [None, {"loadBalancingPolicy": "peak_ewma"}]
+"""Of RPCs that are but a call on the picked connection, and of those that are more."""
+
+
+def fails(*_args: object) -> Any:
+    raise LookupError("of the application")
+
+
+class Failing(BasePolicy):
+    """Its picker can't pick."""
+
+    name = "failing"
+
+    def build(self, *_args: object) -> Any:
+        return self
+
+    def pick(self, *_args: object) -> Any:
+        return fails()
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("warm", [True, False])
+async def test_a_done_callback_that_raises_keeps_no_other_from_being_called(
+    warm: bool,
+    config: dict[str, str] | None,
+    backend: Callable[[], Backend],
+    balancer: Balancer,
+    connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = connect(balancer, service_config=config)
+    address = backend().address
+    if warm:
+        balancer.say([address])
+        await client.ready()
+    calls = [client.start("unary_unary", "Unary", b"x", timeout=20) for _ in range(2)]
+    told = [threading.Event() for _ in calls]
+    for call, event in zip(calls, told, strict=True):
+        call.call.add_done_callback(fails)
+        call.call.add_done_callback(lambda _, event=event: event.set())
+    balancer.say([address])
+    assert [await call.response() for call in calls] == [b"x", b"x"]
+    for event in told:
+        assert await asyncio.to_thread(event.wait, 20)
+    assert "of the application" in caplog.text
+    assert await client.unary(timeout=20) == b"x"
+
+
+async def test_a_done_callback_that_raises_at_a_deadline_leaves_other_rpcs_alone(
+    balancer: Balancer, connect: Connect
+) -> None:
+    client = connect(balancer)
+    calls = [client.start("unary_unary", "Unary", b"x", timeout=0.1) for _ in range(3)]
+    for call in calls:
+        call.call.add_done_callback(fails)
+    for call in calls:
+        assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    balancer.say([])
+    with pytest.raises(grpc.RpcError) as caught:
+        await client.unary(timeout=20)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_picker_that_raises_ends_the_rpcs_that_wait(
+    backend: Callable[[], Backend], balancer: Balancer, connect: Connect
+) -> None:
+    client = connect(balancer, policy="failing", policies={"failing": lambda _: Failing()})
+    calls = [client.start("unary_unary", "Unary", b"x", timeout=20) for _ in range(2)]
+    balancer.say([backend().address])
+    for call in calls:
+        assert await call.code() is grpc.StatusCode.INTERNAL
+        assert "LookupError('of the application')" in await call.details()
+
+
+@pytest.mark.parametrize("dialing", [5, Dialing(options=(("grpc.x", object()),))])
+async def test_what_no_connection_can_be_made_of_fails_that_backend_alone(
+    dialing: Any, backend: Callable[[], Backend], connect: Connect
+) -> None:
+    servers = [backend(), backend()]
+
+    def dial(endpoint: Any) -> Any:
+        return dialing if endpoint.address.text == servers[0].address else None
+
+    client = connect(f"static:///{servers[0].address},{servers[1].address}", dial=dial)
+    assert await client.ports(4) == [servers[1].port] * 4
+    assert "dial failed: " in client.channel.snapshot().backends[0].last_error
