@@ -47,9 +47,7 @@ def resolve_port(name: ServiceName, record: ServiceRecord, *, aliases: bool = Fa
     for port in record.ports:
         if name.port in (port.name, str(port.number or "")):
             return ServiceName(name.key, port.name)
-    raise InvalidServiceName(
-        f"service {name.key} has no port {name.port!r}, it has: {_listed(record) or 'none'}"
-    )
+    raise InvalidServiceName(f"service {name.key} has no port {name.port!r}{_instead(record)}")
 
 
 def present(name: ServiceName, record: ServiceRecord, view: View, feed: SourceFeed) -> Snapshot:
@@ -91,9 +89,19 @@ def _digest(
     return xxhash.xxh3_128_hexdigest(canonical)
 
 
+def _instead(record: ServiceRecord) -> str:
+    if not record.ports:
+        return ": it has no ports at all, so that nothing can be dialled"
+    if record.ports == (ServicePort(),):
+        return ": its only one has no name or number, ask for it without a port"
+    return f", it has: {_listed(record)}"
+
+
 def _listed(record: ServiceRecord) -> str:
     return ", ".join(_shown(port) for port in record.ports)
 
 
 def _shown(port: ServicePort) -> str:
-    return f"{port.name or '(unnamed)'} ({port.number})" if port.number else port.name
+    if port.name and port.number:
+        return f"{port.name} ({port.number})"
+    return port.name or str(port.number)

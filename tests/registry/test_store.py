@@ -8,7 +8,7 @@ from lookaside.errors import (
     RequestError,
     ServiceNotFound,
 )
-from lookaside.model import Endpoint, ServiceKey, ServiceName, ServiceRecord, State
+from lookaside.model import Endpoint, ServiceKey, ServiceName, ServicePort, ServiceRecord, State
 from lookaside.registry.subscription import Subscription
 from tests.registry.conftest import KEY, NAME, World, record, watch, wire
 
@@ -206,10 +206,23 @@ def test_several_ports_and_none_named_is_refused_with_their_list(world: World) -
         world.store.get(NAME)
 
 
-def test_an_unknown_port_is_refused_with_the_list_of_ports(world: World) -> None:
-    world.sync(record("10.0.0.1", ports="grpc,admin"))
-    with pytest.raises(InvalidServiceName, match=r"no port 'web', it has: grpc \(80\), admin"):
-        watch(world, ServiceName(KEY, "web"))
+@pytest.mark.parametrize(
+    ("ports", "sentence"),
+    [
+        ((ServicePort("grpc", 80), ServicePort("admin", 81)), ", it has: grpc (80), admin (81)"),
+        ((ServicePort("", 80),), ", it has: 80"),
+        ((ServicePort("web"),), ", it has: web"),
+        ((), ": it has no ports at all, so that nothing can be dialled"),
+        ((ServicePort(),), ": its only one has no name or number, ask for it without a port"),
+    ],
+)
+def test_an_unknown_port_is_refused_with_those_that_there_are(
+    world: World, ports: tuple[ServicePort, ...], sentence: str
+) -> None:
+    world.sync(ServiceRecord(KEY, ports, {}))
+    with pytest.raises(InvalidServiceName) as caught:
+        watch(world, ServiceName(KEY, "99"))
+    assert str(caught.value) == f"service {KEY} has no port '99'{sentence}"
 
 
 def test_an_external_name_is_refused_with_the_name_to_dial(world: World) -> None:
