@@ -37,7 +37,7 @@ def is_plain(settings: Settings, config: ServiceConfig, method: MethodConfig) ->
     return not (
         _is_involved(settings, config, method)
         or settings.observers
-        or config.outlier is not None
+        or (config.outlier is not None and config.outlier.counts)
         or method.timeout is not None
         or method.retry is not None
     )
