@@ -10,6 +10,7 @@ import grpc
 import structlog
 from msgspec import Struct
 
+from lookaside.api.pem import load_authorities, load_pair
 from lookaside.errors import ConfigError
 
 _log = structlog.get_logger("lookaside.tls")
@@ -86,24 +87,7 @@ class _Reloader:
 
 
 def _read(files: TlsFiles) -> _Pem:
-    try:
-        pem = _Pem(
-            files.cert.read_bytes(),
-            files.key.read_bytes(),
-            files.client_ca.read_bytes() if files.client_ca else None,
-        )
-    except OSError as error:
-        raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from error
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(files.cert, files.key)
-    except (ssl.SSLError, OSError) as error:
-        raise ConfigError(
-            f"{files.cert} and {files.key} are no certificate and key: {error}"
-        ) from error
-    if files.client_ca is not None:
-        try:
-            context.load_verify_locations(files.client_ca)
-        except (ssl.SSLError, OSError) as error:
-            raise ConfigError(f"{files.client_ca} holds no certificates: {error}") from error
-    return pem
+    cert, key = load_pair(context, files.cert, files.key)
+    authorities = load_authorities(context, files.client_ca) if files.client_ca else None
+    return _Pem(cert, key, authorities)

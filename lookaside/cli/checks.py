@@ -173,7 +173,7 @@ def _tls(settings: Settings) -> Iterator[Outcome]:
         server_credentials(TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca))
         names, until = served(settings.tls_cert, settings.tls_key)
     except ConfigError as error:
-        yield Outcome("TLS", "failed", str(error), "they are PEM files, the key not encrypted")
+        yield Outcome("TLS", "failed", str(error), "the service would not start")
         return
     except Failure as error:
         yield Outcome("TLS", "failed", error.message, "it needs a certificate that is good now")

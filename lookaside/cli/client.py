@@ -9,11 +9,11 @@ from typing import Self
 import grpc
 
 from lookaside._pb import lookaside_pb2 as pb
+from lookaside.api.pem import read
 from lookaside.cli import answers
 from lookaside.cli.answers import Document, Explained, ServerList, Summary
 from lookaside.cli.failures import USAGE, Failure
 from lookaside.cli.refusals import BalancerError, refused
-from lookaside.cli.tls import read
 
 _SERVICE = "/lookaside.LoadBalancer/"
 _OPTIONS = (
@@ -189,7 +189,8 @@ class Balancer:
         """Return what goes along with a call.
 
         Raises:
-            Failure: The token can't be read.
+            ConfigError: The token can't be read.
+            Failure: The file holds none.
         """
         metadata = grpc.aio.Metadata()
         if self._token_file:

@@ -8,6 +8,7 @@ from click.shell_completion import CompletionItem, ShellComplete, get_completion
 from lookaside.cli.client import Address, Balancer
 from lookaside.cli.failures import Failure
 from lookaside.cli.options import address_of
+from lookaside.errors import ConfigError
 
 _COMMAND = "lookaside"
 _VARIABLE = "_LOOKASIDE_COMPLETE"
@@ -42,8 +43,8 @@ def complete_service(
 ) -> list[CompletionItem]:
     """Return the services of the balancer that begin so; none if it can't be asked at once."""
     try:
-        names = asyncio.run(_names(address_of(ctx.params)))
-    except click.ClickException:
+        names = asyncio.run(_names(address_of(ctx.params, _SECONDS)))
+    except (click.ClickException, ConfigError):
         return []
     return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
 

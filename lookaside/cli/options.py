@@ -16,6 +16,9 @@ from lookaside.config import values
 
 DEFAULT_ADDRESS = "localhost:50052"
 
+# How long a command waits that has no --timeout.
+_SECONDS = 10.0
+
 # The schemes of https://github.com/grpc/grpc/blob/master/doc/naming.md, but for those of sockets.
 _OF_GRPC = re.compile(r"(?:dns|ipv4|ipv6|vsock):.")
 _HOST_PORT = re.compile(r"(?!unix:).+:[0-9]+")
@@ -95,33 +98,42 @@ class _Dialing:
         if self.authority and self.servername not in ("", self.authority):
             raise click.UsageError("--authority and --servername say different names; expected one")
 
-    def resolve(self) -> Address:
+    def resolve(self, seconds: float) -> Address:
         """Return how to reach the balancer.
 
+        Args:
+            seconds: How long it may take to see its certificate.
+
         Raises:
-            Failure: The certificates can't be used.
+            ConfigError: A certificate's file can't be used.
+            click.ClickException: The balancer shows no certificate in time.
         """
         target, name, secure = _target(self.address), self.servername, None
         if self.insecure:
             if not _HOST_PORT.fullmatch(target):
                 raise click.UsageError("--insecure needs an --address of the form HOST:PORT")
-            secure, name = trusting(target, self.cert, self.key)
+            secure, name = trusting(target, self.cert, self.key, seconds)
         elif self.tls or self.cacert or self.cert or self.servername:
             secure = credentials(self.cacert, self.cert, self.key)
         return Address(target, secure, self.authority, name, self.token_file)
 
 
-def address_of(given: Mapping[str, object]) -> Address:
+def address_of(given: Mapping[str, object], seconds: float) -> Address:
     """Return how to reach the balancer by flags of any command; those not given are None.
 
+    Args:
+        given: The flags.
+        seconds: How long it may take to see the balancer's certificate, where that is needed.
+
     Raises:
-        click.ClickException: Two don't go together, or certificates can't be used.
+        click.ClickException: Two don't go together, or the balancer shows no certificate.
+        ConfigError: A certificate's file can't be used.
     """
     names = {field.name for field in fields(_Dialing)}
     known = {name: value for name, value in given.items() if name in names and value is not None}
     dialing = cast("Callable[..., _Dialing]", _Dialing)(**known)
     dialing.check()
-    return dialing.resolve()
+    return dialing.resolve(seconds)
 
 
 def balancer_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -131,7 +143,8 @@ def balancer_options(command: Callable[..., None]) -> Callable[..., None]:
     def with_balancer(*args: object, **given: object) -> None:
         names = {field.name for field in fields(_Dialing)}
         rest = {name: value for name, value in given.items() if name not in names}
-        command(*args, balancer=address_of(given), **rest)
+        seconds = cast("float", given.get("timeout", _SECONDS))
+        command(*args, balancer=address_of(given, seconds), **rest)
 
     for option in reversed(_BALANCER):
         with_balancer = option(with_balancer)

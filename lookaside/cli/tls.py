@@ -3,15 +3,15 @@
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 import grpc
 
-from lookaside.cli.failures import UNAVAILABLE, USAGE, Failure
-
-_SECONDS = 5.0
+from lookaside.api.pem import load_authorities, load_pair
+from lookaside.cli.failures import UNAVAILABLE, Failure
 
 
 def credentials(
@@ -25,20 +25,14 @@ def credentials(
         key: The certificate's private key.
 
     Raises:
-        Failure: A file can't be read, holds no certificate, or the key is another's.
+        ConfigError: A file can't be read, holds no certificate, or the key is another's.
     """
-    context = _context(certificate, key)
-    if ca:
-        read(ca)
-        try:
-            context.load_verify_locations(ca)
-        except (ssl.SSLError, OSError) as error:
-            raise Failure(f"--cacert {ca} holds no certificates in PEM form", USAGE) from error
-    return _credentials(read(ca) if ca else None, certificate, key)
+    context, pair = _context(certificate, key)
+    return grpc.ssl_channel_credentials(load_authorities(context, ca) if ca else None, *pair)
 
 
 def trusting(
-    target: str, certificate: Path | None, key: Path | None
+    target: str, certificate: Path | None, key: Path | None, seconds: float
 ) -> tuple[grpc.ChannelCredentials, str]:
     """Make TLS credentials that trust the certificate which the balancer shows now, and no other.
 
@@ -46,21 +40,25 @@ def trusting(
         target: HOST:PORT of the balancer.
         certificate: The client's certificate chain; None for none.
         key: The certificate's private key.
+        seconds: How long it may take.
 
     Returns:
         The credentials, and a name that the certificate bears.
 
     Raises:
-        Failure: A file can't be used, or nobody shows a certificate there.
+        ConfigError: A file can't be used.
+        Failure: Nobody shows a certificate there in time.
     """
-    shown = _shown(target, _context(certificate, key))
-    context = _context(certificate, key)
+    until = time.monotonic() + seconds
+    context, pair = _context(certificate, key)
+    with _handshake(target, context, until) as connection:
+        shown = ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True) or b"")
     context.load_verify_locations(cadata=shown)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_mode = ssl.CERT_REQUIRED
-    with _handshake(target, context) as connection:
+    with _handshake(target, context, until) as connection:
         names = bearer(connection.getpeercert() or {})
-    secure = _credentials(shown.encode(), certificate, key)
+    secure = grpc.ssl_channel_credentials(shown.encode(), *pair)
     return secure, names[0].replace("*", "any") if names else ""
 
 
@@ -109,55 +107,26 @@ def _shaken(client: ssl.SSLContext, server: ssl.SSLContext) -> Mapping[str, obje
             other.do_handshake()
 
 
-def read(path: Path) -> bytes:
-    """Return what a file holds.
-
-    Raises:
-        Failure: It can't be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise Failure(f"can't read {path}: {error.strerror or error}", USAGE) from error
-
-
-def _credentials(
-    roots: bytes | None, certificate: Path | None, key: Path | None
-) -> grpc.ChannelCredentials:
-    if certificate is None or key is None:
-        return grpc.ssl_channel_credentials(roots)
-    return grpc.ssl_channel_credentials(roots, read(key), read(certificate))
-
-
-def _context(certificate: Path | None, key: Path | None) -> ssl.SSLContext:
-    """Return a client's context that asks for no certificate."""
+def _context(
+    certificate: Path | None, key: Path | None
+) -> tuple[ssl.SSLContext, tuple[bytes, bytes] | tuple[()]]:
+    """Return a client's context that asks for no certificate, and what it shows: key, chain."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
-    if certificate and key:
-        read(certificate)
-        read(key)
-        try:
-            context.load_cert_chain(certificate, key)
-        except (ssl.SSLError, OSError) as error:
-            raise Failure(
-                f"--cert {certificate} and --key {key} are no certificate and its key in PEM form",
-                USAGE,
-            ) from error
-    return context
+    if certificate is None or key is None:
+        return context, ()
+    chain, private = load_pair(context, certificate, key)
+    return context, (private, chain)
 
 
-def _shown(target: str, context: ssl.SSLContext) -> str:
-    with _handshake(target, context) as connection:
-        return ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True) or b"")
-
-
-def _handshake(target: str, context: ssl.SSLContext) -> ssl.SSLSocket:
+def _handshake(target: str, context: ssl.SSLContext, until: float) -> ssl.SSLSocket:
     host, _, port = target.rpartition(":")
     try:
-        plain = socket.create_connection((host.strip("[]"), int(port)), _SECONDS)
+        plain = socket.create_connection((host.strip("[]"), int(port)), _left(until))
         try:
+            plain.settimeout(_left(until))
             return context.wrap_socket(plain)
         except BaseException:
             plain.close()
@@ -175,3 +144,8 @@ def _handshake(target: str, context: ssl.SSLContext) -> ssl.SSLSocket:
             "--address or LOOKASIDE_ADDRESS says where it is",
             UNAVAILABLE,
         ) from error
+
+
+def _left(until: float) -> float:
+    """Return how many seconds are left; a timeout of 0 would mean not to wait at all."""
+    return max(until - time.monotonic(), 0.001)

@@ -278,10 +278,10 @@ def test_a_good_certificate_is_told_with_its_names_and_its_end(
 @pytest.mark.parametrize(
     ("cert", "key", "ca", "sentence"),
     [
-        ("cert", "other-key", "ca", "cert and .*other-key are no certificate and key"),
-        ("ca", "key", "ca", "ca and .*key are no certificate and key"),
+        ("cert", "other-key", "ca", "other-key is not the key of the certificate in .*/cert"),
+        ("ca", "key", "ca", "/key is not the key of the certificate in .*/ca"),
         ("none", "key", "ca", "cannot read .*none: No such file or directory"),
-        ("cert", "key", "key", "key holds no certificates"),
+        ("cert", "key", "key", "key holds no certificate in PEM form"),
     ],
 )
 def test_tls_files_that_do_not_fit_are_a_failure(
@@ -292,7 +292,7 @@ def test_tls_files_that_do_not_fit_are_a_failure(
 
     assert result.exit_code == 1
     verdict, says, hint = row(result, "TLS")
-    assert (verdict, hint) == ("failed", "they are PEM files, the key not encrypted")
+    assert (verdict, hint) == ("failed", "the service would not start")
     assert re.search(sentence, says)
 
 

@@ -1,5 +1,6 @@
 """Completion by shells."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -88,7 +89,15 @@ def test_a_balancer_on_the_line_is_the_one_that_is_asked(
     assert complete(f"lookaside get --address {balancer.address} c") == ["cart.shop"]
 
 
-@pytest.mark.parametrize("flags", ["--address 127.0.0.1:1", "--address nonsense"])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--address 127.0.0.1:1",
+        "--address nonsense",
+        f"--cacert {__file__}",
+        f"--token-file {os.devnull}",
+    ],
+)
 def test_a_balancer_that_can_not_be_asked_offers_nothing_and_says_nothing(
     complete: Callable[..., list[str]], flags: str
 ) -> None:

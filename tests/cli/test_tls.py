@@ -2,7 +2,10 @@
 
 import datetime as dt
 import socket
+import ssl
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,9 +15,9 @@ import trustme
 from click.testing import CliRunner, Result
 
 from lookaside._pb import lookaside_pb2 as pb
-from lookaside.cli import main, tls
+from lookaside.cli import main
 from lookaside.cli.failures import Failure
-from lookaside.cli.tls import served
+from lookaside.cli.tls import served, trusting
 from tests.cli.conftest import Balancer, server
 
 NAME = "balancer.example"
@@ -164,14 +167,15 @@ def test_insecure_where_nobody_listens_is_one_sentence(get: Callable[..., Result
     )
 
 
-def test_insecure_where_nobody_answers_is_given_up(
-    get: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+def test_insecure_where_nobody_answers_is_given_up_at_the_timeout(
+    get: Callable[..., Result],
 ) -> None:
-    monkeypatch.setattr(tls, "_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        result = get("--insecure", address=address)
+        begun = time.monotonic()
+        result = get("--insecure", "--timeout", "0.2s", address=address)
 
+    assert 0.2 <= time.monotonic() - begun < 5
     assert (result.exit_code, result.stderr) == (
         4,
         (
@@ -179,6 +183,20 @@ def test_insecure_where_nobody_answers_is_given_up(
             "LOOKASIDE_ADDRESS says where it is\n"
         ),
     )
+
+
+def test_insecure_is_given_up_at_the_timeout_where_one_handshake_is_all_that_is_answered(
+    authority: trustme.CA,
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(NAME).configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: context.wrap_socket(listener.accept()[0], server_side=True).close())
+        begun = time.monotonic()
+        with pytest.raises(Failure, match="no answer in time"):
+            trusting(f"127.0.0.1:{listener.getsockname()[1]}", None, None, 0.5)
+
+    assert time.monotonic() - begun < 5
 
 
 def test_a_certificate_is_seen_as_clients_will(authority: trustme.CA, tmp_path: Path) -> None:
