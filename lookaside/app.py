@@ -138,9 +138,11 @@ class App:
         return self._admin.port if self._admin else None
 
     async def __aenter__(self) -> Self:
-        self._warn()
+        for source in self._sources:
+            await source.prepare()
         if self._tokens:
             await self._tokens.prepare()
+        self._warn()
         if self._admin:
             await self._admin.start()
         await self._grpc.start()

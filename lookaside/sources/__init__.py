@@ -60,6 +60,13 @@ class Source(Protocol):
 
     name: str
 
+    async def prepare(self) -> None:
+        """Look whether it can work as it is set up, before anything is served.
+
+        Raises:
+            ConfigError: It can not.
+        """
+
     async def run(self) -> None:
         """Feed the store until cancelled. Failures are retried inside, never raised.
 

@@ -100,6 +100,9 @@ class DnsSource:
         bad = f", failed {self._failures} times" if self._failures else ""
         return f"<DnsSource {self._host}:{self._port} {state}{bad}>"
 
+    async def prepare(self) -> None:
+        """Do nothing: a name that does not resolve may do so later."""
+
     async def run(self) -> None:
         """Feed the store until cancelled."""
         while True:

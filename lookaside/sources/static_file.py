@@ -86,6 +86,15 @@ class StaticFileSource:
         bad = "" if self._bad_since is None else ", last read failed"
         return f"<StaticFileSource {self._path} {state}{bad}>"
 
+    async def prepare(self) -> None:
+        """Read the file, and publish nothing yet.
+
+        Raises:
+            ConfigError: It can't be read, or is wrong; the text names the file, and line and column
+                of what is wrong.
+        """
+        await asyncio.to_thread(self._read)
+
     async def run(self) -> None:
         """Feed the store until cancelled.
 

@@ -8,16 +8,12 @@ from pathlib import Path
 import pytest
 import trustme
 
-from lookaside.errors import ConfigError
 from lookaside.sources.kubernetes import (
-    Client,
     InCluster,
     Kubeconfig,
-    KubernetesSource,
 )
 from tests.faults.apiserver import SERVICES, SLICES, ApiServer, service_json, slice_json
 from tests.faults.conftest import World
-from tests.faults.recording import RecordingFeed, RecordingObserver
 
 
 async def reconnect(world: World) -> None:
@@ -147,11 +143,3 @@ async def test_credentials_that_vanish_for_a_while_are_a_failure_like_others(
     path.write_text(text)
     await world.server.watched()
     assert world.server.count("stream", "list") == 2
-
-
-async def test_no_credentials_to_begin_with_is_a_configuration_error(tmp_path: Path) -> None:
-    source = KubernetesSource(
-        "cluster", RecordingFeed(), RecordingObserver(), Client(Kubeconfig(tmp_path / "none"))
-    )
-    with pytest.raises(ConfigError, match="no such file"):
-        await source.run()

@@ -156,6 +156,37 @@ async def test_the_first_read_ends_the_initial_sync(tmp_path: Path, recorder: Re
     assert recorder.errors == []
 
 
+async def test_a_good_file_is_prepared_for_and_not_yet_published(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    path = tmp_path / "endpoints.yaml"
+    path.write_text(file_of("10.0.0.1:1"))
+    source = source_of(path, recorder)
+
+    await source.prepare()
+
+    assert recorder.contacts == 0
+    async with running(source):
+        await recorder.until_view("10.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("none.yaml", ": can't read the endpoints file: No such file or directory"),
+        ("no/none.yaml", ": can't read the endpoints file: No such file or directory"),
+        ("empty.yaml", ":1:1: the file is empty; expected the key 'services'"),
+    ],
+)
+async def test_a_bad_file_is_refused_before_it_runs(
+    tmp_path: Path, recorder: Recorder, name: str, sentence: str
+) -> None:
+    (tmp_path / "empty.yaml").write_text("")
+    with pytest.raises(ConfigError) as caught:
+        await source_of(tmp_path / name, recorder).prepare()
+    assert str(caught.value) == f"{tmp_path / name}{sentence}"
+
+
 def written_in_place(path: Path, text: str) -> None:
     path.write_text(text)
 

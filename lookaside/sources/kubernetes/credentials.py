@@ -20,7 +20,7 @@ from lookaside.errors import ConfigError
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _HOST = "KUBERNETES_SERVICE_HOST"
 # The loader digs in YAML that it has not checked.
-_MALFORMED = (ConfigException, yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError)
+_MALFORMED = (KeyError, TypeError, AttributeError)
 
 
 class Credentials(Protocol):
@@ -70,7 +70,10 @@ class InCluster:
         try:
             loader.load_and_set(configuration)
         except (ConfigException, OSError, ValueError) as error:
-            raise ConfigError(f"no in-cluster credentials: {error}") from error
+            said = str(error).rstrip(".")
+            raise ConfigError(
+                f"no in-cluster credentials: {said}; automountServiceAccountToken mounts them"
+            ) from error
         return _stripped(configuration)
 
     def forget(self) -> None:
@@ -95,6 +98,7 @@ class Kubeconfig:
     ) -> None:
         default = environ.get("KUBECONFIG") or "~/.kube/config"
         self._paths = str(path or default)
+        self._hint = "" if path else "; --kubeconfig or KUBECONFIG says where it is"
         self._context = context
         self._loader: KubeConfigLoader | None = None
         self._stamp: tuple[tuple[str, int, int, int], ...] = ()
@@ -119,8 +123,11 @@ class Kubeconfig:
                 self._stamp = stamp
             else:
                 await self._loader.load_and_set(configuration)
-        except (OSError, *_MALFORMED) as error:
-            raise ConfigError(f"kubeconfig {self._paths}: {error}") from error
+        except _MALFORMED as error:
+            raise ConfigError(f"kubeconfig {self._paths}: it is not a kubeconfig") from error
+        except (OSError, ConfigException, yaml.YAMLError, ValueError) as error:
+            said = " ".join(str(error).split())
+            raise ConfigError(f"kubeconfig {self._paths}: {said}") from error
         return _stripped(configuration)
 
     def forget(self) -> None:
@@ -135,7 +142,7 @@ class Kubeconfig:
                 stat = path.stat()
                 stamps.append((str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino))
         if not stamps:
-            raise ConfigError(f"kubeconfig {self._paths}: no such file")
+            raise ConfigError(f"kubeconfig {self._paths}: no such file{self._hint}")
         return tuple(stamps)
 
 

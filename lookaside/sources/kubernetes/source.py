@@ -101,14 +101,17 @@ class KubernetesSource:
             return None
         return self._timing.clock() - min(known)
 
-    async def run(self) -> None:
-        """Feed the store until cancelled.
+    async def prepare(self) -> None:
+        """Read the credentials for the first time.
 
         Raises:
-            ConfigError: There are no credentials to begin with.
+            ConfigError: They can't be read.
         """
+        await self._client.prepare()
+
+    async def run(self) -> None:
+        """Feed the store until cancelled."""
         try:
-            await self._client.prepare()
             async with asyncio.TaskGroup() as tasks:
                 for part in self._parts:
                     tasks.create_task(part.run(), name=f"{self.name}: {part.name}")

@@ -110,8 +110,20 @@ async def test_several_kubeconfigs_are_merged(tmp_path: Path) -> None:
 async def test_a_malformed_kubeconfig_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=f"kubeconfig {path}: "):
+    with pytest.raises(ConfigError, match=f"^kubeconfig {path}: [^\n]+$"):
         await Kubeconfig(path).load()
+
+
+@pytest.mark.parametrize("environ", [{}, {"KUBECONFIG": "/none"}])
+async def test_a_kubeconfig_that_nobody_named_is_refused_with_what_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigError) as caught:
+        await Kubeconfig(environ=environ).load()
+    where = environ.get("KUBECONFIG", "~/.kube/config")
+    hint = "--kubeconfig or KUBECONFIG says where it is"
+    assert str(caught.value) == f"kubeconfig {where}: no such file; {hint}"
 
 
 async def test_a_context_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ def test_it_knows_nothing_at_first(source: KubernetesSource) -> None:
     ) in repr(source)
 
 
-async def test_it_can_not_run_without_credentials(source: KubernetesSource) -> None:
+async def test_no_credentials_to_begin_with_is_a_configuration_error(
+    source: KubernetesSource,
+) -> None:
     with pytest.raises(ConfigError, match="no such file"):
-        await source.run()
+        await source.prepare()
