@@ -115,8 +115,8 @@ class _ServiceConfig(Struct, rename="camel", forbid_unknown_fields=True):
 def parse_service_config(text: str) -> str:
     """Check a gRPC service config and return it as compact JSON.
 
-    Policies of ``loadBalancingConfig`` that are not known here are kept: clients take the first
-    that they know.
+    Policies that are not known here are kept, as clients may have them: they take the first that
+    they know. `strange_policies` tells of them.
 
     Raises:
         ValueError: It is not a service config; the text says where and why.

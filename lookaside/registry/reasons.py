@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from lookaside.model import Explanation, Health, Locality, Verdict
+from lookaside.policy.balancing import POLICIES, strange_policies
 from lookaside.policy.service_config import SERVICE_CONFIG
 from lookaside.policy.weights import WEIGHT, WEIGHTS, WeightRule
 from lookaside.registry.annotations import Refusal, refusals
@@ -115,6 +116,13 @@ class Reasons(Struct, frozen=True):
                 yield f"EndpointSlice {held.slice.name}: {sentence}"
         for refusal in self.refusals():
             yield str(refusal)
+        strange = strange_policies(self.inputs.policy.service_config.value or "{}")
+        if strange:
+            yield (
+                f"annotation {SERVICE_CONFIG} names {', '.join(map(repr, strange))}: clients that "
+                "have not registered such a policy refuse the config, and know "
+                f"{', '.join(sorted(POLICIES))}"
+            )
 
 
 def _judge(

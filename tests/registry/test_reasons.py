@@ -149,6 +149,16 @@ def test_notes_tell_why_a_list_is_empty_and_what_was_refused(case: str) -> None:
     assert all(note.startswith(start) for note, start in zip(notes, expected, strict=True))
 
 
+def test_a_policy_that_clients_may_not_have_is_told_with_those_that_they_have() -> None:
+    policy = ServicePolicy(service_config=Reading('{"loadBalancingPolicy":"grpclb"}'))
+    (note,) = Reasons(Inputs(SERVICE, policy, (held(one(ready=True)),))).explain("grpc").notes
+    assert note == (
+        "annotation lookaside.dev/service-config names 'grpclb': clients that have not registered "
+        "such a policy refuse the config, and know least_request, maglev, peak_ewma, pick_first, "
+        "random, ring_hash, round_robin, weighted_round_robin"
+    )
+
+
 def test_bad_annotations_of_service_slices_and_standing_pods_are_told_in_order() -> None:
     policy = ServicePolicy(Reading((), "no rules"), Reading("", "no config"))
     pods = {name: HeldPod(Pod("shop", name, "u", {}), Reading(1, "bad")) for name in ("p", "q")}
