@@ -3,7 +3,7 @@
 Neither shell waits or sends anything here: they tell what happens and are told what follows.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from random import Random
 from typing import Generic, TypeVar
@@ -16,17 +16,16 @@ from client_resolver.core.machine import Machine
 from client_resolver.core.model import Failure
 from client_resolver.core.retry import PREVIOUS_ATTEMPTS, Retries, Throttle, pushback_in
 from client_resolver.keys import key_of
+from client_resolver.metadata import Metadata, kept
 from client_resolver.observer import Attempt, Observer
 from client_resolver.observing import overriding, tell_each
 from client_resolver.service_config import MethodConfig, ServiceConfig
 from client_resolver.settings import Settings
 from client_resolver.wire import LOAD_REPORT, LOAD_REPORT_TEXT, load_report, load_report_text
 
-__all__ = ["Metadata", "Rpc", "Rpcs", "Trial", "bounded", "is_light", "is_plain"]
+__all__ = ["Rpc", "Rpcs", "Trial", "bounded", "is_light", "is_plain"]
 
 H = TypeVar("H")
-
-Metadata = Iterable[tuple[str, str | bytes]]
 
 _RETRY_BUFFER = 256 * 1024
 """The default of the channel argument `grpc.per_rpc_retry_buffer_size`, in bytes."""
@@ -249,8 +248,7 @@ class Rpc(Generic[H]):
         self._lock = rpcs.lock
         self._path = path
         self.config = config
-        # It may be an iterator, and every attempt needs it.
-        self._metadata = metadata if metadata is None else tuple(metadata)
+        self._metadata = metadata if metadata is None else kept(metadata)
         self.began = rpcs.now()
         self.tried: list[Backend[H]] = []
         self.asked: Backend[H] | None = None

@@ -180,3 +180,9 @@ def test_an_unknown_name_of_the_channel_argument_is_named() -> None:
         ValueError, match=r"^grpc\.lb_policy_name names 'rls': no such policy is known"
     ):
         choose({}, None, "rls")
+
+
+@pytest.mark.parametrize("made", [5, None, object()])
+def test_what_a_users_factory_makes_must_be_a_policy(made: object) -> None:
+    with pytest.raises(ValueError, match=r"policy\.own: its factory made .*, which is no policy"):
+        choose({}, "own", own=lambda _: made)

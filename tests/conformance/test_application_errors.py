@@ -10,12 +10,16 @@ import pytest
 
 from client_resolver import BasePolicy, Dialing
 from tests.conformance.clients import Client
+from tests.conformance.fleet import KINDS, for_all
 from tests.conformance.servers import Backend, Balancer
 
 Connect = Callable[..., Client]
 
 CONFIGS = [None, {"loadBalancingPolicy": "peak_ewma"}]
 """Of RPCs that are but a call on the picked connection, and of those that are more."""
+
+
+HEDGED = for_all(hedgingPolicy={"maxAttempts": 2, "hedgingDelay": "1000s"})
 
 
 def fails(*_args: object) -> Any:
@@ -86,6 +90,62 @@ async def test_a_picker_that_raises_ends_the_rpcs_that_wait(
     for call in calls:
         assert await call.code() is grpc.StatusCode.INTERNAL
         assert "LookupError('of the application')" in await call.details()
+
+
+class Unbuilt(BasePolicy):
+    """It builds no picker."""
+
+    name = "unbuilt"
+
+    def build(self, *_args: object) -> Any:
+        return fails()
+
+
+async def test_a_policy_that_builds_no_picker_ends_the_rpcs_that_wait(
+    backend: Callable[[], Backend], balancer: Balancer, connect: Connect
+) -> None:
+    client = connect(balancer, policy="unbuilt", policies={"unbuilt": lambda _: Unbuilt()})
+    calls = [client.start("unary_unary", "Unary", b"x", timeout=20) for _ in range(2)]
+    balancer.say([backend().address])
+    for call in calls:
+        assert await call.code() is grpc.StatusCode.INTERNAL
+        assert "'unbuilt' could not build a picker: LookupError" in await call.details()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("config", [*CONFIGS, HEDGED])
+@pytest.mark.parametrize("metadata", [(("k", 5),), ((5, "v"),), (("k-bin", "text"),), 5])
+async def test_metadata_of_other_types_is_refused_as_by_grpc(
+    metadata: Any,
+    config: dict[str, object] | None,
+    kind: str,
+    backend: Callable[[], Backend],
+    connect: Connect,
+) -> None:
+    client = connect(f"static:///{backend().address}", service_config=config)
+    await client.ready()
+    for _ in range(2):
+        with pytest.raises(TypeError):
+            await client.collect(kind, *KINDS[kind], timeout=20, metadata=metadata)
+    assert client.channel.snapshot().backends[0].in_flight == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("config", [*CONFIGS, HEDGED])
+@pytest.mark.parametrize("metadata", [(("K", "v"),), (("k", "\n"),), (("", "v"),)])
+async def test_metadata_that_http_can_not_carry_fails_the_rpc_alone(
+    metadata: Any,
+    config: dict[str, object] | None,
+    kind: str,
+    backend: Callable[[], Backend],
+    connect: Connect,
+) -> None:
+    client = connect(f"static:///{backend().address}", service_config=config)
+    await client.ready()
+    with pytest.raises((ValueError, grpc.RpcError), match="Invalid metadata"):
+        await client.collect(kind, *KINDS[kind], timeout=20, metadata=metadata)
+    assert client.channel.snapshot().backends[0].in_flight == 0
+    assert await client.unary(timeout=20) == b"x"
 
 
 @pytest.mark.parametrize("dialing", [5, Dialing(options=(("grpc.x", object()),))])

@@ -186,3 +186,5 @@ async def test_the_state_of_the_channel_is_that_of_its_best_backend(
     await client.await_state(grpc.ChannelConnectivity.TRANSIENT_FAILURE)
     backends[1].restart()
     await client.await_state(grpc.ChannelConnectivity.READY)
+    await client.close()
+    assert snapshot(client).state is Connectivity.SHUTDOWN

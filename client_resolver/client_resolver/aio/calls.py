@@ -19,6 +19,7 @@ from client_resolver.aio.connection import Backend
 from client_resolver.aio.method import Method
 from client_resolver.aio.requests import Requests
 from client_resolver.core.replay import Evidence
+from client_resolver.metadata import sendable
 from client_resolver.observing import tell_each
 
 __all__ = ["StreamStreamCall", "StreamUnaryCall", "UnaryStreamCall", "UnaryUnaryCall"]
@@ -65,8 +66,7 @@ class PickedCall(grpc.aio.Call):
         if metadata is None and credentials is None and compression is None:
             inner = bound(request, timeout=timeout)
         else:
-            # It may be an iterator, and another attempt would need it.
-            metadata = None if metadata is None else tuple(metadata)
+            metadata = None if metadata is None else sendable(metadata)
             inner = bound(
                 request,
                 timeout=timeout,

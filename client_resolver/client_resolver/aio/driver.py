@@ -16,7 +16,7 @@ from client_resolver.core.delta import Delta
 from client_resolver.core.model import Connectivity, Failure, Revision, ServerList
 from client_resolver.core.outlook import Outlook
 from client_resolver.core.picker import Picker
-from client_resolver.core.snapshot import ChannelSnapshot, unused
+from client_resolver.core.snapshot import ChannelSnapshot, of_channel
 from client_resolver.core.watch import Lost
 from client_resolver.notices import undialled
 from client_resolver.observer import Observer
@@ -116,7 +116,8 @@ class Driver:
     def snapshot(self) -> ChannelSnapshot:
         """Return the state of the whole channel as a record."""
         found = self._machine.snapshot(self.now())
-        return unused(found) if self._resolution is None else found
+        started = self._resolution is not None
+        return of_channel(found, started=started, closed=self.closed)
 
     def configure(self, configured: Configured) -> None:
         """Tell the service config that holds, now and whenever it changes."""

@@ -7,7 +7,6 @@ What may follow a failure is made only then.
 # The arguments are those of grpc, in its order.
 # ruff: noqa: ANN401, PLR0917
 
-from collections.abc import Iterable
 from typing import Any
 
 import grpc
@@ -16,6 +15,7 @@ from client_resolver.aio import calls, managed
 from client_resolver.aio.attempt import Failed, peek
 from client_resolver.aio.connection import Backend, Connection
 from client_resolver.aio.method import Method
+from client_resolver.metadata import Metadata, sendable
 from client_resolver.rpc import Rpc, Trial, bounded
 
 __all__ = ["LightCall", "TrackedCall", "start"]
@@ -38,6 +38,7 @@ def start(
             return LightCall(method, backend, request, *arguments)
     driver = method.driver
     driver.start()
+    metadata = None if metadata is None else sendable(metadata)
     rpc: Rpc[Connection] = Rpc(driver.rpcs, method.path, method.config, metadata, request)
     refused = rpc.enter()
     backend = driver.pick_for(rpc) if refused is None else None
@@ -73,7 +74,7 @@ class LightCall(calls.UnaryUnaryCall[Any, Any]):
         backend: Backend,
         request: Any,
         timeout: float | None,
-        metadata: Iterable[tuple[str, str | bytes]] | None,
+        metadata: Metadata | None,
         credentials: grpc.CallCredentials | None,
         wait_for_ready: bool | None,
         compression: grpc.Compression | None,

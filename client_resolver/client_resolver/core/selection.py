@@ -1,6 +1,6 @@
 """Builds a channel's pickers: who may be picked, with what weight, at what priority."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from random import Random
 from typing import Generic, TypeVar
 
@@ -142,7 +142,20 @@ class PickerLine(Generic[H]):
         self, config: PoolConfig, level: int, backends: Sequence[Backend[H]]
     ) -> Picker[Backend[H]]:
         before = self._levels.get(level)
-        return config.policy.build(backends, self._rng, self._now, before)
+        try:
+            return config.policy.build(backends, self._rng, self._now, before)
+        except Exception as error:  # noqa: BLE001 (the policy may be a user's)
+            return _Unbuilt(config.policy.name, error)
+
+
+class _Unbuilt(Generic[H]):
+    """Stands for a picker that its policy could not build: no RPC can be placed."""
+
+    def __init__(self, name: str, error: Exception) -> None:
+        self._text = f"the policy {name!r} could not build a picker: {error!r}"
+
+    def pick(self, key: int = 0, tried: Collection[object] = ()) -> Backend[H]:  # noqa: ARG002
+        raise RuntimeError(self._text)
 
 
 def _over(

@@ -7,7 +7,7 @@ from client_resolver.core.backend import Backend
 from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Connectivity, ListState, Revision
 
-__all__ = ["BackendSnapshot", "ChannelSnapshot", "snapshot_of", "unused"]
+__all__ = ["BackendSnapshot", "ChannelSnapshot", "of_channel", "snapshot_of"]
 
 H = TypeVar("H")
 
@@ -90,9 +90,13 @@ class ChannelSnapshot:
         return tuple(one.address for one in self.backends if one.ejected_for is not None)
 
 
-def unused(snapshot: ChannelSnapshot) -> ChannelSnapshot:
-    """Return the snapshot of a channel that nothing has been asked of: it has not begun to look."""
-    return replace(snapshot, state=Connectivity.IDLE, waiting="the first use of the channel")
+def of_channel(snapshot: ChannelSnapshot, *, started: bool, closed: bool) -> ChannelSnapshot:
+    """Complete the snapshot of a machine by what its shell knows: whether it runs at all."""
+    if closed:
+        return replace(snapshot, state=Connectivity.SHUTDOWN, waiting="nothing: it is closed")
+    if not started:
+        return replace(snapshot, state=Connectivity.IDLE, waiting="the first use of the channel")
+    return snapshot
 
 
 def snapshot_of(backend: Backend[H], now: float) -> BackendSnapshot:

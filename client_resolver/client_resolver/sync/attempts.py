@@ -14,7 +14,8 @@ from weakref import ref
 import grpc
 
 from client_resolver.core.replay import Evidence
-from client_resolver.rpc import Metadata, Rpc, Trial, bounded
+from client_resolver.metadata import Metadata
+from client_resolver.rpc import Rpc, Trial, bounded
 from client_resolver.sync.calls import (
     PickedCall,
     RequestStreamCall,

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import grpc
 
-from client_resolver.rpc import Metadata, Rpc, Trial, bounded
+from client_resolver.metadata import Metadata
+from client_resolver.rpc import Rpc, Trial, bounded
 from client_resolver.sync.calls import RpcCall, may_repeat
 from client_resolver.sync.connection import Backend, Handle, one_of
 from client_resolver.sync.method import Method

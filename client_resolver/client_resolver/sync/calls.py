@@ -23,8 +23,8 @@ import grpc
 
 from client_resolver.core.outlook import Outlook
 from client_resolver.core.replay import Evidence, weigh
+from client_resolver.metadata import Metadata
 from client_resolver.observing import tell_each
-from client_resolver.rpc import Metadata
 from client_resolver.sync.connection import Backend, Handle
 from client_resolver.sync.driver import Driver
 from client_resolver.sync.ended import EndedCall

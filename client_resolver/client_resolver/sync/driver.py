@@ -16,7 +16,7 @@ from client_resolver.core.events import Event
 from client_resolver.core.machine import Machine
 from client_resolver.core.model import Connectivity, Revision, ServerList
 from client_resolver.core.outlook import Outlook
-from client_resolver.core.snapshot import ChannelSnapshot, unused
+from client_resolver.core.snapshot import ChannelSnapshot, of_channel
 from client_resolver.core.watch import Lost
 from client_resolver.notices import undialled
 from client_resolver.observer import Observer
@@ -404,7 +404,7 @@ class Driver:
         """Return the whole state of the channel."""
         with self.lock, self._deciding:
             found = self._machine.snapshot(monotonic())
-        return found if self.started else unused(found)
+        return of_channel(found, started=self.started, closed=self.closed)
 
     def close(self) -> None:
         """Stop everything, and cancel the RPCs in flight. Returns in bounded time."""
