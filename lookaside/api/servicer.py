@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import NoReturn, Protocol, TypeVar
 
 import grpc
@@ -123,14 +124,9 @@ class LoadBalancer:
         self, request: pb.GetServersRequest, context: ServicerContext[pb.GetServersRequest, bytes]
     ) -> bytes:
         """Answer with the list as it is now, as the bytes of a GetServersResponse."""
-        began = time.monotonic()
-        try:
+        async with self._answering("GetServers", context):
             name = await self._allowed(request.service_name, context)
-            message = self._store.get(name, _view(request)).whole()
-        except RequestError as error:
-            await self._refuse(context, "GetServers", error, began)
-        self._observer.request("GetServers", "OK", time.monotonic() - began)
-        return message
+            return self._store.get(name, _view(request)).whole()
 
     async def list_services(
         self,
@@ -138,22 +134,17 @@ class LoadBalancer:
         context: ServicerContext[pb.ListServicesRequest, pb.ListServicesResponse],
     ) -> pb.ListServicesResponse:
         """Answer with every service that is known and that the caller may ask for."""
-        began = time.monotonic()
-        try:
+        async with self._answering("ListServices", context):
             grant = await self._authorizer.grant(context)
             if request.namespace:
                 grant.require(request.namespace)
-            snapshots = self._store.snapshots(request.namespace)
-        except RequestError as error:
-            await self._refuse(context, "ListServices", error, began)
-        self._observer.request("ListServices", "OK", time.monotonic() - began)
-        return pb.ListServicesResponse(
-            services=[
-                summary(snapshot)
-                for snapshot in snapshots
-                if grant.allows(snapshot.service.key.namespace)
-            ]
-        )
+            return pb.ListServicesResponse(
+                services=[
+                    summary(snapshot)
+                    for snapshot in self._store.snapshots(request.namespace)
+                    if grant.allows(snapshot.service.key.namespace)
+                ]
+            )
 
     async def explain(
         self,
@@ -161,14 +152,9 @@ class LoadBalancer:
         context: ServicerContext[pb.ExplainRequest, pb.ExplainResponse],
     ) -> pb.ExplainResponse:
         """Answer with every endpoint of a service and why it is in its list or not."""
-        began = time.monotonic()
-        try:
+        async with self._answering("Explain", context):
             name = await self._allowed(request.service_name, context)
-            explained = self._store.explain(name, _view(request))
-        except RequestError as error:
-            await self._refuse(context, "Explain", error, began)
-        self._observer.request("Explain", "OK", time.monotonic() - began)
-        return explanation(*explained)
+            return explanation(*self._store.explain(name, _view(request)))
 
     async def watch_servers(self, request: pb.WatchServersRequest, context: WatchContext) -> None:
         """Write the list at once and after every change, as bytes of WatchServersResponses."""
@@ -193,6 +179,18 @@ class LoadBalancer:
             finally:
                 subscription.close()
                 self._observer.watch_closed()
+
+    @asynccontextmanager
+    async def _answering(
+        self, method: str, context: ServicerContext[Request, Response]
+    ) -> AsyncIterator[None]:
+        """Tell the observer how a unary call ended, and the caller what it was refused for."""
+        began = time.monotonic()
+        try:
+            yield
+        except RequestError as error:
+            await self._refuse(context, method, error, began)
+        self._observer.request(method, "OK", time.monotonic() - began)
 
     async def _allowed(
         self, service_name: str, context: ServicerContext[Request, Response]

@@ -1,12 +1,13 @@
 """A client of the balancer for the commands: messages in, plain records out."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
 from lookaside._pb import lookaside_pb2 as pb
 from lookaside.api.pem import read
@@ -14,6 +15,8 @@ from lookaside.cli import answers
 from lookaside.cli.answers import Document, Explained, ServerList, Summary
 from lookaside.cli.failures import USAGE, Failure
 from lookaside.cli.refusals import BalancerError, refused
+
+Answer = TypeVar("Answer")
 
 _SERVICE = "/lookaside.LoadBalancer/"
 _OPTIONS = (
@@ -108,18 +111,10 @@ class Balancer:
         Raises:
             BalancerError: There is no answer.
         """
-        call = self._channel.unary_unary(
-            _SERVICE + "GetServers",
-            request_serializer=pb.GetServersRequest.SerializeToString,
-            response_deserializer=pb.GetServersResponse.FromString,
-        )
         request = pb.GetServersRequest(
             service_name=service, client=asker.message(), subset_size=asker.subset_size
         )
-        try:
-            answer = await call(request, timeout=seconds, metadata=self._metadata())
-        except grpc.RpcError as error:
-            raise self._refused(error) from error
+        answer = await self._ask("GetServers", request, pb.GetServersResponse.FromString, seconds)
         return answers.server_list(answer)
 
     async def list(self, namespace: str, seconds: float) -> tuple[list[Summary], Document]:
@@ -128,17 +123,9 @@ class Balancer:
         Raises:
             BalancerError: There is no answer.
         """
-        call = self._channel.unary_unary(
-            _SERVICE + "ListServices",
-            request_serializer=pb.ListServicesRequest.SerializeToString,
-            response_deserializer=pb.ListServicesResponse.FromString,
-        )
         request = pb.ListServicesRequest(namespace=namespace)
-        try:
-            answer = await call(request, timeout=seconds, metadata=self._metadata())
-        except grpc.RpcError as error:
-            raise self._refused(error) from error
-        return answers.summaries(answer)
+        read = pb.ListServicesResponse.FromString
+        return answers.summaries(await self._ask("ListServices", request, read, seconds))
 
     async def explain(self, service: str, seconds: float, asker: Asker = ANYONE) -> Explained:
         """Return why the list of a service is as it is.
@@ -146,18 +133,10 @@ class Balancer:
         Raises:
             BalancerError: There is no answer.
         """
-        call = self._channel.unary_unary(
-            _SERVICE + "Explain",
-            request_serializer=pb.ExplainRequest.SerializeToString,
-            response_deserializer=pb.ExplainResponse.FromString,
-        )
         request = pb.ExplainRequest(
             service_name=service, client=asker.message(), subset_size=asker.subset_size
         )
-        try:
-            answer = await call(request, timeout=seconds, metadata=self._metadata())
-        except grpc.RpcError as error:
-            raise self._refused(error) from error
+        answer = await self._ask("Explain", request, pb.ExplainResponse.FromString, seconds)
         return answers.explained(answer)
 
     async def watch(self, service: str, asker: Asker = ANYONE) -> AsyncIterator[ServerList]:
@@ -181,6 +160,19 @@ class Balancer:
             raise self._refused(error) from error
         finally:
             call.cancel()
+
+    async def _ask(
+        self, method: str, request: Message, parse: Callable[[bytes], Answer], seconds: float
+    ) -> Answer:
+        call: grpc.aio.UnaryUnaryMultiCallable[Message, Answer] = self._channel.unary_unary(
+            _SERVICE + method,
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=parse,
+        )
+        try:
+            return await call(request, timeout=seconds, metadata=self._metadata())
+        except grpc.RpcError as error:
+            raise self._refused(error) from error
 
     def _refused(self, error: grpc.RpcError) -> BalancerError:
         return refused(error, self._target, secure=self._secure)

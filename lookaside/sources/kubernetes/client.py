@@ -177,9 +177,7 @@ class Client:
         read_timeout: float,
     ) -> AsyncIterator[Stream]:
         """Send a GET and enter with the body of a good answer; see `Opener.open`."""
-        timeouts = aiohttp.ClientTimeout(
-            total=None, sock_connect=connect_timeout, sock_read=read_timeout
-        )
+        timeouts = _timeouts(connect_timeout, read_timeout)
         async with self._answer(
             "GET", path, query, accept=accept, body=None, timeouts=timeouts
         ) as stream:
@@ -207,9 +205,7 @@ class Client:
             Oversized: The answer is longer.
             KubernetesError: Another of its kinds, as of `Opener.open`.
         """
-        timeouts = aiohttp.ClientTimeout(
-            total=None, sock_connect=connect_timeout, sock_read=read_timeout
-        )
+        timeouts = _timeouts(connect_timeout, read_timeout)
         async with self._answer("POST", path, {}, body=body, timeouts=timeouts) as stream:
             return await stream.read(limit)
 
@@ -301,6 +297,10 @@ class Client:
                 if not old.requests:
                     await old.api.close()
             return self._session
+
+
+def _timeouts(connect: float, read: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=read)
 
 
 def _fingerprint(configuration: Configuration) -> bytes:
