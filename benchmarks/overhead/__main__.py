@@ -1,8 +1,8 @@
 """What picking costs an RPC: ``python -m benchmarks.overhead``.
 
-Unary RPCs of 64 bytes over loopback. All subjects take turns within one run, beginning with another
-one each round, and each figure is set against the plain channel's of the same round: the machine's
-noise hits all alike. Backends run in one process, Envoy in another, the client in a third.
+Unary RPCs of 64 bytes over loopback. All subjects take turns within one run, in another order each
+round, and each figure is set against the plain channel's of the same round: the machine's noise
+hits all alike. Backends run in one process, Envoy in another, the client in a third.
 """
 
 import argparse

@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from random import Random
 from statistics import median
 
 from benchmarks.overhead.subjects import CONTROL, PLAIN, SIDECAR, subjects
@@ -38,10 +39,10 @@ def measure(
     for in_flight in options.in_flight:
         taken: dict[str, list[Turn]] = {name: [] for name in found}
         aside: list[float] = []
-        names = list(found)
-        for number in range(options.rounds):
-            first = number % len(names)
-            for name in names[first:] + names[:first]:
+        # Whoever comes after a certain other one must not always do so.
+        order = Random(in_flight)
+        for _ in range(options.rounds):
+            for name in order.sample(list(found), len(found)):
                 before = _cpu(envoy)
                 taken[name].append(turns.take(found[name], options.calls, in_flight))
                 if name == SIDECAR:

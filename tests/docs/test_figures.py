@@ -24,3 +24,27 @@ def test_each_figure_of_what_lookaside_does_worse_is_in_the_benchmarks() -> None
     assert figures == ["79", "22", "15 000"]
     for figure in figures:
         assert re.search(rf"\b{figure}\b", _MEASURED), figure
+
+
+def test_what_an_rpc_pays_is_what_was_measured_one_at_a_time() -> None:
+    page = _rows((DOCS / "comparison.md").read_text().partition("## What an RPC pays")[2])
+    measured = _rows(_MEASURED.partition("| p50, of the plain channel's |")[2])
+    names = {
+        "grpcio's own round_robin": "C-core's round_robin",
+        "Lookaside, defaults": "defaults",
+        "with retries, outlier detection and metrics": "defaults, all three",
+        "Envoy beside the client": "Envoy as a sidecar",
+    }
+    # Every second column has 16 in flight.
+    assert {name: page[name] for name in names} == {
+        name: measured[row][::2] for name, row in names.items()
+    }
+
+
+def _rows(text: str) -> dict[str, list[str]]:
+    """The first rows of each name in the tables of a text."""
+    rows: dict[str, list[str]] = {}
+    for line in re.findall(r"^\| (.+) \|$", text, re.MULTILINE):
+        name, *cells = line.split(" | ")
+        rows.setdefault(name, cells)
+    return rows
