@@ -1,11 +1,13 @@
 """The HTTP server of the admin port."""
 
 import errno
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from lookaside.admin.status import Status, render
 from lookaside.config import Listen
@@ -77,7 +79,11 @@ class AdminServer:
         app.router.add_get("/livez", self._serve_live)
         app.router.add_get("/readyz", self._serve_ready)
         self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=_STOP_SECONDS
+            app,
+            access_log=None,
+            handle_signals=False,
+            logger=_logger(),
+            shutdown_timeout=_STOP_SECONDS,
         )
         await self._runner.setup()
         try:
@@ -114,6 +120,21 @@ class AdminServer:
 
     async def _serve_status(self, _request: web.Request) -> web.Response:
         return web.Response(text=render(self._status(), self._not_ready()), headers=_NO_STORE)
+
+
+def _logger() -> logging.Logger:
+    """Return what logs the errors of the server's own, and nothing that callers do wrong.
+
+    They get a 400. aiohttp logs that as an error with a traceback, so that one gRPC client on the
+    wrong port would fill the log.
+    """
+    logger = logging.getLogger("admin")
+    logger.addFilter(_is_own)
+    return logger
+
+
+def _is_own(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def _every_address(port: int) -> socket.socket:

@@ -1,9 +1,11 @@
 """The admin port, over real HTTP."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import aiohttp
 import pytest
@@ -135,6 +137,46 @@ async def test_what_is_not_there_is_not_found() -> None:
         status, _, _ = await get(session, "/nothing")
 
     assert status == 404
+
+
+async def test_what_is_not_http_is_refused_and_leaves_the_log_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Service().server(Listen("127.0.0.1", 0))
+    await server.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        await server.stop()
+
+    assert answer.startswith(b"HTTP/1.0 400 ")
+    assert caplog.records == []
+
+
+async def test_what_goes_wrong_in_here_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> NoReturn:
+        raise RuntimeError("broken")
+
+    service = Service()
+    server = AdminServer(
+        Listen("127.0.0.1", 0),
+        service.metrics,
+        not_ready=broken,
+        status=lambda: service.status,
+    )
+    await server.start()
+    try:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session:
+            status, _, _ = await get(session, "/readyz")
+    finally:
+        await server.stop()
+
+    assert status == 500
+    assert "RuntimeError: broken" in caplog.text
 
 
 async def test_every_address_is_one_port_in_both_families() -> None:
