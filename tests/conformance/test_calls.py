@@ -185,3 +185,6 @@ async def test_service_config_bounds_and_waits(
     with pytest.raises(grpc.RpcError) as caught:
         await client.unary()
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert str(caught.value.details()).endswith(
+        "/greeter.shop: the deadline passed: the balancer says that there is no such service"
+    )

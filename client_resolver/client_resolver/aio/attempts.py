@@ -242,8 +242,7 @@ class Attempts:
         while self._unplaced and self.outcome is None:
             left = self.left()
             if left is not None and left <= 0:
-                waiting = self.driver.outlook.waiting or "the next attempt"
-                why = self._explain(f"the deadline passed while waiting for {waiting}")
+                why = self._explain(self.driver.outlook.overdue("the next attempt"))
                 self._end(EndedCall(grpc.StatusCode.DEADLINE_EXCEEDED, why))
                 return
             backend = self.driver.pick_for(self.rpc)

@@ -37,6 +37,16 @@ class Outlook(Generic[H]):
     connectivity: Connectivity
     idle_picker: Picker[Backend[H]] | None = None
 
+    def overdue(self, otherwise: str) -> str:
+        """Say why an RPC ends whose deadline passed while it waited.
+
+        Args:
+            otherwise: What it waited for, where it was not for a backend.
+        """
+        if self.failure is not None:
+            return f"the deadline passed: {self.failure.details}"
+        return f"the deadline passed while waiting for {self.waiting or otherwise}"
+
 
 def survey(pool: Pool[H], current: ServerList | None, unlisted: Failure | None) -> Outlook[H]:
     """Work out the outlook.

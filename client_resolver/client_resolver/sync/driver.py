@@ -348,8 +348,7 @@ class Driver:
             code = outlook.failure.code.name
             return self.end(code, outlook.failure.details, rpc)
         if deadline is not None and deadline <= monotonic():
-            why = f"the deadline passed while waiting for {outlook.waiting or 'a backend'}"
-            return self.end("DEADLINE_EXCEEDED", why, rpc)
+            return self.end("DEADLINE_EXCEEDED", outlook.overdue("a backend"), rpc)
         if rpc is not None and outlook.picker is None:
             refused = rpc.waits()
             if refused is not None:

@@ -26,6 +26,9 @@ def test_before_the_first_list_rpcs_wait() -> None:
     outlook = survey(pool(), None, None)
     assert outlook.failure is None
     assert outlook.waiting == "the first list of backends"
+    assert outlook.overdue("-") == (
+        "the deadline passed while waiting for the first list of backends"
+    )
     assert outlook.connectivity is Connectivity.CONNECTING
 
 
@@ -33,6 +36,7 @@ def test_without_a_list_and_with_an_error_rpcs_fail_with_it() -> None:
     failure = Failure(Code.INVALID_ARGUMENT, "say which port")
     outlook = survey(pool(), None, failure)
     assert outlook.failure is failure
+    assert outlook.overdue("-") == "the deadline passed: say which port"
     assert outlook.connectivity is Connectivity.TRANSIENT_FAILURE
 
 
