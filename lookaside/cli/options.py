@@ -246,7 +246,7 @@ def _target(address: str) -> str:
         if _OF_GRPC.match(address):
             return address
         raise click.UsageError(
-            f"--address {address!r}: expected HOST:PORT, such as {DEFAULT_ADDRESS}"
+            f"--address {address!r}: expected one HOST:PORT, such as {DEFAULT_ADDRESS}"
         ) from error
     return str(listen) if listen.host else f"localhost:{listen.port}"
 

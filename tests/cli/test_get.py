@@ -376,10 +376,11 @@ def test_output_that_is_closed_is_no_traceback(balancer: Balancer) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--address", "a"], "--address 'a': expected HOST:PORT, such as localhost:50052"),
-        (["--address", "::1:5"], "--address '::1:5': expected HOST:PORT, such as localhost:50052"),
-        (["--address", "http://a:5"], "--address 'http://a:5': expected HOST:PORT, such as"),
-        (["--address", "lookaside://a:5/b"], "--address 'lookaside://a:5/b': expected HOST:PORT"),
+        (["--address", "a"], "--address 'a': expected one HOST:PORT, such as localhost:50052"),
+        (["--address", "::1:5"], "--address '::1:5': expected one HOST:PORT, such as localhost:"),
+        (["--address", "a:1,b:1"], "--address 'a:1,b:1': expected one HOST:PORT, such as local"),
+        (["--address", "http://a:5"], "--address 'http://a:5': expected one HOST:PORT"),
+        (["--address", "lookaside://a:5/b"], "--address 'lookaside://a:5/b': expected one HOST"),
         (["--timeout", "soon"], "Invalid value for '--timeout': 'soon': expected seconds"),
         (["--timeout", "0"], "Invalid value for '--timeout': '0': expected a length of time"),
         (["--cert", __file__], "--cert and --key go together"),
