@@ -54,4 +54,5 @@ if __name__ == "__main__":
     try:
         asyncio.run(main())
     except* grpc.aio.AioRpcError as failed:
-        sys.exit(f"failed: {failed.exceptions[0]}")
+        errors = (one for one in failed.exceptions if isinstance(one, grpc.RpcError))
+        sys.exit("\n".join({f"failed: {error.details()}" for error in errors}))

@@ -76,9 +76,10 @@ def test_strategy_4_greets_a_fixed_list(greeters: list[str]) -> None:
     assert sum(answered.values()) == 300
 
 
-def test_a_request_that_fails_is_told_and_makes_the_exit_code_1() -> None:
+@pytest.mark.parametrize("client", ["greeter.client", "greeter.client_aio"])
+def test_a_request_that_fails_is_told_and_makes_the_exit_code_1(client: str) -> None:
     with pytest.raises(AssertionError, match="failed: static:///127"):
-        run("examples.greeter.client", "static:///127.0.0.1:9", "--requests=1")
+        run(f"examples.{client}", "static:///127.0.0.1:9", "--requests=1")
 
 
 def _few_and_many(client: str, target: str, greeters: list[str]) -> list[int]:
