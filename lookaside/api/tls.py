@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import cast
 
 import grpc
-import structlog
 from msgspec import Struct
 
 from lookaside.api.pem import load_authorities, load_pair
 from lookaside.errors import ConfigError
+from lookaside.logging import get_logger
 
-_log = structlog.get_logger("lookaside.tls")
+_log = get_logger("tls")
 
 
 class TlsFiles(Struct, frozen=True):

@@ -12,11 +12,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 import msgspec
-import structlog
 from msgspec import Struct
 
 from lookaside.api.authorization import TokenReviewer
 from lookaside.errors import IdentityUnverified, SourceError
+from lookaside.logging import get_logger
 from lookaside.model import ServiceAccount
 
 GOOD_FOR = 60.0
@@ -24,7 +24,7 @@ BAD_FOR = 5.0
 
 _AT_ONCE = 32
 
-_log = structlog.get_logger("lookaside.tokens")
+_log = get_logger("tokens")
 
 
 class _Claims(Struct):

@@ -1,7 +1,6 @@
 """What a reflector logs. Never the same line over and over."""
 
-import structlog
-
+from lookaside.logging import get_logger
 from lookaside.sources.kubernetes.errors import ApiStatus, KubernetesError, Silent
 from lookaside.sources.kubernetes.policy import Phase
 
@@ -15,7 +14,7 @@ class Complaints:
     """
 
     def __init__(self, resource: str, rbac_rule: str) -> None:
-        self._log = structlog.get_logger("lookaside.kubernetes").bind(resource=resource)
+        self._log = get_logger("sources.kubernetes").bind(resource=resource)
         self._rbac_rule = rbac_rule
         self._last = ""
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-import structlog
-
+from lookaside.logging import get_logger
 from lookaside.policy.service_config import SERVICE_CONFIG
 from lookaside.policy.weights import WEIGHT, WEIGHTS
 from lookaside.registry.annotations import Refusal
@@ -14,7 +13,7 @@ from lookaside.sources.kubernetes.mirror import Difference
 Annotated = Service | Slice | Pod
 Name = tuple[str, str, str]
 
-_log = structlog.get_logger("lookaside.kubernetes")
+_log = get_logger("sources.kubernetes")
 
 
 class Refusals:

@@ -53,6 +53,7 @@ def test_a_refusal_is_told_once_with_all_that_is_known_of_it(stage: Stage) -> No
         {
             "event": "annotation refused",
             "log_level": "warning",
+            "logger_name": "sources.kubernetes",
             "kind": "Service",
             "object": "shop/cart",
             "annotation": WEIGHTS,
