@@ -42,8 +42,17 @@ class Subscription:
     """
 
     __slots__ = (
-        *("_deltas", "_fanout", "_held", "_leave", "_outcome", "_superseded"),
-        *("_taken", "_wake", "_writing", "name", "view"),
+        "_deltas",
+        "_fanout",
+        "_held",
+        "_leave",
+        "_outcome",
+        "_superseded",
+        "_taken",
+        "_wake",
+        "_writing",
+        "name",
+        "view",
     )
 
     def __init__(

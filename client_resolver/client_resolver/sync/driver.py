@@ -214,14 +214,8 @@ class Driver:
         while (picker := self.outlook.picker) is not None:
             with self._deciding:
                 backend = picker.pick()
-            # First counted, then looked at: the pool does it the other way round, so a backend
-            # whose connection is about to be closed is seen by one of the two.
-            backend.in_flight.append(None)
-            handle = backend.handle
-            if handle is not None and backend.accepting and handle.state(False) is _READY:
+            if self._takes(backend):
                 return backend
-            self.release(backend)
-            self.observe(backend)
         return None
 
     def pick_for(self, rpc: Rpc[Handle]) -> Backend | None:
@@ -265,6 +259,8 @@ class Driver:
 
     def _takes(self, backend: Backend) -> bool:
         """Count an RPC on a backend, and take it back if the backend isn't ready any more."""
+        # First counted, then looked at: the pool does it the other way round, so a backend whose
+        # connection is about to be closed is seen by one of the two.
         backend.in_flight.append(None)
         handle = backend.handle
         if handle is not None and backend.accepting and handle.state(False) is _READY:
