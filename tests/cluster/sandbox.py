@@ -12,12 +12,16 @@ from types import TracebackType
 from typing import Final, Self
 
 from tests.cluster import network
+from tests.docs.fences import ROOT
 
 ADDRESS: Final = "<the sandbox's address>"
 """The value of a variable that is the sandbox's own address."""
 
 _NUMBERS: Final = itertools.count(1)
 _PROGRAMS: Final = str(Path(sys.executable).parent)
+_OWN: Final = [Path(path) for path in (ROOT, sys.prefix, sys.base_prefix)]
+"""What must be seen by every program, wherever the checkout lies: in /tmp, for example."""
+
 _TAIL: Final = 4000
 
 # The image has mount points where the machine has none: /etc and /run are made anew, with links to
@@ -171,8 +175,13 @@ class Sandbox:
         lines = []
         # What lies over other mounts' sources comes last.
         for each in sorted(self._container.mounts, key=lambda mount: mount.target == "/tmp"):
-            source, target = shlex.quote(str(each.source)), shlex.quote(each.target)
-            lines += [f"mkdir -p {target}", f"mount --bind {source} {target}"]
+            target = shlex.quote(each.target)
+            covered = [path for path in _OWN if path.is_relative_to(each.target)]
+            for number, path in enumerate(covered):
+                lines += _bound(str(path), f"/mnt/own/{number}")
+            lines += _bound(str(each.source), each.target)
+            for number, path in enumerate(covered):
+                lines += _bound(f"/mnt/own/{number}", str(path))
             if each.read_only:
                 lines.append(f"mount -o remount,bind,ro {target}")
         if self._container.read_only:
@@ -185,3 +194,9 @@ class Sandbox:
         # All that it writes is in one log, as with an engine.
         lines.append(f"exec >&2 env -i {' '.join(given)} {' '.join(command)} < /dev/null")
         return _ENTER + "\n".join(lines)
+
+
+def _bound(source: str, target: str) -> list[str]:
+    """Return the commands that have a folder appear in another place."""
+    source, target = shlex.quote(source), shlex.quote(target)
+    return [f"mkdir -p {target}", f"mount --bind {source} {target}"]
