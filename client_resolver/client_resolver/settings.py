@@ -253,7 +253,8 @@ class Settings:
             observed=bool(self.observers),
         )
         backoff = FullJitter(*self.watch_backoff, rng)
-        watch = Watch(self.target.source, backoff, self.older_revision_hold)
+        balancers = len(self.target.balancers) if isinstance(self.target, LookasideTarget) else 1
+        watch = Watch(self.target.source, backoff, self.older_revision_hold, balancers)
         pool: Pool[Any] = Pool(self.config.pool, rng, now, options)
         return Machine(pool, watch, adopt)
 

@@ -60,7 +60,7 @@ class LookasideTarget:
     def source(self) -> str:
         """Who lists the backends, in words."""
         names = ", ".join(address.text for address in self.balancers)
-        return f"balancer {names}" if len(self.balancers) == 1 else f"each of the balancers {names}"
+        return f"balancer{'s' if len(self.balancers) > 1 else ''} {names}"
 
 
 @dataclass(frozen=True, slots=True)

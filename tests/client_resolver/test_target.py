@@ -54,7 +54,7 @@ def test_several_balancers_may_be_named(text: str, environ: dict[str, str]) -> N
     target = parse_target(text, environ)
     assert isinstance(target, LookasideTarget)
     assert [balancer.text for balancer in target.balancers] == ["a:1", "[::1]:2"]
-    assert target.source == "each of the balancers a:1, [::1]:2"
+    assert target.source == "balancers a:1, [::1]:2"
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,27 @@ async def test_a_balancer_that_is_down_is_passed_over(
         await one.until_listed("10.0.0.1:80")
 
 
+async def test_an_rpc_waits_until_each_balancer_has_been_asked(
+    balancer: Balancer, nobody: str, backend: Callable[..., Backend], connect: Callable[..., Client]
+) -> None:
+    server = backend()
+    balancer.say([server.address])
+    # None of them begins with the one that is down: one chance in 256.
+    clients = [connect(lookaside(nobody, balancer)) for _ in range(8)]
+    for client in clients:
+        assert await client.unary(timeout=BOUND) == b"x"
+
+
+async def test_an_rpc_fails_when_each_balancer_has_been_asked(
+    nobody: str, connect: Callable[..., Client]
+) -> None:
+    other = nobody.replace("127.0.0.1", "localhost")
+    with pytest.raises(grpc.RpcError) as caught:
+        await connect(lookaside(nobody, other)).unary(timeout=BOUND)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert f"each of the balancers {nobody}, {other} gives no list" in str(caught.value.details())
+
+
 async def test_clients_spread_over_several_balancers(
     new_balancer: Callable[..., Balancer], feed: FeedFactory
 ) -> None:

@@ -95,16 +95,22 @@ class Watch:
     The waits between attempts begin anew after a watch that worked, however it ended: a balancer
     that ends its watches to have its clients spread is asked again almost at once.
 
+    Where several are asked in turn, RPCs wait for the first list until each has been asked once,
+    or one has refused.
+
     Args:
-        source: Who gives the lists, for messages: `balancer lb:50052`.
+        source: Who gives the lists, for messages: `balancer lb:50052`, `balancers a:1, b:1`.
         backoff: The waits between attempts.
         hold: How long a list that is known to be older is put off, in seconds.
+        balancers: How many are asked in turn.
     """
 
-    def __init__(self, source: str, backoff: FullJitter, hold: float) -> None:
+    def __init__(self, source: str, backoff: FullJitter, hold: float, balancers: int = 1) -> None:
         self._source = source
         self._backoff = backoff
         self._hold = hold
+        self._balancers = balancers
+        self._unasked = balancers
         self._older: ServerList | None = None
         self._older_until = 0.0
         self._failed = False
@@ -116,7 +122,7 @@ class Watch:
         self._began = 0.0
         self.current: ServerList | None = None
         self.failure: Failure | None = None
-        """Why there is no list. None once there is one, or while the first attempt runs."""
+        """Why there is no list. None once there is one, or while some were not asked yet."""
 
     @property
     def wake_at(self) -> float | None:
@@ -185,6 +191,7 @@ class Watch:
             When to try again.
         """
         self._older = None
+        self._unasked = max(0, self._unasked - 1)
         silent = self._known is not None and self._sent is None
         if silent and now - self._began >= _SETTLED and not is_unreached(details):
             # The list named as known still held, so there was nothing to say.
@@ -198,15 +205,21 @@ class Watch:
             kept = f"the {count} backends last known are kept"
             used = f"the {count} backends of the fallback are used"
             kept = used if self.current.provisional else kept
-            return Lost(delay, f"{self._source} is lost ({reason}); {kept}", expected)
+            return Lost(delay, f"{self._name('one')} is lost ({reason}); {kept}", expected)
         refusals = [refusal for refusal in _REFUSALS if refusal.value == code]
         if refusals:
-            text = f"{self._source} refuses: {reason}"
+            text = f"{self._name('one')} refuses: {reason}"
             self.failure = Failure(refusals[0], text)
+        elif self._unasked:
+            text = f"{self._name('one')} gives no list: {reason}"
         else:
-            text = f"{self._source} gives no list: {reason}"
+            text = f"{self._name('each')} gives no list: {reason}"
             self.failure = Failure(Code.UNAVAILABLE, text)
         return Lost(delay, text, expected)
+
+    def _name(self, quantity: str) -> str:
+        several = self._balancers > 1
+        return f"{quantity} of the {self._source}" if several else self._source
 
     def _received_provisional(self, message: ServerList) -> bool:
         current = self.current

@@ -6,7 +6,7 @@ import pytest
 from client_resolver.core.address import parse_address
 from client_resolver.core.backoff import FullJitter
 from client_resolver.core.delta import Delta, UnknownBase
-from client_resolver.core.model import Code, Endpoint, ListState, Revision, ServerList
+from client_resolver.core.model import Code, Endpoint, Failure, ListState, Revision, ServerList
 from client_resolver.core.watch import Watch, is_firm
 
 
@@ -117,6 +117,31 @@ def test_the_last_list_is_kept_when_the_watch_is_lost() -> None:
     assert subject.failure is None
     assert "the 2 backends last known are kept" in lost.text
     assert 0 <= lost.delay <= 0.1
+
+
+def test_with_several_balancers_rpcs_wait_until_each_has_been_asked() -> None:
+    subject = Watch("balancers a:1, b:1", FullJitter(0.1, 10, Random(1)), 30.0, balancers=2)
+    first = subject.lost("UNAVAILABLE", "at a:1: why", 0.0)
+    assert first.text == "one of the balancers a:1, b:1 gives no list: UNAVAILABLE: at a:1: why"
+    assert subject.failure is None
+    for _ in range(2):
+        subject.lost("UNAVAILABLE", "at b:1: why", 1.0)
+        text = "each of the balancers a:1, b:1 gives no list: UNAVAILABLE: at b:1: why"
+        assert subject.failure == Failure(Code.UNAVAILABLE, text)
+
+
+def test_one_balancer_of_several_that_refuses_is_why_rpcs_fail() -> None:
+    subject = Watch("balancers a:1, b:1", FullJitter(0.1, 10, Random(1)), 30.0, balancers=2)
+    subject.lost("PERMISSION_DENIED", "at a:1: no", 0.0)
+    text = "one of the balancers a:1, b:1 refuses: PERMISSION_DENIED: at a:1: no"
+    assert subject.failure == Failure(Code.PERMISSION_DENIED, text)
+
+
+def test_of_several_balancers_one_is_lost_at_a_time() -> None:
+    subject = Watch("balancers a:1, b:1", FullJitter(0.1, 10, Random(1)), 30.0, balancers=2)
+    subject.received(listed(1), 0.0)
+    lost = subject.lost("UNAVAILABLE", "at a:1: why", 1.0)
+    assert lost.text.startswith("one of the balancers a:1, b:1 is lost (UNAVAILABLE: at a:1: why)")
 
 
 @pytest.mark.parametrize(
