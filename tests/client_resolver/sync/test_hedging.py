@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from client_resolver.observer import Attempt, Observer
-from tests.client_resolver.sync.loopback import BOUND, Backend, config, failing
+from tests.client_resolver.sync.loopback import BOUND, Backend, config, echo, failing
 from tests.client_resolver.sync.test_attempts import KINDS, begin, nothing_left, responses
 
 Start = Callable[..., Backend]
@@ -31,7 +31,13 @@ def test_the_first_answer_counts_and_the_others_are_cancelled(
     slow = [backend(), backend()]
     for server in slow:
         server.script = server.hold
-    good = backend()
+
+    def last(requests: Iterable[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        for server in slow:
+            server.await_entered()
+        yield from echo(requests, context)
+
+    good = backend(last)
     seen = Hedges()
     policy = config(hedgingPolicy=AT_ONCE)
     channel = connect(*slow, good, service_config=policy, observers=[seen])
