@@ -32,6 +32,12 @@ class MethodConfig:
     retry: RetryPolicy | None = None
     hedging: HedgingPolicy | None = None
 
+    def bounded(self, timeout: float | None) -> float | None:
+        """Return the shorter of an RPC's own timeout and the method's, in seconds."""
+        if timeout is None or self.timeout is None:
+            return self.timeout if timeout is None else timeout
+        return min(timeout, self.timeout)
+
 
 def parse_methods(config: Mapping[str, object]) -> dict[str, MethodConfig]:
     """Read the field `methodConfig` of a service config.

@@ -3,173 +3,25 @@
 Neither shell waits or sends anything here: they tell what happens and are told what follows.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from random import Random
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from client_resolver.core.backend import Backend
-from client_resolver.core.breaker import Breaker
 from client_resolver.core.hedging import HedgeState, Verdict
 from client_resolver.core.load import LoadReport
-from client_resolver.core.machine import Machine
 from client_resolver.core.model import Failure
-from client_resolver.core.retry import PREVIOUS_ATTEMPTS, Retries, Throttle, pushback_in
+from client_resolver.core.retry import PREVIOUS_ATTEMPTS, Retries, pushback_in
 from client_resolver.keys import key_of
 from client_resolver.metadata import Metadata, kept
-from client_resolver.observer import Attempt, Observer
-from client_resolver.observing import overriding, tell_each
-from client_resolver.service_config import MethodConfig, ServiceConfig
-from client_resolver.settings import Settings
+from client_resolver.observer import Attempt
+from client_resolver.observing import tell_each
+from client_resolver.rpcs import Rpcs
+from client_resolver.service_config import MethodConfig
 from client_resolver.wire import LOAD_REPORT, LOAD_REPORT_TEXT, load_report, load_report_text
 
-__all__ = ["Rpc", "Rpcs", "Trial", "bounded", "is_light", "is_plain"]
+__all__ = ["Rpc", "Trial"]
 
 H = TypeVar("H")
-
-_RETRY_BUFFER = 256 * 1024
-"""The default of the channel argument `grpc.per_rpc_retry_buffer_size`, in bytes."""
-
-
-def is_plain(settings: Settings, config: ServiceConfig, method: MethodConfig) -> bool:
-    """Whether RPCs of a method need nothing but a pick: no `Rpc` is to be made for them."""
-    return not (
-        _is_involved(settings, config, method)
-        or settings.observers
-        or (config.outlier is not None and config.outlier.counts)
-        or method.timeout is not None
-        or method.retry is not None
-    )
-
-
-def is_light(settings: Settings, config: ServiceConfig, method: MethodConfig) -> bool:
-    """Whether RPCs of a method need no `Rpc` unless their first attempt fails.
-
-    What comes of them is told to `Rpcs.succeeded`, or to an `Rpc` that is made then.
-    """
-    retry = method.retry
-    begins = overriding(settings.observers, Observer.rpc_started)
-    attempts = overriding(settings.observers, Observer.attempt_started)
-    return not (
-        _is_involved(settings, config, method)
-        or begins
-        or attempts
-        or (retry is not None and retry.per_attempt_timeout is not None)
-    )
-
-
-def _is_involved(settings: Settings, config: ServiceConfig, method: MethodConfig) -> bool:
-    """Whether something is to be known of an RPC before it is put on a backend."""
-    policy = config.policy
-    return bool(
-        settings.lazy
-        or settings.connections_per_backend > 1
-        or policy.keyed
-        or policy.measured
-        or policy.load_reports
-        or config.limits.bounds_rpcs
-        or method.hedging is not None
-    )
-
-
-def bounded(method: MethodConfig, timeout: float | None) -> float | None:
-    """Return the shorter of an RPC's own timeout and its method's, in seconds."""
-    if timeout is None or method.timeout is None:
-        return method.timeout if timeout is None else timeout
-    return min(timeout, method.timeout)
-
-
-class Rpcs(Generic[H]):
-    """What the RPCs of one channel have in common.
-
-    Args:
-        settings: The channel's settings.
-        machine: Is told how attempts end.
-        now: The machine's clock, in seconds.
-        rng: Draws keys and jitter.
-        lock: Held for every pick and every event of the machine. It is held here as well.
-        changed: Called, without the lock, when the machine's outlook is to be published, or a time
-            at which it is to be called has come up.
-
-    Attributes:
-        breaks: The breaker has a limit: RPCs are to be counted.
-        throttles: The throttle has tokens: successes are to be told.
-        ends_told: An observer wants to know how RPCs or their attempts end.
-        retry_buffer: How many bytes of an RPC's streamed requests are kept for another attempt.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        machine: Machine[H],
-        *,
-        now: Callable[[], float],
-        rng: Random,
-        lock: AbstractContextManager[object],
-        changed: Callable[[], None],
-    ) -> None:
-        self.settings = settings
-        self.machine = machine
-        self.now = now
-        self.rng = rng
-        self.lock = lock
-        self.changed = changed
-        self.target = settings.target.text
-        observers = settings.observers
-        self.observers = observers
-        # Most observers override a few methods: the rest is not to cost anything.
-        self.rpc_starts = overriding(observers, Observer.rpc_started)
-        self.rpc_ends = overriding(observers, Observer.rpc_ended)
-        self.attempt_starts = overriding(observers, Observer.attempt_started)
-        self.attempt_ends = overriding(observers, Observer.attempt_ended)
-        self.attempts_told = bool(self.attempt_starts or self.attempt_ends)
-        self.breaker = Breaker(settings.config.limits)
-        self.throttle = Throttle(settings.config.throttling)
-        self.breaks = self.breaker.limits.bounds_rpcs
-        self.throttles = settings.config.throttling is not None
-        self.ends_told = bool(self.attempt_ends or self.rpc_ends)
-        self.retry_buffer = _retry_buffer(settings.options)
-
-    def configure(self, config: ServiceConfig) -> None:
-        """See `client_resolver.central.Configured`. It is called with the lock held."""
-        self.breaker.limits = config.limits
-        self.breaks = config.limits.bounds_rpcs
-        self.throttle.configure(config.throttling)
-        self.throttles = config.throttling is not None
-
-    def succeeded(self, path: str, config: MethodConfig, backend: Backend[H], began: float) -> None:
-        """Take in that the first attempt at an RPC of a light method has succeeded.
-
-        Args:
-            path: The method: `/package.Service/Method`.
-            config: What the service config says of it.
-            backend: Where the attempt was put.
-            began: When, on the machine's clock.
-        """
-        machine = self.machine
-        tracked = machine.tracked
-        throttles = self.throttles and config.retry is not None
-        if not (tracked or throttles or self.ends_told):
-            return
-        now = self.now()
-        seconds = now - began
-        if tracked or throttles:
-            with self.lock:
-                due = tracked and machine.ended(backend, "OK", seconds, None, now)
-                if throttles:
-                    self.throttle.succeeded()
-            if due:
-                self.changed()
-        if self.ends_told:
-            self.tell_end(path, backend, "OK", seconds)
-
-    def tell_end(self, path: str, backend: Backend[H], code: str, seconds: float) -> None:
-        """Tell observers of an RPC that has ended with its first attempt."""
-        if self.attempt_ends:
-            attempt = Attempt(self.target, path, backend.address, 0, False)
-            tell_each(self.attempt_ends, attempt, code, seconds)
-        if self.rpc_ends:
-            tell_each(self.rpc_ends, self.target, path, code, seconds, 1)
 
 
 class Trial(Generic[H]):
@@ -514,11 +366,6 @@ class Rpc(Generic[H]):
             seconds = rpcs.now() - self.began
             target, path = rpcs.target, self._path
             tell_each(rpcs.rpc_ends, target, path, code, seconds, self.attempts)
-
-
-def _retry_buffer(options: Sequence[tuple[str, object]]) -> int:
-    given = dict(options).get("grpc.per_rpc_retry_buffer_size")
-    return given if isinstance(given, int) else _RETRY_BUFFER
 
 
 def _load(trailing: Metadata, now: float) -> LoadReport | None:

@@ -118,3 +118,13 @@ def test_without_limits_of_sizes_nothing_is_forwarded() -> None:
 def test_a_malformed_limit_is_named(limit: object) -> None:
     with pytest.raises(ValueError, match=r"^methodConfig\[0\]\.maxRequestMessageBytes is"):
         parse_forwarded_methods({"methodConfig": [{"maxRequestMessageBytes": limit}]})
+
+
+@pytest.mark.parametrize(
+    ("own", "configured", "timeout"),
+    [(None, None, None), (1.0, None, 1.0), (None, 2.0, 2.0), (1.0, 2.0, 1.0), (3.0, 2.0, 2.0)],
+)
+def test_the_shorter_timeout_holds(
+    own: float | None, configured: float | None, timeout: float | None
+) -> None:
+    assert MethodConfig(timeout=configured).bounded(own) == timeout

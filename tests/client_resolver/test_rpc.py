@@ -2,14 +2,12 @@ from contextlib import nullcontext
 from random import Random
 from typing import Any
 
-import pytest
-
 from client_resolver.core.address import parse_address
 from client_resolver.core.backend import Backend
 from client_resolver.core.model import Code, Endpoint
 from client_resolver.observer import Attempt, Observer
-from client_resolver.rpc import Rpc, Rpcs, Trial, bounded, is_plain
-from client_resolver.service_config import MethodConfig
+from client_resolver.rpc import Rpc, Trial
+from client_resolver.rpcs import Rpcs
 from client_resolver.settings import Settings
 
 PATH = "/t.T/UU"
@@ -71,40 +69,6 @@ class Channel:
 
     def rpc(self, metadata: Any = None) -> Rpc[Any]:
         return Rpc(self.rpcs, PATH, self.config.method(PATH), metadata, b"")
-
-
-@pytest.mark.parametrize(
-    ("method", "top", "plain"),
-    [
-        ({}, {}, True),
-        ({"waitForReady": True}, {}, True),
-        ({"timeout": "1s"}, {}, False),
-        ({"retryPolicy": RETRY}, {}, False),
-        ({"hedgingPolicy": {"maxAttempts": 2}}, {}, False),
-        ({}, {"outlierDetection": {}}, True),
-        ({}, {"outlierDetection": {"consecutiveErrors": 5}}, False),
-        ({}, {"circuitBreaker": {"maxRequests": 1}}, False),
-        ({}, {"circuitBreaker": {"maxConnections": 1}}, True),
-        ({}, {"loadBalancingConfig": [{"least_request": {}}]}, True),
-        ({}, {"loadBalancingConfig": [{"ring_hash": {}}]}, False),
-        ({}, {"loadBalancingConfig": [{"peak_ewma": {}}]}, False),
-    ],
-)
-def test_a_method_is_plain_while_nothing_is_asked_of_its_rpcs(
-    method: dict[str, object], top: dict[str, object], plain: bool
-) -> None:
-    channel = Channel(method, None, **top)
-    assert is_plain(channel.settings, channel.config, channel.config.method(PATH)) is plain
-
-
-@pytest.mark.parametrize(
-    ("own", "configured", "timeout"),
-    [(None, None, None), (1.0, None, 1.0), (None, 2.0, 2.0), (1.0, 2.0, 1.0), (3.0, 2.0, 2.0)],
-)
-def test_the_shorter_timeout_holds(
-    own: float | None, configured: float | None, timeout: float | None
-) -> None:
-    assert bounded(MethodConfig(timeout=configured), own) == timeout
 
 
 def test_metadata_may_be_an_iterator_and_tells_of_the_attempts_before() -> None:

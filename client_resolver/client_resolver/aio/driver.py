@@ -21,7 +21,8 @@ from client_resolver.core.watch import Lost
 from client_resolver.notices import undialled
 from client_resolver.observer import Observer
 from client_resolver.observing import tell, tell_events
-from client_resolver.rpc import Rpc, Rpcs
+from client_resolver.rpc import Rpc
+from client_resolver.rpcs import Rpcs
 from client_resolver.settings import Settings, describe
 
 __all__ = ["Driver", "Pending"]

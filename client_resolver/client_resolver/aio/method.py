@@ -7,8 +7,8 @@ import grpc
 
 from client_resolver.aio.driver import Driver
 from client_resolver.aio.requests import Requests
+from client_resolver.demands import is_light, is_plain
 from client_resolver.method_config import MethodConfig
-from client_resolver.rpc import is_light, is_plain
 from client_resolver.service_config import ServiceConfig
 
 __all__ = ["Method"]

@@ -16,7 +16,7 @@ from client_resolver.aio.attempt import Failed, peek
 from client_resolver.aio.connection import Backend, Connection
 from client_resolver.aio.method import Method
 from client_resolver.metadata import Metadata, sendable
-from client_resolver.rpc import Rpc, Trial, bounded
+from client_resolver.rpc import Rpc, Trial
 
 __all__ = ["LightCall", "TrackedCall", "start"]
 
@@ -81,7 +81,7 @@ class LightCall(calls.UnaryUnaryCall[Any, Any]):
     ) -> None:
         config = method.config
         if config.timeout is not None:
-            timeout = bounded(config, timeout)
+            timeout = config.bounded(timeout)
         self._began = began = method.driver.rpcs.now()
         if timeout is not None:
             self._deadline = began + timeout
@@ -172,7 +172,7 @@ class TrackedCall(LightCall):
     ) -> None:
         config = method.config
         if config.timeout is not None:
-            timeout = bounded(config, timeout)
+            timeout = config.bounded(timeout)
         if timeout is not None:
             self._deadline = rpc.now() + timeout
         if config.retry is not None:

@@ -15,7 +15,7 @@ import grpc
 
 from client_resolver.core.replay import Evidence
 from client_resolver.metadata import Metadata
-from client_resolver.rpc import Rpc, Trial, bounded
+from client_resolver.rpc import Rpc, Trial
 from client_resolver.sync.calls import (
     PickedCall,
     RequestStreamCall,
@@ -61,7 +61,7 @@ class RetriedCall(PickedCall):
         self._trial: Trial[Handle] | None = None
         self._used: Handle | None = None
         self._resume_at: float | None = None
-        timeout = bounded(config, timeout)
+        timeout = config.bounded(timeout)
         super().__init__(method, request, timeout, None, credentials, wait_for_ready, compression)
 
     def _begin(self, timeout: float | None) -> None:

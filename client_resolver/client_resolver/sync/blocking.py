@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import grpc
 
 from client_resolver.metadata import Metadata
-from client_resolver.rpc import Rpc, Trial, bounded
+from client_resolver.rpc import Rpc, Trial
 from client_resolver.sync.calls import RpcCall, may_repeat
 from client_resolver.sync.connection import Backend, Handle, one_of
 from client_resolver.sync.method import Method
@@ -122,7 +122,7 @@ def light(
     if backend is None:
         return whole(method, request, timeout, *rest, with_call=False)
     used = backend.handle
-    limit = timeout if config.timeout is None else bounded(config, timeout)
+    limit = timeout if config.timeout is None else config.bounded(timeout)
     began = monotonic()
     try:
         response = method.on(used)(request, limit, metadata, credentials, None, compression)
@@ -170,7 +170,7 @@ def whole(
     config = method.config
     rpc: Rpc[Handle] = Rpc(method.driver.rpcs, method.path, config, metadata, request)
     if config.timeout is not None:
-        timeout = bounded(config, timeout)
+        timeout = config.bounded(timeout)
     began = rpc.began if first is None else first.began
     deadline = None if timeout is None else began + timeout
     if wait_for_ready is None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar
 
-from client_resolver.rpc import is_light, is_plain
+from client_resolver.demands import is_light, is_plain
 from client_resolver.service_config import MethodConfig, ServiceConfig
 from client_resolver.sync.connection import Connection, Connections, Handle
 from client_resolver.sync.driver import Driver

@@ -1,0 +1,120 @@
+"""What the RPCs of one channel have in common."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from random import Random
+from typing import Generic, TypeVar
+
+from client_resolver.core.backend import Backend
+from client_resolver.core.breaker import Breaker
+from client_resolver.core.machine import Machine
+from client_resolver.core.retry import Throttle
+from client_resolver.observer import Attempt, Observer
+from client_resolver.observing import overriding, tell_each
+from client_resolver.service_config import MethodConfig, ServiceConfig
+from client_resolver.settings import Settings
+
+__all__ = ["Rpcs"]
+
+H = TypeVar("H")
+
+_RETRY_BUFFER = 256 * 1024
+"""The default of the channel argument `grpc.per_rpc_retry_buffer_size`, in bytes."""
+
+
+class Rpcs(Generic[H]):
+    """What the RPCs of one channel have in common.
+
+    Args:
+        settings: The channel's settings.
+        machine: Is told how attempts end.
+        now: The machine's clock, in seconds.
+        rng: Draws keys and jitter.
+        lock: Held for every pick and every event of the machine. It is held here as well.
+        changed: Called, without the lock, when the machine's outlook is to be published, or a time
+            at which it is to be called has come up.
+
+    Attributes:
+        breaks: The breaker has a limit: RPCs are to be counted.
+        throttles: The throttle has tokens: successes are to be told.
+        ends_told: An observer wants to know how RPCs or their attempts end.
+        retry_buffer: How many bytes of an RPC's streamed requests are kept for another attempt.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        machine: Machine[H],
+        *,
+        now: Callable[[], float],
+        rng: Random,
+        lock: AbstractContextManager[object],
+        changed: Callable[[], None],
+    ) -> None:
+        self.settings = settings
+        self.machine = machine
+        self.now = now
+        self.rng = rng
+        self.lock = lock
+        self.changed = changed
+        self.target = settings.target.text
+        observers = settings.observers
+        self.observers = observers
+        # Most observers override a few methods: the rest is not to cost anything.
+        self.rpc_starts = overriding(observers, Observer.rpc_started)
+        self.rpc_ends = overriding(observers, Observer.rpc_ended)
+        self.attempt_starts = overriding(observers, Observer.attempt_started)
+        self.attempt_ends = overriding(observers, Observer.attempt_ended)
+        self.attempts_told = bool(self.attempt_starts or self.attempt_ends)
+        self.breaker = Breaker(settings.config.limits)
+        self.throttle = Throttle(settings.config.throttling)
+        self.breaks = self.breaker.limits.bounds_rpcs
+        self.throttles = settings.config.throttling is not None
+        self.ends_told = bool(self.attempt_ends or self.rpc_ends)
+        self.retry_buffer = _retry_buffer(settings.options)
+
+    def configure(self, config: ServiceConfig) -> None:
+        """See `client_resolver.central.Configured`. It is called with the lock held."""
+        self.breaker.limits = config.limits
+        self.breaks = config.limits.bounds_rpcs
+        self.throttle.configure(config.throttling)
+        self.throttles = config.throttling is not None
+
+    def succeeded(self, path: str, config: MethodConfig, backend: Backend[H], began: float) -> None:
+        """Take in that the first attempt at an RPC of a light method has succeeded.
+
+        Args:
+            path: The method: `/package.Service/Method`.
+            config: What the service config says of it.
+            backend: Where the attempt was put.
+            began: When, on the machine's clock.
+        """
+        machine = self.machine
+        tracked = machine.tracked
+        throttles = self.throttles and config.retry is not None
+        if not (tracked or throttles or self.ends_told):
+            return
+        now = self.now()
+        seconds = now - began
+        if tracked or throttles:
+            with self.lock:
+                due = tracked and machine.ended(backend, "OK", seconds, None, now)
+                if throttles:
+                    self.throttle.succeeded()
+            if due:
+                self.changed()
+        if self.ends_told:
+            self.tell_end(path, backend, "OK", seconds)
+
+    def tell_end(self, path: str, backend: Backend[H], code: str, seconds: float) -> None:
+        """Tell observers of an RPC that has ended with its first attempt."""
+        if self.attempt_ends:
+            attempt = Attempt(self.target, path, backend.address, 0, False)
+            tell_each(self.attempt_ends, attempt, code, seconds)
+        if self.rpc_ends:
+            tell_each(self.rpc_ends, self.target, path, code, seconds, 1)
+
+
+def _retry_buffer(options: Sequence[tuple[str, object]]) -> int:
+    given = dict(options).get("grpc.per_rpc_retry_buffer_size")
+    return given if isinstance(given, int) else _RETRY_BUFFER
