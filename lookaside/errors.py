@@ -2,6 +2,7 @@
 
 - `LookasideError`
     - `ConfigError`: a setting, flag or file is wrong
+    - `ListenError`: it can't be listened where it is told to
     - `SourceError`: a source can't be read, or refuses to say
     - `RequestError`: a request can't be answered
         - `InvalidRequest`: its fields don't go together
@@ -24,6 +25,10 @@ class LookasideError(Exception):
 
 class ConfigError(LookasideError):
     """A setting, flag or file is wrong."""
+
+
+class ListenError(LookasideError):
+    """It can't be listened where it is told to: the port is taken, say."""
 
 
 class SourceError(LookasideError):

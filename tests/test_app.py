@@ -353,33 +353,41 @@ async def test_what_cannot_work_is_refused_with_a_sentence(tmp_path: Path) -> No
     path = write(tmp_path / "endpoints.yaml", "127.0.0.1:1")
     broken = tmp_path / "broken.yaml"
     broken.write_text("services:\n  greeter: {endpoints: [{address: nowhere}]}\n")
-    async with serving("--source", f"file:{path}") as (_, address, _):
+    cases = [
+        ([], "no source is given"),
+        (["--source", f"file:{broken}"], f"{broken}:2:"),
+        (["--source", f"file:{tmp_path}/none.yaml"], "none.yaml"),
+        (
+            ["--source", f"file:{path}", "--tls-cert", "no.crt", "--tls-key", "no.key"],
+            "cannot read no.crt: No such file",
+        ),
+        (
+            [
+                *("--source", f"file:{path}", "--allow", "*=."),
+                *("--token-audience", "lb", "--kubeconfig", f"{tmp_path}/no"),
+            ],
+            f"kubeconfig {tmp_path}/no: no such file",
+        ),
+        (
+            ["--source", "kubernetes", "--kubeconfig", f"{tmp_path}/no"],
+            f"kubeconfig {tmp_path}/no: no such file",
+        ),
+    ]
+    for arguments, sentence in cases:
+        code, text = await refused("--admin", "off", "--listen", "127.0.0.1:0", *arguments)
+        assert code == 2, text
+        assert text.startswith("Error: ")
+        assert text.count("\n") == 1
+        assert sentence in text
+
+
+async def test_a_port_that_is_taken_ends_it_with_a_sentence_and_code_1(tmp_path: Path) -> None:
+    source = ("--source", f"file:{write(tmp_path / 'endpoints.yaml', '127.0.0.1:1')}")
+    async with serving(*source) as (_, address, _):
         taken = address.replace("localhost", "127.0.0.1")
-        cases = [
-            ([], "no source is given"),
-            (["--source", f"file:{broken}"], f"{broken}:2:"),
-            (["--source", f"file:{tmp_path}/none.yaml"], "none.yaml"),
-            (["--source", f"file:{path}", "--listen", taken], f"listen {taken}: address already"),
-            (
-                ["--source", f"file:{path}", "--tls-cert", "no.crt", "--tls-key", "no.key"],
-                "cannot read no.crt: No such file",
-            ),
-            (
-                [
-                    *("--source", f"file:{path}", "--allow", "*=."),
-                    *("--token-audience", "lb", "--kubeconfig", f"{tmp_path}/no"),
-                ],
-                f"kubeconfig {tmp_path}/no: no such file",
-            ),
-            (
-                ["--source", "kubernetes", "--kubeconfig", f"{tmp_path}/no"],
-                f"kubeconfig {tmp_path}/no: no such file",
-            ),
-        ]
-        for arguments, sentence in cases:
-            # Of two --listen the last is taken.
-            code, text = await refused("--admin", "off", "--listen", "127.0.0.1:0", *arguments)
-            assert code == 2, text
-            assert text.startswith("Error: ")
-            assert text.count("\n") == 1
-            assert sentence in text
+        code, text = await refused(*source, "--admin", "off", "--listen", taken)
+
+    assert (code, text) == (
+        1,
+        f"Error: listen {taken}: address already in use; another process listens there\n",
+    )

@@ -11,7 +11,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from lookaside.admin.status import Status, render
 from lookaside.config import Listen
-from lookaside.errors import ConfigError
+from lookaside.errors import ListenError
 
 _STOP_SECONDS = 2.0
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -71,7 +71,7 @@ class AdminServer:
         """Begin to listen.
 
         Raises:
-            ConfigError: It can't listen there.
+            ListenError: It can't listen there.
         """
         app = web.Application()
         app.router.add_get("/", self._serve_status)
@@ -90,7 +90,7 @@ class AdminServer:
             await self._site(self._runner).start()
         except OSError as error:
             await self.stop()
-            raise ConfigError(
+            raise ListenError(
                 f"admin {self._listen}: can't listen: {error.strerror or error}"
             ) from error
         self._bound = int(self._runner.addresses[0][1])

@@ -11,7 +11,7 @@ from lookaside.api.authorization import Authorizer
 from lookaside.api.servicer import ApiObserver, LoadBalancer
 from lookaside.api.tls import TlsFiles, server_credentials
 from lookaside.api.watch import WatchLimits
-from lookaside.errors import ConfigError
+from lookaside.errors import ListenError
 from lookaside.model import ServiceName
 from lookaside.registry.readiness import Readiness
 from lookaside.registry.store import Store
@@ -104,4 +104,4 @@ class GrpcServer:
                 return self._server.add_insecure_port(listen)
             return self._server.add_secure_port(listen, server_credentials(tls))
         except RuntimeError as error:
-            raise ConfigError(f"cannot listen on {listen}: {error}") from error
+            raise ListenError(f"cannot listen on {listen}: {error}") from error

@@ -3,9 +3,9 @@
 import click
 
 from lookaside.cli import ports
-from lookaside.cli.failures import USAGE, Failure
 from lookaside.cli.settings import settings_options
 from lookaside.config import Settings
+from lookaside.errors import ListenError
 
 
 @click.command()
@@ -28,5 +28,5 @@ def serve(*, settings: Settings) -> None:
     # Here, because gRPC's core would tell of it in words of its own, and without the cause.
     for outcome in ports.look(settings, "another process listens there"):
         if outcome.result == "failed":
-            raise Failure(f"{outcome.check}: {outcome.says}; {outcome.hint}", USAGE)
+            raise ListenError(f"{outcome.check}: {outcome.says}; {outcome.hint}")
     app.run(settings)

@@ -12,7 +12,7 @@ import pytest
 
 from lookaside.admin import AdminServer, ServiceStatus, SourceStatus, Status
 from lookaside.config import Listen
-from lookaside.errors import ConfigError
+from lookaside.errors import ListenError
 from lookaside.metrics import Metrics
 
 
@@ -198,7 +198,7 @@ async def test_a_port_that_is_taken_is_refused(host: str) -> None:
         port = taken.getsockname()[1]
         server = Service().server(Listen(host, port))
 
-        with pytest.raises(ConfigError) as refused:
+        with pytest.raises(ListenError) as refused:
             await server.start()
 
     assert str(refused.value).startswith(f"admin {host}:{port}: can't listen: ")

@@ -2,12 +2,12 @@ import grpc
 import pytest
 
 from lookaside.api.server import OPTIONS
-from lookaside.errors import ConfigError
+from lookaside.errors import ListenError
 from tests.api.conftest import Balancer
 
 
 async def test_a_port_that_is_taken_is_refused(balancer: Balancer) -> None:
-    with pytest.raises(ConfigError, match=r"cannot listen on 127\.0\.0\.1:\d+"):
+    with pytest.raises(ListenError, match=r"cannot listen on 127\.0\.0\.1:\d+"):
         balancer.server._bind(f"127.0.0.1:{balancer.server.port}", None)
 
 

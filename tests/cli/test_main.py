@@ -133,22 +133,22 @@ def test_a_failure_of_the_service_is_one_sentence_and_a_code(
     assert (result.exit_code, result.stderr) == (code, text)
 
 
-def test_a_port_that_is_taken_is_one_sentence_and_code_2(app: App) -> None:
+def test_a_port_that_is_taken_is_one_sentence_and_code_1(app: App) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         asked = CliRunner().invoke(main, ["serve", "--listen", address, "--admin", "off"])
         looked = CliRunner().invoke(main, ["serve", "--listen", "127.0.0.1:0", "--admin", address])
 
     sentence = f"{address}: address already in use; another process listens there\n"
-    assert (asked.exit_code, asked.stderr) == (2, f"Error: listen {sentence}")
-    assert (looked.exit_code, looked.stderr) == (2, f"Error: admin {sentence}")
+    assert (asked.exit_code, asked.stderr) == (1, f"Error: listen {sentence}")
+    assert (looked.exit_code, looked.stderr) == (1, f"Error: admin {sentence}")
     assert app.settings == []
 
 
-def test_an_address_of_another_machine_is_one_sentence_and_code_2(app: App) -> None:
+def test_an_address_of_another_machine_is_one_sentence_and_code_1(app: App) -> None:
     result = CliRunner().invoke(main, ["serve", "--listen", "192.0.2.1:1", "--admin", "off"])
 
-    assert (result.exit_code, app.settings) == (2, [])
+    assert (result.exit_code, app.settings) == (1, [])
     assert result.stderr == (
         "Error: listen 192.0.2.1:1: cannot assign requested address; this machine has no such "
         "address; :PORT is every one that it has\n"
