@@ -35,21 +35,13 @@ class Tap:
     Args:
         flow: The flow itself.
         keeper: Is told of every list.
-        stand_in: Is told of the first list, and of losses.
-        balancers: How many there are: the fallback isn't wanted before each has been asked.
+        stand_in: Is told of the first list, and of losses once every balancer has been asked.
     """
 
-    def __init__(
-        self,
-        flow: Flow,
-        keeper: Keeping | None,
-        stand_in: StandingIn | None,
-        balancers: int = 1,
-    ) -> None:
+    def __init__(self, flow: Flow, keeper: Keeping | None, stand_in: StandingIn | None) -> None:
         self._flow = flow
         self._keeper = keeper
         self._stand_in = stand_in
-        self._unasked = balancers
 
     def begun(self) -> Revision | None:
         """See `Flow`."""
@@ -67,8 +59,7 @@ class Tap:
     def lost(self, code: str, details: str) -> Lost:
         """See `Flow`."""
         lost = self._flow.lost(code, details)
-        self._unasked -= 1
-        if self._stand_in is not None and self._unasked <= 0:
+        if self._stand_in is not None and lost.all_asked:
             self._stand_in.wanted()
         return lost
 

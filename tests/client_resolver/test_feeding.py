@@ -17,7 +17,8 @@ KNOWN = Revision("a", 1, "e")
 class Flow:
     """Holds the list it got last, and says what the test wants of a loss."""
 
-    def __init__(self) -> None:
+    def __init__(self, balancers: int = 1) -> None:
+        self.balancers = balancers
         self.current: ServerList | None = None
         self.losses: list[tuple[str, str]] = []
         self.misfit = False
@@ -34,7 +35,8 @@ class Flow:
 
     def lost(self, code: str, details: str) -> Lost:
         self.losses.append((code, details))
-        return Lost(0.5, f"lost: {details}", expected=len(self.losses) > 1)
+        asked = len(self.losses)
+        return Lost(0.5, f"lost: {details}", asked > 1, all_asked=asked >= self.balancers)
 
 
 class Aside:
@@ -100,7 +102,7 @@ def test_a_list_that_needs_no_fallback_ends_it(listed: ServerList, over: bool) -
 
 def test_a_fallback_is_wanted_when_every_balancer_has_been_asked() -> None:
     aside = Aside()
-    tap = Tap(Flow(), None, aside, balancers=3)
+    tap = Tap(Flow(balancers=3), None, aside)
     tap.lost("UNAVAILABLE", "one")
     tap.lost("UNAVAILABLE", "two")
     assert aside.told == []

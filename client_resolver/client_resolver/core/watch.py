@@ -45,11 +45,13 @@ class Lost:
         text: What has happened, in words.
         expected: Nobody need read it: the balancer ended the watch in good order, or the attempt
             before this one failed as well.
+        all_asked: Every balancer has been asked by now.
     """
 
     delay: float
     text: str
     expected: bool
+    all_asked: bool = True
 
 
 class Flow(Protocol):
@@ -199,23 +201,25 @@ class Watch:
         delay = self._backoff.next()
         expected = self._failed or self._doubted or code == "OK"
         self._failed = True
+        all_asked = self._unasked == 0
         reason = f"{code}: {details}" if details else code
         if self.current is not None:
             count = len(self.current.endpoints)
             kept = f"the {count} backends last known are kept"
             used = f"the {count} backends of the fallback are used"
             kept = used if self.current.provisional else kept
-            return Lost(delay, f"{self._name('one')} is lost ({reason}); {kept}", expected)
+            text = f"{self._name('one')} is lost ({reason}); {kept}"
+            return Lost(delay, text, expected, all_asked)
         refusals = [refusal for refusal in _REFUSALS if refusal.value == code]
         if refusals:
             text = f"{self._name('one')} refuses: {reason}"
             self.failure = Failure(refusals[0], text)
-        elif self._unasked:
-            text = f"{self._name('one')} gives no list: {reason}"
-        else:
+        elif all_asked:
             text = f"{self._name('each')} gives no list: {reason}"
             self.failure = Failure(Code.UNAVAILABLE, text)
-        return Lost(delay, text, expected)
+        else:
+            text = f"{self._name('one')} gives no list: {reason}"
+        return Lost(delay, text, expected, all_asked)
 
     def _name(self, quantity: str) -> str:
         several = self._balancers > 1

@@ -65,8 +65,7 @@ class Resolution:
             answers = FallbackAnswers(settings, flow)
             self._poller = self._polling(settings.fallback, answers)
             self._stand_in = StandIn(self._poller, fallback_after)
-        asked = len(target.balancers) if isinstance(target, LookasideTarget) else 1
-        self._tap = Tap(flow, self._keeper, self._stand_in, asked)
+        self._tap = Tap(flow, self._keeper, self._stand_in)
         match target:
             case LookasideTarget(balancers=addresses):
                 balancers = Balancers(addresses, self._rng)

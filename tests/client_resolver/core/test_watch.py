@@ -122,10 +122,11 @@ def test_the_last_list_is_kept_when_the_watch_is_lost() -> None:
 def test_with_several_balancers_rpcs_wait_until_each_has_been_asked() -> None:
     subject = Watch("balancers a:1, b:1", FullJitter(0.1, 10, Random(1)), 30.0, balancers=2)
     first = subject.lost("UNAVAILABLE", "at a:1: why", 0.0)
+    assert not first.all_asked
     assert first.text == "one of the balancers a:1, b:1 gives no list: UNAVAILABLE: at a:1: why"
     assert subject.failure is None
     for _ in range(2):
-        subject.lost("UNAVAILABLE", "at b:1: why", 1.0)
+        assert subject.lost("UNAVAILABLE", "at b:1: why", 1.0).all_asked
         text = "each of the balancers a:1, b:1 gives no list: UNAVAILABLE: at b:1: why"
         assert subject.failure == Failure(Code.UNAVAILABLE, text)
 
