@@ -126,7 +126,30 @@ class Settings:
                 f"stale_after {self.stale_after:g}s is not above dns_interval "
                 f"{self.dns_interval:g}s; lists of DNS would be stale before they are looked at"
             )
+        self._check_cluster()
         self._check_access()
+
+    def _check_cluster(self) -> None:
+        if not self.sources or any(source.kind == "kubernetes" for source in self.sources):
+            return
+        for key, given in (
+            ("namespace", bool(self.namespaces)),
+            ("pods", self.pods),
+            ("address_family", self.address_family == "IPv6"),
+        ):
+            if given:
+                raise ConfigError(
+                    f"{key} is given without --source kubernetes, which alone heeds it; add that, "
+                    f"or leave {key} out"
+                )
+        if self.token_audience:
+            return
+        for key, way in (("kubeconfig", self.kubeconfig), ("context", self.context)):
+            if way:
+                raise ConfigError(
+                    f"{key} is given with neither --source kubernetes nor token_audience, which "
+                    f"alone heed it; add one, or leave {key} out"
+                )
 
     def _check_access(self) -> None:
         if self.token_audience and not self.allow:

@@ -147,6 +147,17 @@ def test_wrong_settings_are_one_sentence_and_code_2(check: Callable[..., Result]
     assert result.stderr == "Error: tls_cert is given without tls_key; TLS needs both\n"
 
 
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_pods_without_a_cluster_are_one_sentence_and_code_2(file: Path, command: str) -> None:
+    result = CliRunner().invoke(main, [command, "--source", f"file:{file}", "--pods"])
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "Error: pods is given without --source kubernetes, which alone heeds it; add that, or "
+        "leave pods out\n"
+    )
+
+
 def test_no_source_is_a_failure() -> None:
     result = CliRunner().invoke(main, ["check", "--no-ports"])
 

@@ -118,3 +118,38 @@ def test_labels_are_several_in_a_variable_and_in_the_file(tmp_path: Path) -> Non
     environ = {"LOOKASIDE_METADATA_LABEL": "a, b", "LOOKASIDE_POD_SELECTOR": "x=y,z"}
     settings = load({}, environ, file)
     assert (settings.metadata_labels, settings.pod_selector) == (("a", "b"), "x=y,z")
+
+
+@pytest.mark.parametrize("source", ["file:a", "dns:a:1"])
+@pytest.mark.parametrize(
+    ("key", "text"), [("namespace", "shop"), ("pods", "true"), ("address_family", "IPv6")]
+)
+def test_what_a_cluster_alone_heeds_needs_a_cluster(source: str, key: str, text: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load({"source": [source], key: text}, {})
+
+    assert str(refused.value) == (
+        f"{key} is given without --source kubernetes, which alone heeds it; add that, or leave "
+        f"{key} out"
+    )
+    load({"source": [source, "kubernetes"], key: text}, {})
+
+
+@pytest.mark.parametrize("key", ["kubeconfig", "context"])
+def test_a_way_to_a_cluster_needs_one_to_be_asked(key: str) -> None:
+    flags = {"source": ["file:a"], key: "here"}
+    with pytest.raises(ConfigError) as refused:
+        load(flags, {})
+
+    assert str(refused.value) == (
+        f"{key} is given with neither --source kubernetes nor token_audience, which alone heed it; "
+        f"add one, or leave {key} out"
+    )
+    load({**flags, "source": ["file:a", "kubernetes"]}, {})
+    load({**flags, "token_audience": "lb", "allow": ["*=."]}, {})
+
+
+def test_what_tunes_one_kind_of_source_may_be_set_for_all() -> None:
+    tuned = {"debounce": "1s", "mass_removal": "30", "dns_interval": "5s"}
+
+    assert load({"source": ["file:a"], **tuned}, {}).mass_removal == 30
