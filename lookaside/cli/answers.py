@@ -12,7 +12,7 @@ Document = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One backend of a list."""
+    """One backend of a list. What its source doesn't tell is ""."""
 
     address: str
     weight: int
@@ -116,7 +116,7 @@ def server_list(answer: pb.GetServersResponse | pb.WatchServersResponse) -> Serv
         Server(
             address=each.address,
             weight=each.weight,
-            health=pb.Health.Name(each.health).removeprefix("HEALTH_").lower(),
+            health=_health(each.health),
             zone=each.locality.zone,
             node=each.locality.node,
             metadata=tuple(sorted(each.metadata.items())),
@@ -177,6 +177,12 @@ def _state(state: pb.State, servers: int) -> str:
     if state == pb.STATE_UNSPECIFIED:
         return "present" if servers else "empty"
     return pb.State.Name(state).removeprefix("STATE_").lower()
+
+
+def _health(health: pb.Health) -> str:
+    if health == pb.HEALTH_UNSPECIFIED:
+        return ""
+    return pb.Health.Name(health).removeprefix("HEALTH_").lower()
 
 
 def _document(message: Message) -> Document:

@@ -43,7 +43,7 @@ def _facts(server: Server, *, wide: bool) -> str:
     facts = [f"weight {server.weight}"]
     if server.zone:
         facts.append(f"zone {server.zone}")
-    if server.health not in ("ready", "unspecified"):
+    if server.health not in ("ready", ""):
         facts.append(server.health)
     if wide and server.node:
         facts.append(f"node {server.node}")

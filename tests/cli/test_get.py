@@ -75,6 +75,13 @@ def test_wide_shows_node_and_metadata(run: Run) -> None:
     )
 
 
+def test_a_health_that_no_source_tells_is_left_out(balancer: Balancer, run: Run) -> None:
+    backend = pb.Server(address="10.0.0.1:80", weight=100)
+    balancer.lists["told"] = pb.GetServersResponse(servers=[backend], service="told.shop")
+
+    assert run("get", "told").stdout.splitlines()[1] == "10.0.0.1:80\t100\t-\t-"
+
+
 def test_a_pipe_gets_tabs(run: Run) -> None:
     assert run("get", "greeter").stdout.splitlines()[1] == "10.0.0.1:80\t50\tready\teu-1a"
 
