@@ -248,7 +248,10 @@ class App:
             version=VERSION,
             uptime=time.monotonic() - self._started,
             watchers=self._store.watchers,
-            sources=[_source_status(feed) for feed in self._store.feeds.values()],
+            sources=[
+                _source_status(self._store.feeds[source.name], source.trouble)
+                for source in self._sources
+            ],
             services=[
                 ServiceStatus(
                     str(snapshot.service),
@@ -284,8 +287,10 @@ def _tokens(settings: Settings) -> KubernetesTokens | None:
     return KubernetesTokens(client, settings.token_audience)
 
 
-def _source_status(feed: SourceFeed) -> SourceStatus:
+def _source_status(feed: SourceFeed, trouble: str) -> SourceStatus:
     state = "syncing"
     if feed.synced:
-        state = "stale" if feed.stale else "synced"
-    return SourceStatus(feed.source, state, len(feed.records), feed.endpoints, feed.version)
+        state = "stale" if feed.stale else "failing" if trouble else "synced"
+    return SourceStatus(
+        feed.source, state, len(feed.records), feed.endpoints, feed.version, trouble
+    )

@@ -132,6 +132,38 @@ async def test_a_change_of_the_file_reaches_a_watch_and_a_broken_one_changes_not
         assert await addresses(call) == ["127.0.0.1:3"]
 
 
+async def test_a_file_that_is_refused_is_told_at_once_and_leaves_the_service_ready(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path / "endpoints.yaml", "127.0.0.1:1")
+    name = f"file:{path}"
+    async with (
+        serving("--source", name) as (process, _, url),
+        aiohttp.ClientSession(url) as session,
+    ):
+        await process.event("synced")
+        assert await source_line(session, name) == [name, "synced", "1", "1", "-", "-"]
+        path.write_text("services: {greeter: {endpoints: [{address: nowhere}]}}")
+        reason = (await process.event("the last good list stays served"))["reason"]
+        line = await source_line(session, name)
+        assert line == [name, "failing", "1", "1", "-", *str(reason).split()]
+        async with session.get("/readyz") as response:
+            assert (response.status, await response.text()) == (200, "ok\n")
+        async with session.get("/metrics") as response:
+            counted = f'lookaside_source_errors_total{{reason="invalid",source="{name}"}} 1.0\n'
+            assert counted in await response.text()
+        write(path, "127.0.0.1:2")
+        await process.event("the file is good again")
+        assert await source_line(session, name) == [name, "synced", "1", "1", "-", "-"]
+
+
+async def source_line(session: aiohttp.ClientSession, source: str) -> list[str]:
+    """Return the words of a source's line on the status page."""
+    async with session.get("/") as response:
+        lines = (await response.text()).splitlines()
+    return next(line.split() for line in lines if line.startswith(source))
+
+
 async def test_sources_run_side_by_side_and_the_first_that_knows_a_service_has_it(
     tmp_path: Path,
 ) -> None:

@@ -12,10 +12,11 @@ class SourceStatus:
 
     Attributes:
         name: Its name.
-        state: ``syncing``, ``synced`` or ``stale``, say.
+        state: ``syncing``, ``synced``, ``failing`` or ``stale``, say.
         services: How many services it has.
         endpoints: How many endpoints they have.
         version: The version up to which its view holds; 0 if it has no order.
+        trouble: Why its view can't be confirmed now; "" if it can.
     """
 
     name: str
@@ -23,6 +24,7 @@ class SourceStatus:
     services: int
     endpoints: int
     version: int = 0
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,11 @@ def render(status: Status, not_ready: Sequence[str]) -> str:
         f"watchers  {status.watchers}",
         "",
         *_table(
-            ("SOURCE", "STATE", "SERVICES", "ENDPOINTS", "VERSION"),
-            ((s.name, s.state, s.services, s.endpoints, s.version or "-") for s in status.sources),
+            ("SOURCE", "STATE", "SERVICES", "ENDPOINTS", "VERSION", "ERROR"),
+            (
+                (s.name, s.state, s.services, s.endpoints, s.version or "-", s.trouble or "-")
+                for s in status.sources
+            ),
         ),
         "",
         *_table(

@@ -60,6 +60,10 @@ class Source(Protocol):
 
     name: str
 
+    @property
+    def trouble(self) -> str:
+        """Why what it knows can't be confirmed just now, in words; "" where it can."""
+
     async def prepare(self) -> None:
         """Look whether it can work as it is set up, before anything is served.
 

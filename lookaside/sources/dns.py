@@ -61,6 +61,10 @@ class DnsSource:
         resolve: How it is resolved; None: as the system does.
         clock: Seconds of a monotonic clock.
         sleep: Sleeps for some seconds.
+
+    Attributes:
+        name: The source's name.
+        trouble: Why the name did not resolve when it was last asked for; "" if it did.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class DnsSource:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.name = name
+        self.trouble = ""
         self._host = host
         self._port = port
         self._key = service_of(host, default_namespace)
@@ -93,7 +98,6 @@ class DnsSource:
         self._addresses: tuple[str, ...] = ()
         self._answered_at = 0.0
         self._failures = 0
-        self._bad_reason = ""
 
     def __repr__(self) -> str:
         state = f"{len(self._addresses)} addresses" if self._addresses else "not resolved yet"
@@ -141,7 +145,7 @@ class DnsSource:
 
     def _succeeded(self, addresses: tuple[str, ...], at: float) -> None:
         if self._failures:
-            self._failures, self._bad_reason = 0, ""
+            self._failures, self.trouble = 0, ""
             self._log.info("the name resolves", host=self._host)
             self._feed.set_stale(False)
         self._answered_at = at
@@ -153,8 +157,8 @@ class DnsSource:
 
     def _failed(self, error: Unresolved) -> None:
         self._failures += 1
-        if str(error) != self._bad_reason:
-            self._bad_reason = str(error)
+        if str(error) != self.trouble:
+            self.trouble = str(error)
             known = "the last known list stays served" if self._addresses else "nothing to serve"
             self._log.error(known, reason=str(error))
         self._observer.source_error(self.name, error.reason)

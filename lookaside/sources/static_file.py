@@ -51,6 +51,10 @@ class StaticFileSource:
         stale_after: Seconds that the file may be broken or gone until its list is stale.
         poll: Seconds between looks where no event comes.
         clock: Seconds of a monotonic clock.
+
+    Attributes:
+        name: The source's name.
+        trouble: Why the file as it is now was refused; "" while it is good.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class StaticFileSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
+        self.trouble = ""
         self._path = path
         self._feed = feed
         self._observer = observer
@@ -79,7 +84,6 @@ class StaticFileSource:
         self._good: _Good | None = None
         self._seen: tuple[int, ...] | None = None
         self._bad_since: float | None = None
-        self._bad_reason = ""
 
     def __repr__(self) -> str:
         state = "unread" if self._good is None else f"{len(self._good.records)} services"
@@ -184,7 +188,7 @@ class StaticFileSource:
 
     def _succeeded(self, good: _Good, at: float) -> None:
         if self._bad_since is not None:
-            self._bad_since, self._bad_reason = None, ""
+            self._bad_since, self.trouble = None, ""
             self._log.info("the file is good again", path=str(self._path))
             self._feed.set_stale(False)
         if good is self._good:
@@ -201,9 +205,9 @@ class StaticFileSource:
     def _failed(self, reason: str, error: ConfigError) -> None:
         if self._bad_since is None:
             self._bad_since = self._clock()
-        if str(error) == self._bad_reason:
+        if str(error) == self.trouble:
             return
-        self._bad_reason = str(error)
+        self.trouble = str(error)
         self._observer.source_error(self.name, reason)
         self._log.error("the last good list stays served", reason=str(error))
 

@@ -87,7 +87,7 @@ async def test_the_status_page_shows_sources_and_services() -> None:
             2,
             [
                 SourceStatus("kubernetes", "synced", 1, 3, 812),
-                SourceStatus("file:a", "stale", 1, 0),
+                SourceStatus("file:a", "failing", 1, 0, trouble="a:1:2: no"),
             ],
             [
                 ServiceStatus("greeter.shop:grpc", "kubernetes", "present", 3),
@@ -107,9 +107,9 @@ async def test_the_status_page_shows_sources_and_services() -> None:
         "uptime    61 s\n"
         "watchers  2\n"
         "\n"
-        "SOURCE      STATE   SERVICES  ENDPOINTS  VERSION\n"
-        "kubernetes  synced  1         3          812\n"
-        "file:a      stale   1         0          -\n"
+        "SOURCE      STATE    SERVICES  ENDPOINTS  VERSION  ERROR\n"
+        "kubernetes  synced   1         3          812      -\n"
+        "file:a      failing  1         0          -        a:1:2: no\n"
         "\n"
         "SERVICE            STATE    ENDPOINTS  SOURCE\n"
         "greeter.shop:grpc  present  3          kubernetes\n"

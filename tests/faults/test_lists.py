@@ -88,12 +88,14 @@ async def test_nothing_is_served_until_every_namespace_was_listed(world: World) 
         return None
 
     world.server.lists[SLICES].always(refuse_shop)
-    world.start(namespaces=["default", "shop"])
+    source = world.start(namespaces=["default", "shop"])
     await world.observer.failed("forbidden", times=2)
     assert not world.feed.synced
+    assert source.trouble == "endpointslices forbidden"
 
     world.server.lists[SLICES].always(None)
     await world.feed.until(lambda: world.feed.synced)
+    assert source.trouble == ""
 
 
 @pytest.mark.parametrize("resource", [SLICES, SERVICES])

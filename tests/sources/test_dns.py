@@ -150,6 +150,7 @@ async def test_nothing_is_served_until_the_name_resolves_for_the_first_time() ->
     async with running(world) as source:
         await asyncio.wait_for(world.done.wait(), 20)
         assert repr(source) == "<DnsSource greeter.shop:80 not resolved yet, failed 2 times>"
+        assert source.trouble == str(UNKNOWN)
 
     assert world.records == []
     assert world.stale == []

@@ -270,15 +270,18 @@ async def test_a_broken_file_leaves_the_last_good_list(
     path = tmp_path / "endpoints.yaml"
     path.write_text(file_of("a:1"))
 
+    source = source_of(path, recorder)
     with structlog.testing.capture_logs() as logs:
-        async with running(source_of(path, recorder)):
+        async with running(source):
             await recorder.until_view("a:1")
             swap(path, broken)
             await recorder.until(lambda: recorder.errors == ["invalid"])
             assert recorder.views == [["a:1"]]
             assert not recorder.stale
+            assert source.trouble.startswith(f"{path}:")
             swap(path, file_of("b:1"))
             await recorder.until_view("b:1")
+            assert source.trouble == ""
 
     [complaint] = [each for each in logs if each["log_level"] == "error"]
     assert complaint["event"] == "the last good list stays served"

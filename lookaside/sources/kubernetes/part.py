@@ -50,6 +50,7 @@ class Part(Generic[T]):
         synced: Whether it has been listed.
         version: The resource version up to which it is known.
         last_contact: When it was confirmed last, in seconds of the clock.
+        trouble: By what word it has failed since; "" if it has not.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Part(Generic[T]):
         self.synced = False
         self.version = 0
         self.last_contact: float | None = None
+        self.trouble = ""
         self._owner = owner
         self._replace = replace
         self._change = change
@@ -122,8 +124,12 @@ class Part(Generic[T]):
     def contact(self, *, at: float) -> None:
         """Note that the API server confirmed it; its reflector calls this."""
         self.last_contact = at
+        self.trouble = ""
         self._owner.contacted()
 
     def failed(self, reason: str) -> None:
         """Note a failure; its reflector calls this."""
+        # What is malformed is an object, which is set aside: the rest is confirmed.
+        if reason != "malformed":
+            self.trouble = reason
         self._owner.failed(reason)

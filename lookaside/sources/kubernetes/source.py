@@ -93,6 +93,13 @@ class KubernetesSource:
         """Whether every resource has been listed."""
         return all(part.synced for part in self._parts)
 
+    @property
+    def trouble(self) -> str:
+        """Which resources could not be followed when it was last tried, and the failures' words."""
+        return ", ".join(
+            dict.fromkeys(f"{part.name} {part.trouble}" for part in self._parts if part.trouble)
+        )
+
     def age(self) -> float | None:
         """Return how long the view has gone unconfirmed, in seconds; None: there is none yet."""
         contacts = [part.last_contact for part in self._parts]
