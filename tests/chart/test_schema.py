@@ -20,14 +20,17 @@ _DERIVED: Final = {
 _NOT_IN_A_POD: Final = {"kubeconfig", "context"}
 
 _FREE: Final = {
-    "commonLabels", "static.services", "auth.allow", "nodeSelector", "podAnnotations", "podLabels",
-    "serviceAccount.annotations", "service.annotations", "service.headless.annotations",
+    "commonLabels", "commonAnnotations", "static.services", "auth.allow", "nodeSelector",
+    "deploymentAnnotations", "podAnnotations", "podLabels", "serviceAccount.annotations",
+    "service.annotations", "service.headless.annotations",
     "serviceMonitor.labels", "podMonitor.labels", "prometheusRule.labels",
     "prometheusRule.alertLabels", "dashboard.labels", "dashboard.annotations",
 }  # fmt: skip
 """Mappings whose keys are the user's own."""
 
-_WHOLE: Final = {"config", "resources", "podSecurityContext", "securityContext", "affinity"}
+_WHOLE: Final = {
+    "config", "resources", "podSecurityContext", "securityContext", "affinity", "dnsConfig",
+}  # fmt: skip
 """Mappings that are handed on whole, whatever they have."""
 
 
@@ -112,6 +115,23 @@ def test_every_object_of_the_schema_is_closed_or_says_what_its_values_are() -> N
         {"securityContext": {"readOnlyRootFileSystem": True}},
         {"serviceMonitor": {"interval": "half a minute"}},
         {"prometheusRule": {"extraRules": [{"alert": "A"}]}},
+        {"commonAnnotations": {"example.com/a": 1}},
+        {"deploymentAnnotations": {"example.com/a": True}},
+        {"revisionHistoryLimit": -1},
+        {"service": {"nodePort": 65536}},
+        {"service": {"externalTrafficPolicy": "local"}},
+        {"service": {"loadBalancerClass": "of mine"}},
+        {"service": {"loadBalancerSourceRanges": ["192.0.2.1"]}},
+        {"dnsPolicy": "ClusterLast"},
+        {"dnsConfig": {"nameservers": ["ns.example.com"]}},
+        {"dnsConfig": {"options": [{"value": "2"}]}},
+        {"hostAliases": [{"ip": "192.0.2.1"}]},
+        {"extraContainers": [{"name": "a"}]},
+        {"extraContainers": [{"name": "A", "image": "a:1"}]},
+        {"extraContainers": [{"name": "a", "image": "a:1", "restartPolicy": "Always"}]},
+        {"extraContainers": [{"name": "a", "image": "a:1", "livenessProbe": {"http": {}}}]},
+        {"extraInitContainers": [{"name": "a", "image": "a:1", "restartPolicy": "Never"}]},
+        {"extraInitContainers": [{"name": "a", "image": "a:1", "ports": [{"hostPort": 80}]}]},
     ],
     ids=str,
 )  # fmt: skip

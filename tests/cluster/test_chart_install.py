@@ -101,10 +101,11 @@ def test_it_installs_its_pods_serve_and_its_test_passes(
     api = control_plane.admin
     began = time.monotonic()
     release.install("--values", values)
+    # The server's admission takes each object, and knows each of its fields.
     for each in release.objects():
-        assert api.get(_path(each, restricted.name))["kind"] == each["kind"]
-    for each in [*release.objects(), _pod_of(release.deployment()), *release.hooks()]:
-        # The server's admission takes it, and knows each of its fields.
+        path = _path(each, restricted.name)
+        assert api.patch(f"{path}?dryRun=All&fieldValidation=Strict", each)["kind"] == each["kind"]
+    for each in [_pod_of(release.deployment()), *release.hooks()]:
         collection = _path(each, restricted.name).rpartition("/")[0]
         tried = {**each, "metadata": {**each["metadata"], "name": "tried"}}
         api.create(f"{collection}?dryRun=All&fieldValidation=Strict", tried)
@@ -168,10 +169,9 @@ def test_a_field_that_a_published_definition_lacks_is_refused(
     release.install("--values", CHART / "ci" / "monitoring-values.yaml")
     (monitor,) = release.of_kind("ServiceMonitor")
     monitor["spec"]["endpoints"][0]["pth"] = "/metrics"
-    monitor["metadata"]["name"] = "tried"
-    collection = _path(monitor, restricted.name).rpartition("/")[0]
+    path = _path(monitor, restricted.name)
     with pytest.raises(ApiError, match="unknown field"):
-        control_plane.admin.create(f"{collection}?dryRun=All&fieldValidation=Strict", monitor)
+        control_plane.admin.patch(f"{path}?dryRun=All&fieldValidation=Strict", monitor)
 
 
 def test_the_test_fails_where_the_service_does_not_serve(

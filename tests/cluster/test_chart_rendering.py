@@ -35,6 +35,9 @@ _EVERYTHING: Final[Object] = {
 }
 """Values by which every template renders something."""
 
+_EXTRA: Final = "extra{0}[0].name={1},extra{0}[0].image=a:1"
+"""Flags for a container beside the service, by its list and name."""
+
 
 def _paths(values: Object, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     for key, value in values.items():
@@ -71,15 +74,17 @@ def test_lint_finds_nothing(helm: Helm, values: Path) -> None:
     assert "0 chart(s) failed" in helm.run("lint", "--strict", CHART, "--values", values)
 
 
-def test_every_object_has_the_common_labels(helm: Helm) -> None:
+def test_every_object_has_the_common_labels_and_annotations(helm: Helm) -> None:
     values = CHART / "ci" / "extras-values.yaml"
     everything = CHART / "ci" / "monitoring-values.yaml"
     for each in helm.template("--values", everything, "--values", values):
         if not each["metadata"]["name"].endswith(("-extra", "as-text")):
             assert each["metadata"]["labels"]["example.com/team"] == "platform"
             assert each["metadata"]["labels"]["app.kubernetes.io/name"] == "balancer"
+            assert each["metadata"]["annotations"]["example.com/contact"] == "#platform"
     pod = _one(helm.template("--values", values), "Deployment")["spec"]["template"]
     assert pod["metadata"]["labels"]["example.com/team"] == "platform"
+    assert pod["metadata"]["annotations"]["example.com/contact"] == "#platform"
 
 
 def test_older_clusters_get_no_pause_before_the_end(helm: Helm) -> None:
@@ -120,6 +125,63 @@ def test_labels_of_the_values_do_not_replace_those_that_select(helm: Helm, tmp_p
     assert pod.items() >= {**own, "example.com/a": "2"}.items()
     monitor = _one(rendered, "ServiceMonitor")["metadata"]["labels"]
     assert monitor.items() >= {**own, "release": "c", "example.com/a": "3"}.items()
+
+
+def test_annotations_of_an_object_win_over_the_common_ones(helm: Helm, tmp_path: Path) -> None:
+    policy = "helm.sh/hook-delete-policy"
+    given = {
+        "commonAnnotations": {"a": "all", "checksum/config": "all", policy: "hook-failed"},
+        "deploymentAnnotations": {"a": "deployment"},
+        "podAnnotations": {"a": "pod"},
+        "service": {"annotations": {"a": "service"}},
+    }
+    rendered = helm.template(*_values(tmp_path, given))
+    deployment = _one(rendered, "Deployment")
+    assert deployment["metadata"]["annotations"]["a"] == "deployment"
+    pod = deployment["spec"]["template"]["metadata"]["annotations"]
+    assert pod["a"] == "pod"
+    assert re.fullmatch("[0-9a-f]{64}", pod["checksum/config"])
+    of_test = _one(rendered, "Pod")["metadata"]["annotations"]
+    assert (of_test["a"], of_test[policy]) == ("all", "before-hook-creation,hook-succeeded")
+    services = [each["metadata"] for each in rendered if each["kind"] == "Service"]
+    assert [each["annotations"]["a"] for each in services] == ["service", "all"]
+
+
+def test_without_annotations_there_is_no_field_of_them(helm: Helm) -> None:
+    assert "annotations" not in _one(helm.template(), "Deployment")["metadata"]
+
+
+def test_ways_in_from_outside_are_those_of_the_normal_service_alone(helm: Helm) -> None:
+    rendered = helm.template("--values", CHART / "ci" / "load-balancer-values.yaml")
+    normal, headless = (each["spec"] for each in rendered if each["kind"] == "Service")
+    assert normal["type"] == "LoadBalancer"
+    assert normal["loadBalancerClass"] == "example.com/internal"
+    assert normal["loadBalancerSourceRanges"] == ["192.0.2.0/24", "198.51.100.7/32"]
+    assert normal["externalTrafficPolicy"] == "Local"
+    assert [port["nodePort"] for port in normal["ports"]] == [30052]
+    assert headless["type"] == "ClusterIP"
+    assert not any("nodePort" in port for port in headless["ports"])
+    assert headless.keys() == {"type", "clusterIP", "selector", "ports"}
+
+
+def test_containers_of_ones_own_come_after_the_service_and_are_restricted(helm: Helm) -> None:
+    values = CHART / "ci" / "containers-values.yaml"
+    spec = _one(helm.template("--values", values), "Deployment")["spec"]["template"]["spec"]
+    service, proxy = spec["containers"]
+    assert (service["name"], proxy["name"]) == ("lookaside", "proxy")
+    assert [each["name"] for each in spec["initContainers"]] == ["prepare", "forward-logs"]
+    for each in spec["initContainers"]:
+        assert each["securityContext"] == service["securityContext"]
+    given = yaml.safe_load(values.read_text())
+    assert proxy == given["extraContainers"][0]
+    for key in ("dnsPolicy", "dnsConfig", "hostAliases"):
+        assert spec[key] == given[key]
+
+
+def test_as_many_revisions_are_kept_as_asked_for(helm: Helm) -> None:
+    assert _one(helm.template(), "Deployment")["spec"]["revisionHistoryLimit"] == 10
+    none = helm.template("--set", "revisionHistoryLimit=0")
+    assert _one(none, "Deployment")["spec"]["revisionHistoryLimit"] == 0
 
 
 def test_names_that_look_like_numbers_stay_names(helm: Helm) -> None:
@@ -250,6 +312,30 @@ def test_kubernetes_before_1_29_is_refused(helm: Helm) -> None:
         ("autoscaling.enabled=true,autoscaling.targetCPUUtilizationPercentage=null", "needs tar"),
         ("autoscaling.enabled=true,resources.requests=null", "a share of resources.requests.cpu"),
         ("serviceMonitor.enabled=true,podMonitor.enabled=true", "would count everything twice"),
+        ("service.nodePort=30052", "need service.type NodePort or LoadBalancer"),
+        ("service.externalTrafficPolicy=Local", "need service.type NodePort or LoadBalancer"),
+        ("service.loadBalancerClass=a", "need service.type LoadBalancer"),
+        (
+            "service.type=NodePort,service.loadBalancerSourceRanges={192.0.2.0/24}",
+            "need service.type LoadBalancer",
+        ),
+        ("dnsPolicy=None", "dnsPolicy None needs dnsConfig.nameservers"),
+        (_EXTRA.format("Containers", "lookaside"), "there is a container lookaside already"),
+        (
+            f"{_EXTRA.format('Containers', 'a')},{_EXTRA.format('InitContainers', 'a')}",
+            "there is a container a already",
+        ),
+        (
+            f"{_EXTRA.format('Containers', 'a')},autoscaling.enabled=true",
+            "the extra container a needs resources.requests.cpu",
+        ),
+        (
+            (
+                f"{_EXTRA.format('InitContainers', 'a')},autoscaling.enabled=true,"
+                "extraInitContainers[0].restartPolicy=Always"
+            ),
+            "the extra container a needs resources.requests.cpu",
+        ),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(helm: Helm, flags: str, said: str) -> None:

@@ -45,16 +45,46 @@
 {{- if not (or .autoscaling.targetCPUUtilizationPercentage .autoscaling.targetMemoryUtilizationPercentage) }}
 {{- fail "autoscaling.enabled needs targetCPUUtilizationPercentage or targetMemoryUtilizationPercentage" }}
 {{- end }}
-{{- $requests := dig "requests" dict (default dict .resources) }}
-{{- if and .autoscaling.targetCPUUtilizationPercentage (not $requests.cpu) }}
-{{- fail "autoscaling.targetCPUUtilizationPercentage is a share of resources.requests.cpu, which is not set" }}
+{{- $autoscaling := .autoscaling }}
+{{- $resources := .resources }}
+{{- $running := default list .extraContainers }}
+{{- range .extraInitContainers }}
+{{- if .restartPolicy }}
+{{- $running = append $running . }}
 {{- end }}
-{{- if and .autoscaling.targetMemoryUtilizationPercentage (not $requests.memory) }}
-{{- fail "autoscaling.targetMemoryUtilizationPercentage is a share of resources.requests.memory, which is not set" }}
+{{- end }}
+{{- range $resource, $target := dict "cpu" "targetCPUUtilizationPercentage" "memory" "targetMemoryUtilizationPercentage" }}
+{{- if get $autoscaling $target }}
+{{- if not (dig "requests" $resource "" (default dict $resources)) }}
+{{- fail (printf "autoscaling.%s is a share of resources.requests.%s, which is not set" $target $resource) }}
+{{- end }}
+{{- range $running }}
+{{- if not (dig "resources" "requests" $resource "" .) }}
+{{- fail (printf "autoscaling.%s is a share of what all containers request: the extra container %s needs resources.requests.%s" $target .name $resource) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- if and .serviceMonitor.enabled .podMonitor.enabled }}
 {{- fail "serviceMonitor.enabled and podMonitor.enabled together would count everything twice: set one" }}
+{{- end }}
+{{- $type := default "ClusterIP" .service.type }}
+{{- if and (or .service.loadBalancerClass .service.loadBalancerSourceRanges) (ne $type "LoadBalancer") }}
+{{- fail "service.loadBalancerClass and service.loadBalancerSourceRanges need service.type LoadBalancer" }}
+{{- end }}
+{{- if and (or .service.externalTrafficPolicy .service.nodePort) (eq $type "ClusterIP") }}
+{{- fail "service.externalTrafficPolicy and service.nodePort need service.type NodePort or LoadBalancer" }}
+{{- end }}
+{{- if and (eq (default "" .dnsPolicy) "None") (not (dig "nameservers" list (default dict .dnsConfig))) }}
+{{- fail "dnsPolicy None needs dnsConfig.nameservers" }}
+{{- end }}
+{{- $names := list "lookaside" }}
+{{- range concat (default list .extraInitContainers) (default list .extraContainers) }}
+{{- if has .name $names }}
+{{- fail (printf "extraInitContainers and extraContainers: there is a container %s already; give each a name of its own" .name) }}
+{{- end }}
+{{- $names = append $names .name }}
 {{- end }}
 {{- if eq (int .ports.grpc) (int .ports.admin) }}
 {{- fail "ports.grpc and ports.admin must be two" }}

@@ -34,18 +34,29 @@ app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
 app.kubernetes.io/component: {{ last . }}
 {{- end }}
 
-{{- define "lookaside.labels" -}}
-{{- include "lookaside.labelsWith" (list . "lookaside.selectorLabels" dict) }}
-{{- end }}
-
-{{/* Takes (list $ SELECTOR_LABELS LABELS): the template of the labels that the object is selected by, and labels of its own. The chart's win over those of the values. */}}
-{{- define "lookaside.labelsWith" -}}
-{{- $root := first . }}
-{{- $labels := include (index . 1) $root | fromYaml }}
+{{/* The labels and annotations of an object, by a dict: "root" is $; "labels" and "annotations" are those of its own, which win over the common ones; "selected" is the template of the labels that it is selected by, which win over all. */}}
+{{- define "lookaside.metadata" -}}
+{{- $root := .root }}
+{{- $labels := include (default "lookaside.selectorLabels" .selected) $root | fromYaml }}
 {{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") }}
 {{- $_ := set $labels "app.kubernetes.io/version" $root.Chart.AppVersion }}
-{{- $_ := set $labels "app.kubernetes.io/managed-by" $root.Release.Service }}
-{{- merge $labels (default dict (last .)) (default dict $root.Values.commonLabels) | toYaml }}
+{{- $_ := set $labels "app.kubernetes.io/managed-by" $root.Release.Service -}}
+labels:
+  {{- merge $labels (default dict .labels) (default dict $root.Values.commonLabels) | toYaml | nindent 2 }}
+{{- with merge dict (default dict .annotations) (default dict $root.Values.commonAnnotations) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Takes (list $ CONTAINERS): one without a security context gets the chart's, whole, so that the Pod stays restricted. */}}
+{{- define "lookaside.extraContainers" -}}
+{{- $context := default dict (first .).Values.securityContext }}
+{{- $containers := list }}
+{{- range last . }}
+{{- $containers = append $containers (hasKey . "securityContext" | ternary . (set (deepCopy .) "securityContext" $context)) }}
+{{- end }}
+{{- toYaml $containers }}
 {{- end }}
 
 {{- define "lookaside.serviceAccount" -}}
