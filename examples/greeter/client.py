@@ -7,6 +7,7 @@ import sys
 
 import client_resolver
 from examples.greeter.traffic import greet, plan
+from examples.greeter.usage import checked_target
 
 
 def main() -> int:
@@ -17,4 +18,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with checked_target():
+        sys.exit(main())

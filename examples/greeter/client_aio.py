@@ -13,6 +13,7 @@ from client_resolver import aio
 from examples.greeter._pb.greeter_pb2 import HelloReply, HelloRequest
 from examples.greeter._pb.greeter_pb2_grpc import GreeterStub
 from examples.greeter.traffic import TIMEOUT_SECONDS, Plan, plan, show
+from examples.greeter.usage import checked_target
 
 _AT_A_TIME = 10
 
@@ -52,7 +53,8 @@ async def main() -> None:
 
 if __name__ == "__main__":
     try:
-        asyncio.run(main())
+        with checked_target():
+            asyncio.run(main())
     except* grpc.aio.AioRpcError as failed:
         errors = (one for one in failed.exceptions if isinstance(one, grpc.RpcError))
         sys.exit("\n".join({f"failed: {error.details()}" for error in errors}))

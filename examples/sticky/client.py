@@ -14,6 +14,7 @@ from client_resolver import Connectivity
 from examples.greeter._pb.greeter_pb2 import HelloReply, HelloRequest
 from examples.greeter._pb.greeter_pb2_grpc import GreeterStub
 from examples.greeter.traffic import TIMEOUT_SECONDS, Plan, plan, show
+from examples.greeter.usage import checked_target
 
 SESSIONS = 10
 
@@ -69,6 +70,7 @@ def _connect(channel: client_resolver.Channel) -> None:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        with checked_target():
+            sys.exit(main())
     except grpc.RpcError as failed:
         sys.exit(f"failed: {failed.details()}")

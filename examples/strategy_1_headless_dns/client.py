@@ -7,6 +7,7 @@ import sys
 
 import client_resolver
 from examples.greeter.traffic import greet, plan
+from examples.greeter.usage import checked_target
 
 TARGET = "dns:///grpc-backend-headless.grpc-services.svc.cluster.local:50051"
 SERVICE_CONFIG = {
@@ -37,4 +38,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with checked_target():
+        sys.exit(main())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import client_resolver
 from examples.greeter.traffic import greet, plan
+from examples.greeter.usage import checked_target
 
 TARGET = "lookaside://lookaside.lookaside:50052/greeter.grpc-services"
 LAST_LIST = Path(tempfile.gettempdir(), "greeter-backends.json")
@@ -24,4 +25,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with checked_target():
+        sys.exit(main())

@@ -1,12 +1,14 @@
 """The examples' clients run, against greeters and a balancer on this machine."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.examples.documents import EXAMPLES
-from tests.examples.running import Balancer, answers, run, table
+from tests.examples.running import ROOT, Balancer, answers, run, table
 
 LOCAL = ["127.0.0.1:50061", "127.0.0.1:50062", "127.0.0.1:50063"]
 SERVICE = "greeter.grpc-services"
@@ -80,6 +82,32 @@ def test_strategy_4_greets_a_fixed_list(greeters: list[str]) -> None:
 def test_a_request_that_fails_is_told_and_makes_the_exit_code_1(client: str) -> None:
     with pytest.raises(AssertionError, match="failed: static:///127"):
         run(f"examples.{client}", "static:///127.0.0.1:9", "--requests=1")
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        "greeter.client",
+        "greeter.client_aio",
+        "sticky.client",
+        "strategy_1_headless_dns.client",
+        "strategy_3_lookaside.client",
+        "strategy_4_connections.client",
+    ],
+)
+def test_a_mistyped_target_is_one_line_and_makes_the_exit_code_2(client: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", f"examples.{client}", "lookasid://localhost:50052/greeter"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("failed: target 'lookasid://localhost:50052/greeter': unknown")
+    assert done.stderr.count("\n") == 1
 
 
 def _few_and_many(client: str, target: str, greeters: list[str]) -> list[int]:
