@@ -377,6 +377,8 @@ async def test_a_slice_that_turns_malformed_keeps_its_last_good_endpoints(world:
     await relist(world)
     await world.observer.failed("malformed", times=2)
     assert world.feed.addresses == ["10.0.0.1", "10.0.0.2"]
+    assert world.source is not None
+    assert world.source.trouble == ""
     world.server.delete(SLICES, "greeter-1")
     await world.feed.shows()
 

@@ -129,7 +129,5 @@ class Part(Generic[T]):
 
     def failed(self, reason: str) -> None:
         """Note a failure; its reflector calls this."""
-        # What is malformed is an object, which is set aside: the rest is confirmed.
-        if reason != "malformed":
-            self.trouble = reason
+        self.trouble = reason
         self._owner.failed(reason)
