@@ -4,6 +4,7 @@ The controllers make Pods of the Deployment, in a namespace that enforces the re
 Security Standard; `node.Node` runs them, with the arguments, files and account that they have.
 """
 
+import json
 import os
 import time
 from base64 import b64encode
@@ -161,6 +162,22 @@ def test_pods_that_are_not_restricted_are_refused_there(
     with pytest.raises(ApiError, match="violates PodSecurity") as refusal:
         control_plane.admin.create(f"/api/v1/namespaces/{restricted.name}/pods?dryRun=All", pod)
     assert refusal.value.status == 403
+
+
+def test_a_container_of_ones_own_is_refused_there_only_where_its_own_context_is_too_wide(
+    release: Release, control_plane: ControlPlane, restricted: Namespace
+) -> None:
+    narrow = {"name": "narrow", "image": "narrow:1"}
+    wide = {"name": "wide", "image": "wide:1", "securityContext": {"runAsNonRoot": True}}
+    release.install("--set-json", f"extraContainers={json.dumps([narrow, wide])}")
+    pod = _pod_of(release.deployment())
+    pods = f"/api/v1/namespaces/{restricted.name}/pods?dryRun=All"
+    with pytest.raises(ApiError, match=r'violates PodSecurity.*"wide"') as refusal:
+        control_plane.admin.create(pods, pod)
+    assert refusal.value.status == 403
+    assert '"narrow"' not in str(refusal.value)
+    pod["spec"]["containers"].pop()
+    assert control_plane.admin.create(pods, pod)["kind"] == "Pod"
 
 
 def test_a_field_that_a_published_definition_lacks_is_refused(

@@ -312,6 +312,7 @@ def test_kubernetes_before_1_29_is_refused(helm: Helm) -> None:
         ("autoscaling.enabled=true,autoscaling.targetCPUUtilizationPercentage=null", "needs tar"),
         ("autoscaling.enabled=true,resources.requests=null", "a share of resources.requests.cpu"),
         ("serviceMonitor.enabled=true,podMonitor.enabled=true", "would count everything twice"),
+        (r"commonAnnotations.helm\.sh/hook=test", "would make a hook of every object"),
         ("service.nodePort=30052", "need service.type NodePort or LoadBalancer"),
         ("service.externalTrafficPolicy=Local", "need service.type NodePort or LoadBalancer"),
         ("service.loadBalancerClass=a", "need service.type LoadBalancer"),

@@ -69,6 +69,9 @@
 {{- if and .serviceMonitor.enabled .podMonitor.enabled }}
 {{- fail "serviceMonitor.enabled and podMonitor.enabled together would count everything twice: set one" }}
 {{- end }}
+{{- if hasKey (default dict .commonAnnotations) "helm.sh/hook" }}
+{{- fail "commonAnnotations: helm.sh/hook would make a hook of every object" }}
+{{- end }}
 {{- $type := default "ClusterIP" .service.type }}
 {{- if and (or .service.loadBalancerClass .service.loadBalancerSourceRanges) (ne $type "LoadBalancer") }}
 {{- fail "service.loadBalancerClass and service.loadBalancerSourceRanges need service.type LoadBalancer" }}
