@@ -27,7 +27,7 @@ _PROBES: Final = ("startupProbe", "livenessProbe", "readinessProbe")
 class Node:
     """Runs the Pods of a namespace that are on no node yet, as a context manager.
 
-    Each has one container.
+    Of several containers the first is run.
 
     A Pod is ready when its probes, as they are written, succeed one after the other; they are asked
     more often than they say. One that ends gets its preStop pause, SIGTERM and its grace.
