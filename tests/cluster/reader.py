@@ -37,7 +37,8 @@ GREETERS: Final = "grpc-services"
 NO_KUBELET: Final = frozenset({"logs", "port-forward"})
 """What kubectl asks a kubelet for."""
 
-_NOT_HERE: Final = frozenset({"kind", "docker", "python3", ".", "pip"})
+_NOT_HERE: Final = frozenset({"kind", "docker", "python", "python3", ".", "pip"})
+"""What isn't typed here: what installs, and clients without a cluster (see tests/examples)."""
 _LOCAL: Final = "localhost:50052"
 
 
