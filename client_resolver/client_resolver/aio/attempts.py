@@ -20,7 +20,6 @@ from client_resolver.aio.method import Method
 from client_resolver.aio.requests import Requests
 from client_resolver.core.model import Failure
 from client_resolver.core.replay import Evidence, weigh
-from client_resolver.metadata import sendable
 from client_resolver.observing import tell_each
 from client_resolver.rpc import Rpc
 
@@ -109,10 +108,7 @@ class Attempts:
         self._waits_for_ready = bool(wait_for_ready)
         self.request = request
         self._arguments = (credentials, compression)
-        if rpc is None:
-            metadata = None if metadata is None else sendable(metadata)
-            rpc = Rpc(driver.rpcs, method.path, config, metadata, request)
-        self.rpc = rpc
+        self.rpc = rpc or Rpc(driver.rpcs, method.path, config, metadata, request)
         self.outcome: Any = None
         self.first: object = NOTHING
         self.running: list[Attempt] = []

@@ -19,7 +19,6 @@ from client_resolver.aio.connection import Backend
 from client_resolver.aio.method import Method
 from client_resolver.aio.requests import Requests
 from client_resolver.core.replay import Evidence
-from client_resolver.metadata import sendable
 from client_resolver.observing import tell_each
 
 __all__ = ["StreamStreamCall", "StreamUnaryCall", "UnaryStreamCall", "UnaryUnaryCall"]
@@ -66,7 +65,6 @@ class PickedCall(grpc.aio.Call):
         if metadata is None and credentials is None and compression is None:
             inner = bound(request, timeout=timeout)
         else:
-            metadata = None if metadata is None else sendable(metadata)
             inner = bound(
                 request,
                 timeout=timeout,

@@ -10,6 +10,7 @@ import grpc
 
 from client_resolver.aio import calls, managed, tracked
 from client_resolver.aio.method import Method
+from client_resolver.metadata import sendable
 
 __all__ = [
     "StreamStreamMultiCallable",
@@ -41,6 +42,7 @@ class UnaryUnaryMultiCallable(grpc.aio.UnaryUnaryMultiCallable, Generic[Req, Res
     ) -> grpc.aio.UnaryUnaryCall[Req, Res]:
         """See `grpc.aio.UnaryUnaryMultiCallable`."""
         method = self.method
+        metadata = None if metadata is None else sendable(metadata)
         backend = method.pick() if method.plain else None
         if backend is not None:
             return calls.UnaryUnaryCall(
@@ -80,6 +82,7 @@ class UnaryStreamMultiCallable(grpc.aio.UnaryStreamMultiCallable, Generic[Req, R
     ) -> grpc.aio.UnaryStreamCall[Req, Res]:
         """See `grpc.aio.UnaryStreamMultiCallable`."""
         method = self.method
+        metadata = None if metadata is None else sendable(metadata)
         backend = method.pick() if method.plain else None
         if backend is not None:
             return calls.UnaryStreamCall(
@@ -114,6 +117,7 @@ class StreamUnaryMultiCallable(grpc.aio.StreamUnaryMultiCallable, Generic[Req, R
     ) -> grpc.aio.StreamUnaryCall[Req, Res]:
         """See `grpc.aio.StreamUnaryMultiCallable`."""
         method = self.method
+        metadata = None if metadata is None else sendable(metadata)
         backend = method.pick() if method.plain else None
         if backend is not None:
             return calls.StreamUnaryCall(
@@ -148,6 +152,7 @@ class StreamStreamMultiCallable(grpc.aio.StreamStreamMultiCallable, Generic[Req,
     ) -> grpc.aio.StreamStreamCall[Req, Res]:
         """See `grpc.aio.StreamStreamMultiCallable`."""
         method = self.method
+        metadata = None if metadata is None else sendable(metadata)
         backend = method.pick() if method.plain else None
         if backend is not None:
             return calls.StreamStreamCall(

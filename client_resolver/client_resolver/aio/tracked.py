@@ -15,7 +15,7 @@ from client_resolver.aio import calls, managed
 from client_resolver.aio.attempt import Failed, peek
 from client_resolver.aio.connection import Backend, Connection
 from client_resolver.aio.method import Method
-from client_resolver.metadata import Metadata, sendable
+from client_resolver.metadata import Metadata
 from client_resolver.rpc import Rpc, Trial
 
 __all__ = ["LightCall", "TrackedCall", "start"]
@@ -38,7 +38,6 @@ def start(
             return LightCall(method, backend, request, *arguments)
     driver = method.driver
     driver.start()
-    metadata = None if metadata is None else sendable(metadata)
     rpc: Rpc[Connection] = Rpc(driver.rpcs, method.path, method.config, metadata, request)
     refused = rpc.enter()
     backend = driver.pick_for(rpc) if refused is None else None
@@ -177,27 +176,14 @@ class TrackedCall(LightCall):
             self._deadline = rpc.now() + timeout
         if config.retry is not None:
             timeout = rpc.bounded(timeout)
-        channel = backend.handle.channel  # type: ignore[union-attr]
         self._rpc = rpc
         self._trial = trial = rpc.begin(backend)
-        metadata = rpc.metadata
+        arguments = (timeout, rpc.metadata, credentials, wait_for_ready, compression)
         try:
-            inner: Any = method.on(channel)(
-                request,
-                timeout=timeout,
-                metadata=metadata,
-                credentials=credentials,
-                compression=compression,
-            )
+            calls.UnaryUnaryCall.__init__(self, method, backend, request, *arguments)
         except BaseException:
             rpc.end(trial, grpc.StatusCode.INTERNAL.name, ours=True)
             raise
-        self._inner = inner
-        self._backend = backend
-        self._method = method
-        self._arguments = (request, metadata, credentials, wait_for_ready, compression, channel)
-        backend.in_flight.append(None)
-        inner.add_done_callback(self._finished)
 
     def _succeeded(self, inner: Any) -> None:
         rpc = self._rpc

@@ -86,6 +86,7 @@ class Reporting(Protocol):
         """
 
 
+@runtime_checkable
 class Policy(Protocol):
     """Builds the pickers of one load-balancing policy."""
 

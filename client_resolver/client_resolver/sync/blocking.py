@@ -219,8 +219,8 @@ def _attempts(
     driver = method.driver
     if first is not None:
         trial = rpc.resume(first.backend, first.began)
-        delay = _again(method, rpc, trial, first.used, first.error, request)
-        if delay is None or (deadline is not None and deadline <= monotonic()):
+        delay = _again(method, rpc, trial, first.used, first.error, request, deadline)
+        if delay is None:
             raise first.error
         if delay:
             _pause(method, rpc, delay, deadline)
@@ -233,8 +233,8 @@ def _attempts(
         try:
             return _attempt(method.on(used), rpc, trial, request, deadline, rest, with_call)
         except grpc.RpcError as error:
-            delay = _again(method, rpc, trial, used, error, request)
-            if delay is None or (deadline is not None and deadline <= monotonic()):
+            delay = _again(method, rpc, trial, used, error, request, deadline)
+            if delay is None:
                 raise
         finally:
             driver.release(backend)
@@ -276,6 +276,7 @@ def _again(
     used: Handle | None,
     error: Any,
     request: object,
+    deadline: float | None,
 ) -> float | None:
     """Say in how many seconds a failed attempt is followed by another. None: by none."""
     driver = method.driver
@@ -283,12 +284,14 @@ def _again(
     repeatable = not isinstance(request, Requests) or request.repeatable
     if repeatable and may_repeat(driver, trial.backend, error, used):
         rpc.unsent(trial, code, details)
-        return 0.0
-    trailing = error.trailing_metadata()
-    rpc.end(trial, code, trailing)
-    if not repeatable or error.initial_metadata() or driver.closed:
-        return None
-    return rpc.again(trial, code, details, trailing)
+        delay: float | None = 0.0
+    else:
+        trailing = error.trailing_metadata()
+        rpc.end(trial, code, trailing)
+        if not repeatable or error.initial_metadata() or driver.closed:
+            return None
+        delay = rpc.again(trial, code, details, trailing)
+    return None if deadline is not None and deadline <= monotonic() else delay
 
 
 def _pause(method: Method[Unary], rpc: Rpc[Handle], delay: float, deadline: float | None) -> None:
