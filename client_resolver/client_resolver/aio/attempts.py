@@ -312,7 +312,9 @@ class Attempts:
         attempt.read = True
         if attempt.lost or self.outcome is not None:
             return
-        if first not in {NOTHING, grpc.aio.EOF} or (headers and attempt.code is None):
+        # A response may be anything: of most messages there is no hash, of some no comparison.
+        answered = first is not NOTHING and first is not grpc.aio.EOF
+        if answered or (headers and attempt.code is None):
             self.commit(attempt, first)
         elif attempt.code is not None:
             self._conclude(attempt)

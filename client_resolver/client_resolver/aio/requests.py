@@ -173,7 +173,8 @@ class Requests(Generic[Req]):
         return taken.result()
 
     def _append(self, request: Req) -> None:
-        message: bytes = self._serializer(request) if self._serializer else request  # type: ignore[assignment]
+        serializer = self._serializer
+        message: bytes = request if serializer is None else serializer(request)  # type: ignore[assignment]
         self._kept.append(message)
         # Of empty messages as well, there must be an end.
         self._size += len(message) + 1
