@@ -74,7 +74,7 @@ class InCluster:
             raise ConfigError(
                 f"no in-cluster credentials: {said}; automountServiceAccountToken mounts them"
             ) from error
-        return _stripped(configuration)
+        return _finished(configuration)
 
     def forget(self) -> None:
         """Do nothing: the token is read each time."""
@@ -128,7 +128,7 @@ class Kubeconfig:
         except (OSError, ConfigException, yaml.YAMLError, ValueError) as error:
             said = " ".join(str(error).split())
             raise ConfigError(f"kubeconfig {self._paths}: {said}") from error
-        return _stripped(configuration)
+        return _finished(configuration)
 
     def forget(self) -> None:
         """Load all anew next time, and run the exec plugin again."""
@@ -163,7 +163,10 @@ def discover(
     return Kubeconfig(kubeconfig, context, environ)
 
 
-def _stripped(configuration: Configuration) -> Configuration:
-    """Take the line end that a token file may have off the token: no header may hold one."""
+def _finished(configuration: Configuration) -> Configuration:
+    # No header may hold the line end that a token file may have.
     configuration.api_key = {key: value.strip() for key, value in configuration.api_key.items()}
+    # Python 3.13 demands the form of RFC 5280 of each certificate. The CAs of EKS and others lack
+    # key identifiers; client-go, as Go's crypto/x509, checks chain, validity and name alone.
+    configuration.disable_strict_ssl_verification = True
     return configuration

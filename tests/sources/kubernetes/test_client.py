@@ -5,8 +5,9 @@ import json
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -24,6 +25,7 @@ from lookaside.sources.kubernetes.errors import (
     Silent,
     Unreachable,
 )
+from tests.certificates import Issued, Shape, shaped
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -261,6 +263,73 @@ async def test_a_certificate_that_is_not_trusted_is_unreachable(tmp_path: Path) 
             await get(site.client({"certificate-authority": f"{id(mine)}.pem"}, scheme="https"))
     finally:
         await site.close()
+
+
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each Python make the contexts that 3.13 makes."""
+    make = ssl.create_default_context
+
+    def create(*args: Any, **kwargs: Any) -> ssl.SSLContext:
+        context = make(*args, **kwargs)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", create)
+
+
+@asynccontextmanager
+async def tls_client(directory: Path, issued: Issued, trusted: bytes) -> AsyncIterator[Client]:
+    """Serve with a certificate, and enter with a client that trusts an authority."""
+    (directory / "cert.pem").write_bytes(issued.key + issued.certificate)
+    (directory / "ca.pem").write_bytes(trusted)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "cert.pem")
+    site = Site(directory)
+    await site.start(context)
+    try:
+        yield site.client({"certificate-authority": "ca.pem"}, scheme="https")
+    finally:
+        await site.close()
+
+
+SHAPES = {
+    "as RFC 5280 says": Shape(),
+    "without an authority key identifier": Shape(authority_key=False),
+    "without a subject key identifier": Shape(subject_key=False),
+    "with basic constraints alone, as EKS": Shape(
+        subject_key=False, authority_key=False, key_usage=False
+    ),
+    "with basic constraints that aren't critical": Shape(critical=False),
+}
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+async def test_certificates_are_taken_in_any_form_that_kubectl_takes(
+    tmp_path: Path, shape: Shape
+) -> None:
+    issued = shaped(shape)
+    async with tls_client(tmp_path, issued, issued.authority) as client:
+        assert await get(client) == b"hello"
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+async def test_a_certificate_of_any_form_must_be_of_the_ca_valid_and_for_the_server(
+    tmp_path: Path, shape: Shape
+) -> None:
+    good = shaped(shape)
+    expired = shaped(shape, valid_days=(-3, -1))
+    elsewhere = shaped(shape, address="192.0.2.1")
+    for issued, trusted, said in (
+        (good, shaped(shape).authority, "certificate signature failure|unable to get local issuer"),
+        (expired, expired.authority, "certificate has expired"),
+        (elsewhere, elsewhere.authority, "IP address mismatch"),
+    ):
+        async with tls_client(tmp_path, issued, trusted) as client:
+            with pytest.raises(Unreachable, match=said):
+                await get(client)
 
 
 async def test_a_new_configuration_leaves_open_streams_alone(site: Site) -> None:
