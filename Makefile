@@ -1,7 +1,8 @@
 # What people type. Each target sets up what it needs, on a machine with Python 3.11 and make.
+# With PYTHON=python3.13, say, a target runs on that Python, in a virtual environment beside .venv.
 
 PYTHON ?= python3
-VENV := .venv
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 PROTOS_VENV := .venv-protos
 SOURCES := benchmarks docs examples helm lookaside client_resolver tests protos
@@ -12,7 +13,7 @@ SOURCES := benchmarks docs examples helm lookaside client_resolver tests protos
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-setup: $(VENV)/.done ## Make .venv with both packages and the pinned tools.
+setup: $(VENV)/.done ## Make the virtual environment with both packages and the pinned tools.
 
 $(VENV)/.done: requirements/dev.txt pyproject.toml client_resolver/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with: make PYTHON=python3.11")'
@@ -78,4 +79,4 @@ requirements: setup ## Pin the newest versions anew. Needs uv.
 	done
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) $(PROTOS_VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-python* $(PROTOS_VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
