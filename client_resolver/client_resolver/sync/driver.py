@@ -1,71 +1,37 @@
 """Runs a channel's state machine on a thread: the connections, the timers, those who wait."""
 
-import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from random import Random
 from time import monotonic
-from typing import Protocol
 
 import grpc
 
 from client_resolver.central import Central, Configured
-from client_resolver.core import backend as actions
 from client_resolver.core.delta import Delta
-from client_resolver.core.events import Event
 from client_resolver.core.machine import Machine
 from client_resolver.core.model import Connectivity, Revision, ServerList
 from client_resolver.core.outlook import Outlook
 from client_resolver.core.snapshot import ChannelSnapshot, of_channel
 from client_resolver.core.watch import Lost
-from client_resolver.notices import undialled
 from client_resolver.observer import Observer
-from client_resolver.observing import tell, tell_events
+from client_resolver.observing import tell
 from client_resolver.rpc import Rpc
 from client_resolver.rpcs import Rpcs
 from client_resolver.settings import Settings, describe
-from client_resolver.sync.connection import (
-    Action,
-    Backend,
-    Connection,
-    Connections,
-    Handle,
-    Undialled,
-    open_channel,
-)
+from client_resolver.sync.backend_connections import BackendConnections
+from client_resolver.sync.connection import Backend, Handle
 from client_resolver.sync.ended import EndedCall
 from client_resolver.sync.forks import follow
 from client_resolver.sync.resolution import Resolution
+from client_resolver.sync.subscriptions import Listener, Subscriptions
+from client_resolver.sync.waiting_calls import Pending, WaitingCalls
 
-__all__ = ["Driver", "Pending"]
-
-_logger = logging.getLogger("client_resolver")
+__all__ = ["Driver"]
 
 _READY = Connectivity.READY
-_SOON = 0.001
-_SELDOM = 0.1
-"""Seconds between looks at connections that are not ready: from the first to the second."""
-_IDLE = 1.0
-"""Seconds between looks at connections that are ready. A pick looks at its own."""
 _JOIN = 5.0
 """Seconds that `close` waits for the thread of this module. It never waits that long itself."""
-
-Listener = Callable[[grpc.ChannelConnectivity], None]
-
-
-class Pending(Protocol):
-    """A call that waits for a backend, or for a time, without a thread of its own."""
-
-    @property
-    def wake_at(self) -> float | None:
-        """When it goes on even if no other outlook comes, on the monotonic clock."""
-
-    @property
-    def seen(self) -> Outlook[Handle] | None:
-        """The outlook that it found no backend in."""
-
-    def advance(self) -> bool:
-        """Try to start or to end the call. Return whether it still waits."""
 
 
 class Driver:
@@ -108,14 +74,10 @@ class Driver:
         self._central.add(self.rpcs)
         self._thread: threading.Thread | None = None
         self._resolution: Resolution | None = None
-        self.pending: dict[Pending, None] = {}
-        self._advanced: Outlook[Handle] | None = None
+        self._connections = BackendConnections(self.settings, self._central)
+        self._subscriptions = Subscriptions(self.settings)
+        self.pending = WaitingCalls()
         self._wakes_at = 0.0
-        self._listeners: list[tuple[Listener, list[str]]] = []
-        self._events: list[Event] = []
-        self._shutting: list[grpc.Channel] = []
-        self._pause = _SOON
-        self._ready_due = 0.0
 
     def forget(self) -> None:
         """See `client_resolver.sync.forks.Forkable`."""
@@ -173,7 +135,7 @@ class Driver:
                 with self._deciding:
                     now = monotonic()
                     found = self._machine.idle_picked(idle.pick(), now)
-                self._perform(found)
+                self._connections.perform(found)
                 self._publish()
                 self._nudge()
 
@@ -193,7 +155,7 @@ class Driver:
             if not self.closed:
                 with self._deciding:
                     found = self._machine.received(message, monotonic())
-                self._perform(found)
+                self._connections.perform(found)
                 self._publish()
                 self._nudge()
             return self._machine.watch.current
@@ -252,7 +214,7 @@ class Driver:
                 ready = asked.connectivity is _READY
                 found = [] if ready else self._machine.idle_picked(asked, monotonic())
             if not ready:
-                self._perform(found)
+                self._connections.perform(found)
                 self._publish()
                 self._nudge()
                 return None
@@ -277,7 +239,7 @@ class Driver:
             with self.lock:
                 with self._deciding:
                     found = self._machine.drained(backend, monotonic())
-                self._perform(found)
+                self._connections.perform(found)
                 self._nudge()
 
     def observe(self, backend: Backend, used: Handle | None = None) -> bool:
@@ -306,7 +268,7 @@ class Driver:
             self._resolution.backend_failed()
         with self._deciding:
             found = self._machine.observed(backend, state)
-        self._perform(found)
+        self._connections.perform(found)
 
     def wait(
         self, deadline: float | None, *, wait_for_ready: bool, rpc: Rpc[Handle] | None = None
@@ -368,7 +330,7 @@ class Driver:
         with self.lock:
             closed = self.closed
             if not closed:
-                self.pending[call] = None
+                self.pending.add(call)
             wake_at = call.wake_at
             if self.outlook is not call.seen or (wake_at is not None and wake_at < self._wakes_at):
                 self._nudge()
@@ -380,21 +342,18 @@ class Driver:
         """Undo `defer`."""
         if call in self.pending:
             with self.lock:
-                self.pending.pop(call, None)
+                self.pending.remove(call)
 
     def listen(self, listener: Listener) -> None:
         """Tell a listener the state of the channel now and whenever it changes."""
         with self.lock:
-            self._listeners.append((listener, []))
+            self._subscriptions.listen(listener)
             self._nudge()
 
     def unlisten(self, listener: Listener) -> None:
         """Undo `listen`."""
         with self.lock:
-            for entry in self._listeners:
-                if entry[0] == listener:
-                    self._listeners.remove(entry)
-                    break
+            self._subscriptions.unlisten(listener)
 
     def snapshot(self) -> ChannelSnapshot:
         """Return the whole state of the channel."""
@@ -408,12 +367,12 @@ class Driver:
             if self.closed:
                 return
             self.closed = True
-            self._listeners.clear()
+            self._subscriptions.clear()
             with self._deciding:
                 found = self._machine.close()
                 # What picks goes by it: there is nothing to pick from any more.
                 self.outlook = self._machine.outlook
-            self._perform(found)
+            self._connections.perform(found)
             self._publish()
             self._changed.notify_all()
             self._nudge()
@@ -423,10 +382,10 @@ class Driver:
             resolution.close()
         if thread is not None and thread is not threading.current_thread():
             thread.join(_JOIN)
-        self._shut()
-        self._advance(list(self.pending))
+        self._connections.shut()
+        self._advance(self.pending.all())
         if self.started:
-            self._tell_events()
+            self._subscriptions.tell()
             observers, target = self.settings.observers, self.settings.target.text
             tell(observers, Observer.channel_closed, target, self.snapshot)
 
@@ -444,15 +403,13 @@ class Driver:
                     return
                 with self._deciding:
                     found = self._machine.tick(monotonic())
-                self._perform(found)
-                pause = self._look()
+                self._connections.perform(found)
+                pause = self._connections.look(list(self._machine.pool), self._observed)
                 self._publish()
-                due = self._due()
-                tells = list(self._news())
-            self._shut()
-            self._tell_events()
-            for listener, state in tells:
-                _tell(listener, state)
+                due = self.pending.due(self.outlook)
+                self._subscriptions.note(self.state_name())
+            self._connections.shut()
+            self._subscriptions.tell()
             self._advance(due)
             with self.lock:
                 if not self._working and not self.closed:
@@ -461,74 +418,10 @@ class Driver:
                     self._wakes_at = 0.0
                 self._working = False
 
-    def _look(self) -> float:
-        now = monotonic()
-        at_ready = self._ready_due <= now
-        if at_ready:
-            self._ready_due = now + _IDLE
-        settled = True
-        for backend in list(self._machine.pool):
-            if at_ready and isinstance(backend.handle, Undialled):
-                backend.handle = self._open(backend)
-            handle, before = backend.handle, backend.connectivity
-            if handle is None or backend.draining or (before is _READY and not at_ready):
-                continue
-            state = handle.state(False)
-            if state is not before or state is Connectivity.IDLE:
-                self._observed(backend, state)
-                self._pause = _SOON
-            settled = settled and state is _READY
-        if settled:
-            return _IDLE
-        self._pause = min(self._pause * 1.5, _SELDOM)
-        return self._pause
-
     def _next_wake(self, pause: float) -> float:
-        times = [time for call in self.pending if (time := call.wake_at) is not None]
-        if self._machine.wake_at is not None:
-            times.append(self._machine.wake_at)
-        return min([monotonic() + pause, *times])
-
-    def _perform(self, found: Sequence[Action]) -> None:
-        for action in found:
-            backend = action.backend
-            match action:
-                case actions.Open():
-                    backend.handle = self._open(backend)
-                    backend.handle.state(True)
-                    self._pause = _SOON
-                case actions.Connect():
-                    if backend.handle is not None:
-                        backend.handle.state(True)
-                        self._pause = _SOON
-                case actions.Close():
-                    handle, backend.handle = backend.handle, None
-                    for part in handle.parts if handle is not None else ():
-                        part.closed = True
-                        self._shutting.append(part.channel)
-
-    def _open(self, backend: Backend) -> Handle:
-        settings = self.settings
-        target = backend.endpoint.address.target
-        try:
-            credentials, options = settings.dialling(backend.endpoint, self._central.config)
-            parts = [
-                Connection(
-                    open_channel(
-                        target,
-                        credentials,
-                        # Channels of equal arguments may share one connection.
-                        options if number == 0 else (*options, ("lookaside.connection", number)),
-                        settings.compression,
-                    )
-                )
-                for number in range(settings.connections_per_backend)
-            ]
-        except Exception as error:  # noqa: BLE001
-            # Rather no connection than one with other credentials. It is tried again.
-            undialled(settings, backend, error)
-            return Undialled()
-        return parts[0] if len(parts) == 1 else Connections(parts)
+        times = [monotonic() + pause]
+        times += [at for at in (self.pending.wake_at(), self._machine.wake_at) if at is not None]
+        return min(times)
 
     def _republish(self) -> None:
         with self.lock:
@@ -542,39 +435,17 @@ class Driver:
             if machine.publish():
                 self.outlook = machine.outlook
                 self._changed.notify_all()
-                if self.pending or self._listeners:
+                if self.pending or self._subscriptions:
                     self._nudge()
             if self.settings.observers:
                 events = machine.events()
                 if events:
-                    self._events.extend(events)
+                    self._subscriptions.happened(events)
                     self._nudge()
-
-    def _tell_events(self) -> None:
-        if self._events:
-            with self.lock:
-                events, self._events = self._events, []
-            tell_events(self.settings.observers, self.settings.target.text, events)
-
-    def _news(self) -> Iterator[tuple[Listener, str]]:
-        name = self.state_name()
-        for listener, last in self._listeners:
-            if last != [name]:
-                last[:] = [name]
-                yield listener, name
 
     def state_name(self) -> str:
         """The name of the channel's state in `grpc.ChannelConnectivity`."""
         return self.outlook.connectivity.name if self.started else Connectivity.IDLE.name
-
-    def _due(self) -> list[Pending]:
-        """Return the calls that may go on now."""
-        outlook, now = self.outlook, monotonic()
-        return [
-            call
-            for call in self.pending
-            if call.seen is not outlook or ((at := call.wake_at) is not None and at <= now)
-        ]
 
     def _advance(self, calls: Sequence[Pending]) -> None:
         for call in calls:
@@ -583,22 +454,9 @@ class Driver:
             if call.advance():
                 self.defer(call)
 
-    def _shut(self) -> None:
-        with self.lock:
-            shutting, self._shutting = self._shutting, []
-        for channel in shutting:
-            channel.close()
-
     def _nudge(self) -> None:
         self._working = True
         self._work.notify_all()
 
     def __repr__(self) -> str:
         return describe(self.settings, self._machine, closed=self.closed, started=self.started)
-
-
-def _tell(listener: Listener, state: str) -> None:
-    try:
-        listener(grpc.ChannelConnectivity[state])
-    except Exception:
-        _logger.exception("a connectivity callback failed")

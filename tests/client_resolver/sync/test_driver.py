@@ -31,16 +31,16 @@ def test_a_call_that_still_waits_goes_on_again() -> None:
     call = Waiting(lambda _: True)
     for _ in range(2):
         one.defer(call)
-        one._advance(one._due())
+        one._advance(one.pending.due(one.outlook))
     assert call.advanced == 2
-    assert list(one.pending) == [call]
+    assert one.pending.all() == [call]
 
 
 def test_a_call_that_has_started_is_let_go() -> None:
     one = driver()
     call = Waiting(lambda _: False)
     one.defer(call)
-    one._advance(one._due())
+    one._advance(one.pending.due(one.outlook))
     assert not one.pending
 
 
@@ -53,8 +53,8 @@ def test_a_call_that_is_deferred_by_another_thread_as_soon_as_it_has_started_is_
 
     call = Waiting(fail_at_once)
     one.defer(call)
-    one._advance(one._due())
-    assert list(one.pending) == [call]
+    one._advance(one.pending.due(one.outlook))
+    assert one.pending.all() == [call]
 
 
 def test_a_call_that_is_deferred_after_the_end_goes_on_at_once() -> None:
@@ -71,6 +71,6 @@ def test_a_call_that_waits_for_a_time_is_not_due_before() -> None:
     call = Waiting(lambda _: True)
     call.seen, call.wake_at = one.outlook, float("inf")
     one.defer(call)
-    assert one._due() == []
+    assert one.pending.due(one.outlook) == []
     call.wake_at = 0.0
-    assert one._due() == [call]
+    assert one.pending.due(one.outlook) == [call]

@@ -1,0 +1,134 @@
+"""The connections of a channel's backends: opens, watches and closes them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
+
+import grpc
+
+from client_resolver.central import Central
+from client_resolver.core import backend as actions
+from client_resolver.core.model import Connectivity
+from client_resolver.notices import undialled
+from client_resolver.settings import Settings
+from client_resolver.sync.connection import (
+    Action,
+    Backend,
+    Connection,
+    Connections,
+    Handle,
+    Undialled,
+    open_channel,
+)
+
+__all__ = ["IDLE", "BackendConnections"]
+
+_READY = Connectivity.READY
+_SOON = 0.001
+_SELDOM = 0.1
+"""Seconds between looks at connections that are not ready: from the first to the second."""
+IDLE = 1.0
+"""Seconds between looks at connections that are ready. A pick looks at its own."""
+
+
+class BackendConnections:
+    """Carries out what the state machine wants done with connections, and polls their states.
+
+    The owner serialises all calls but `shut`, which it makes without its lock: to close a channel
+    of grpc's ends RPCs, and their callbacks are the application's.
+
+    Args:
+        settings: The channel's settings.
+        central: Has the service config that holds.
+    """
+
+    def __init__(self, settings: Settings, central: Central) -> None:
+        self._settings = settings
+        self._central = central
+        self._shutting: list[grpc.Channel] = []
+        self._pause = _SOON
+        self._ready_due = 0.0
+
+    def perform(self, found: Iterable[Action]) -> None:
+        """Carry out actions, in their order. A connection that is closed is only set aside."""
+        for action in found:
+            backend = action.backend
+            match action:
+                case actions.Open():
+                    backend.handle = self._open(backend)
+                    backend.handle.state(True)
+                    self._pause = _SOON
+                case actions.Connect():
+                    if backend.handle is not None:
+                        backend.handle.state(True)
+                        self._pause = _SOON
+                case actions.Close():
+                    handle, backend.handle = backend.handle, None
+                    for part in handle.parts if handle is not None else ():
+                        part.closed = True
+                        self._shutting.append(part.channel)
+
+    def look(
+        self, backends: Sequence[Backend], observed: Callable[[Backend, Connectivity], None]
+    ) -> float:
+        """Look at the connections that are due.
+
+        Args:
+            backends: All that there are.
+            observed: Is told each state that is another than before, or IDLE.
+
+        Returns:
+            Seconds until the next look.
+        """
+        now = monotonic()
+        at_ready = self._ready_due <= now
+        if at_ready:
+            self._ready_due = now + IDLE
+        settled = True
+        for backend in backends:
+            if at_ready and isinstance(backend.handle, Undialled):
+                backend.handle = self._open(backend)
+            handle, before = backend.handle, backend.connectivity
+            if handle is None or backend.draining or (before is _READY and not at_ready):
+                continue
+            state = handle.state(False)
+            if state is not before or state is Connectivity.IDLE:
+                observed(backend, state)
+                self._pause = _SOON
+            settled = settled and state is _READY
+        if settled:
+            return IDLE
+        self._pause = min(self._pause * 1.5, _SELDOM)
+        return self._pause
+
+    def shut(self) -> None:
+        """Close what was set aside. Its RPCs are cancelled."""
+        # One at a time, for `perform` may add to it on another thread.
+        while self._shutting:
+            try:
+                channel = self._shutting.pop()
+            except IndexError:
+                return
+            channel.close()
+
+    def _open(self, backend: Backend) -> Handle:
+        settings = self._settings
+        target = backend.endpoint.address.target
+        try:
+            credentials, options = settings.dialling(backend.endpoint, self._central.config)
+            parts = [
+                Connection(
+                    open_channel(
+                        target,
+                        credentials,
+                        # Channels of equal arguments may share one connection.
+                        options if number == 0 else (*options, ("lookaside.connection", number)),
+                        settings.compression,
+                    )
+                )
+                for number in range(settings.connections_per_backend)
+            ]
+        except Exception as error:  # noqa: BLE001
+            # Rather no connection than one with other credentials. It is tried again.
+            undialled(settings, backend, error)
+            return Undialled()
+        return parts[0] if len(parts) == 1 else Connections(parts)

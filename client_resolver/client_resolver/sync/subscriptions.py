@@ -1,0 +1,85 @@
+"""Who is told of a channel's state: connectivity callbacks, and observers of its events."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import grpc
+
+from client_resolver.core.events import Event
+from client_resolver.observing import tell_events
+from client_resolver.settings import Settings
+
+__all__ = ["Listener", "Subscriptions"]
+
+_logger = logging.getLogger("client_resolver")
+
+T = TypeVar("T")
+
+Listener = Callable[[grpc.ChannelConnectivity], None]
+
+
+class Subscriptions:
+    """Keeps who wants to know, and what they have not been told yet.
+
+    The owner serialises all calls but `tell`, which it makes on its thread and without its lock:
+    what is called there is the application's.
+
+    Args:
+        settings: Have the observers.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._observers = settings.observers
+        self._target = settings.target.text
+        self._listeners: list[tuple[Listener, list[str]]] = []
+        self._events: deque[Event] = deque()
+        self._news: deque[tuple[Listener, str]] = deque()
+
+    def __bool__(self) -> bool:
+        """Whether anybody listens to the connectivity."""
+        return bool(self._listeners)
+
+    def listen(self, listener: Listener) -> None:
+        """Tell a listener the state of the channel now and whenever it changes."""
+        self._listeners.append((listener, []))
+
+    def unlisten(self, listener: Listener) -> None:
+        """Undo `listen`."""
+        for entry in self._listeners:
+            if entry[0] == listener:
+                self._listeners.remove(entry)
+                break
+
+    def clear(self) -> None:
+        """Forget all listeners."""
+        self._listeners.clear()
+        self._news.clear()
+
+    def happened(self, events: Iterable[Event]) -> None:
+        """Keep events for `tell`."""
+        self._events.extend(events)
+
+    def note(self, state: str) -> None:
+        """Take in the channel's state: the name of a `grpc.ChannelConnectivity`."""
+        for listener, last in self._listeners:
+            if last != [state]:
+                last[:] = [state]
+                self._news.append((listener, state))
+
+    def tell(self) -> None:
+        """Tell what has not been told."""
+        if self._events:
+            tell_events(self._observers, self._target, _taken(self._events))
+        for listener, state in _taken(self._news):
+            try:
+                listener(grpc.ChannelConnectivity[state])
+            except Exception:
+                _logger.exception("a connectivity callback failed")
+
+
+def _taken(queue: "deque[T]") -> Iterator[T]:
+    """Take one after another: others add to it meanwhile."""
+    while queue:
+        yield queue.popleft()
