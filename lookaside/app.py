@@ -40,6 +40,7 @@ from lookaside.sources.kubernetes import (
     discover,
 )
 from lookaside.sources.static_file import StaticFileSource
+from lookaside.sources.supervision import SupervisedSource
 
 VERSION = version("lookaside-lb")
 
@@ -102,7 +103,9 @@ class App:
             synced=self._synced,
         )
         self._metrics.follow_snapshots(lambda: self._store.lists)
-        self._sources = [self._source(source) for source in settings.sources]
+        self._sources = [
+            SupervisedSource(self._source(source), self._metrics) for source in settings.sources
+        ]
         parse = partial(
             ServiceName.parse,
             default_namespace=settings.default_namespace,
@@ -172,21 +175,14 @@ class App:
         _log.info("stopped")
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Feed the store until told to stop.
-
-        Raises:
-            ConfigError: A source can never work as it is set up.
-        """
-        stopping = asyncio.create_task(stop.wait(), name="stop")
+        """Feed the store until told to stop."""
         tasks = [asyncio.create_task(source.run(), name=source.name) for source in self._sources]
         try:
-            done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await stop.wait()
         finally:
-            for task in (stopping, *tasks):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(stopping, *tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _source(self, source: SourceSetting) -> Source:
         name = str(source)

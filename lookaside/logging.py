@@ -119,7 +119,19 @@ def _hide_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
 
 
 def _dump(event: EventDict, **_options: object) -> bytes:
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS)
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # a text that is not Unicode, a number of more than 64 bits, deep nesting
+        return orjson.dumps({key: _plain(value) for key, value in event.items()})
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, str):
+        return value.encode("ascii", "backslashreplace").decode()
+    try:
+        return ascii(value)
+    except Exception as error:  # noqa: BLE001 (a log line is never what fails)
+        return f"a {type(value).__name__} that can't be written: {error}"
 
 
 def _dump_text(event: EventDict, **options: object) -> str:

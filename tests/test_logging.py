@@ -54,6 +54,18 @@ def test_a_line_is_a_json_document_with_time_level_and_logger() -> None:
     }
 
 
+@pytest.mark.parametrize("value", ["\ud800", 10**5000, {"\udfff": 2**70}], ids=type)
+def test_whatever_a_line_is_to_say_it_is_a_line_and_raises_nothing(value: object) -> None:
+    stream = io.StringIO()
+    logging.configure("info", "json", stream)
+
+    logging.get_logger("some").warning("said", value=value)
+
+    [line] = lines(stream)
+    assert (line["event"], line["level"]) == ("said", "warning")
+    assert line["value"]
+
+
 def test_json_goes_to_a_real_stream_as_bytes() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw)

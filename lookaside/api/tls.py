@@ -10,7 +10,6 @@ import grpc
 from msgspec import Struct
 
 from lookaside.api.pem import load_authorities, load_pair
-from lookaside.errors import ConfigError
 from lookaside.logging import get_logger
 
 _log = get_logger("tls")
@@ -73,7 +72,8 @@ class _Reloader:
         with self._lock:
             try:
                 pem = _read(self._files)
-            except ConfigError as error:
+            # Whatever else it is: gRPC would refuse this handshake and say nothing.
+            except Exception as error:  # noqa: BLE001
                 if str(error) != self._refused:
                     self._refused = str(error)
                     _log.error("certificate not reloaded, the last one stays", error=str(error))

@@ -64,8 +64,9 @@ def read(text: str, parse: Callable[[str], T], before: Reading[T] | None = None)
         return Reading()
     try:
         return Reading(parse(text))
-    except ValueError as error:
-        return Reading(before.value if before else None, str(error))
+    except Exception as error:  # noqa: BLE001 (it may hold anything, and its parsers be others')
+        reason = str(error) or type(error).__name__
+        return Reading(before.value if before else None, reason)
 
 
 class ServicePolicy(Struct, frozen=True):

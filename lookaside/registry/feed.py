@@ -53,9 +53,11 @@ class SourceFeed:
         first, self.synced = not self.synced, True
         self.version = version
         self._touched.clear()
-        self._apply(changes, at)
-        if first:
-            self._announce_synced()
+        try:
+            self._apply(changes, at)
+        finally:
+            if first:
+                self._announce_synced()
 
     def update(
         self, changes: Mapping[ServiceKey, ServiceRecord | None], *, version: int, at: float

@@ -8,7 +8,7 @@ Where two sources know a service, the one that was named first has it.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from lookaside.errors import NotSynced, RequestError, ServiceNotFound
@@ -216,8 +216,7 @@ class Store:
     def _feed(self, source: str) -> SourceFeed:
         def changed(keys: list[ServiceKey], at: float) -> None:
             self._observer.services(source, len(feed.records), feed.endpoints)
-            for key in keys:
-                self._changed(key, at)
+            self._changed_all(keys, at)
 
         def turned(stale: bool) -> None:
             self._observer.source_stale(source, stale)
@@ -262,6 +261,17 @@ class Store:
         endpoints, hints = record.endpoints.get(name.port, ()), record.hints.get(name.port, ())
         return present(name, record, view.narrowed(endpoints, hints), feed)
 
+    def _changed_all(self, keys: Collection[ServiceKey], at: float) -> None:
+        """Have every service's watchers told, and only then raise what one of them raised."""
+        failure: Exception | None = None
+        for key in keys:
+            try:
+                self._changed(key, at)
+            except Exception as error:  # noqa: BLE001 (raised once the others are told)
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
     def _changed(self, key: ServiceKey, at: float) -> None:
         self._shelves.pop(key, None)
         for (port, view), topic in list(self._topics.get(key, {}).items()):
@@ -281,9 +291,7 @@ class Store:
 
     def _turned_stale(self) -> None:
         self._shelves.clear()
-        at = self._clock()
-        for key in list(self._topics):
-            self._changed(key, at)
+        self._changed_all(list(self._topics), self._clock())
 
     def _leave(self, subscription: Subscription) -> None:
         key, topic = subscription.name.key, (subscription.name.port, subscription.view)

@@ -72,8 +72,7 @@ class Source(Protocol):
         """
 
     async def run(self) -> None:
-        """Feed the store until cancelled. Failures are retried inside, never raised.
+        """Feed the store until cancelled. Failures of what it reads are retried inside.
 
-        Raises:
-            ConfigError: It can never work as it is set up.
+        Whatever it raises all the same, it can be run again, and begins anew with the view it had.
         """

@@ -22,7 +22,8 @@ class Unresolved(SourceError):
 
     Attributes:
         reason: One of ``unknown`` (there is no such name, or it has no address), ``unreachable``
-            (no name server says), ``silent`` (no answer came in time).
+            (no name server says), ``silent`` (no answer came in time), ``error`` (an answer that
+            can't be read).
     """
 
     def __init__(self, text: str, reason: str) -> None:
@@ -115,6 +116,8 @@ class DnsSource:
                 addresses = await self._ask()
             except Unresolved as error:
                 self._failed(error)
+            except Exception as error:  # noqa: BLE001 (a resolver may answer anything)
+                self._failed(Unresolved(f"{self._host}: {type(error).__name__}: {error}", "error"))
             else:
                 self._succeeded(addresses, at)
             await self._sleep(self._pause())
@@ -222,4 +225,6 @@ def _system_answer(host: str, port: int) -> list[str] | Unresolved:
         )
     except OSError as error:
         return Unresolved(f"{host}: {error.strerror or error}", "unreachable")
+    except ValueError as error:  # a label of more than 63 characters, a NUL
+        return Unresolved(f"{host}: not a host name: {error}", "unknown")
     return [str(address[0]) for *_, address in found if "%" not in str(address[0])]

@@ -109,10 +109,14 @@ class StaticFileSource:
         while True:
             try:
                 await self._watch()
-            except OSError as error:
+            except ConfigError:
+                raise
+            # watchfiles raises more than OSError, and without it there is the look at intervals.
+            except Exception as error:
                 if self._good is None:
+                    reason = getattr(error, "strerror", None) or error
                     raise ConfigError(
-                        f"{self._path}: can't watch its directory: {error.strerror or error}"
+                        f"{self._path}: can't watch its directory: {reason}"
                     ) from error
                 self._observer.source_error(self.name, "watch")
             await asyncio.sleep(self._poll)
@@ -178,12 +182,18 @@ class StaticFileSource:
         text = document.load(self._path, "the endpoints file")
         if self._good is not None and text == self._good.text:
             return self._good
-        records = parse(
-            text,
-            str(self._path),
-            default_namespace=self._default_namespace,
-            cluster_domain=self._cluster_domain,
-        )
+        try:
+            records = parse(
+                text,
+                str(self._path),
+                default_namespace=self._default_namespace,
+                cluster_domain=self._cluster_domain,
+            )
+        except ConfigError:
+            raise
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            raise ConfigError(f"{self._path}: can't be read: {reason}") from error
         return _Good(text, records)
 
     def _succeeded(self, good: _Good, at: float) -> None:

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from lookaside.registry.inputs import MergeOptions
+from lookaside.sources import Source
 from lookaside.sources.kubernetes import (
     Client,
     Credentials,
@@ -50,8 +51,12 @@ class World:
             settings=KubernetesSettings(**{"empty_grace": 0.0, **settings}),
             timing=self.time.timing(),
         )
-        self.task = asyncio.create_task(self.source.run())
+        self.run(self.source)
         return self.source
+
+    def run(self, source: Source) -> None:
+        """Run a source, which `stop` ends."""
+        self.task = asyncio.create_task(source.run())
 
     async def start_synced(self, **settings: Any) -> None:
         """Run a source until it follows all resources."""

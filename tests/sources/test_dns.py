@@ -186,6 +186,20 @@ async def test_a_resolver_that_says_nothing_is_a_failure(monkeypatch: pytest.Mon
     assert world.errors == ["silent"]
 
 
+async def test_whatever_a_resolver_answers_leaves_the_last_known_list() -> None:
+    world = await played(["10.0.0.1"], ["no address", "10.0.0.2"], ["10.0.0.3"])
+
+    assert world.errors == ["error"]
+    assert world.views == [["10.0.0.1:80"], ["10.0.0.3:80"]]
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "\ud800"])
+async def test_a_host_name_that_the_system_refuses_to_ask_for_is_unknown(host: str) -> None:
+    with pytest.raises(Unresolved, match="not a host name") as refused:
+        await asyncio.wait_for(resolve_by_system(host, 80), 20)
+    assert refused.value.reason == "unknown"
+
+
 @pytest.mark.parametrize(
     ("host", "service"),
     [

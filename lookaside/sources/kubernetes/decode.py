@@ -1,16 +1,20 @@
 """Lists and watch events of any resource: JSON to records, tolerant item by item.
 
-The whole answer is decoded strictly first, which is fast. Only where that fails is it decoded
-piece by piece, so that what is malformed is set aside alone.
+The whole answer is decoded strictly first, which is fast. Only where that fails is it taken apart
+and decoded piece by piece, so that what is malformed is set aside alone.
+
+Whatever one object holds, nothing but `Unreadable` comes of it, and that stays in here.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
 from lookaside.sources.kubernetes.errors import ApiStatus, Garbled
+from lookaside.sources.kubernetes.jsontext import Malformed, elements, members, shallow
 
 T = TypeVar("T")
 J = TypeVar("J")
@@ -135,31 +139,30 @@ class _List(Struct, Generic[J], gc=False):
     kind: str | None = None
 
 
-class _LooseList(Struct, gc=False):
-    metadata: _ListMeta | None = None
-    items: list[Raw] | None = None
-    kind: str | None = None
-
-
-class _LooseEvent(Struct, gc=False):
-    type: str
-    object: Raw = Raw(b"null")
-
-
-class _ObjectName(Struct, gc=False, rename="camel"):
-    name: str
-    namespace: str
-    resource_version: str = ""
-
-
-class _LooseObject(Struct, gc=False):
-    metadata: _ObjectName
+class Unreadable(ValueError):
+    """A piece of JSON is not what it should be."""
 
 
 _STATUS = msgspec.json.Decoder(_Status)
-_LOOSE_LIST = msgspec.json.Decoder(_LooseList)
-_LOOSE_EVENT = msgspec.json.Decoder(_LooseEvent)
-_LOOSE_OBJECT = msgspec.json.Decoder(_LooseObject)
+_LIST_META = msgspec.json.Decoder(_ListMeta)
+_BOOKMARK = msgspec.json.Decoder(_BookmarkObject)
+_TEXT = msgspec.json.Decoder(str)
+
+
+def decode(decoder: msgspec.json.Decoder[T], raw: bytes | Raw) -> T:
+    """Decode a piece of JSON, without what is nested too deep in it.
+
+    Raises:
+        Unreadable: It is not what it should be, for whatever reason.
+    """
+    try:
+        try:
+            return decoder.decode(raw)
+        except RecursionError:
+            return decoder.decode(shallow(bytes(raw)))
+    # msgspec has no common base for what it raises: of UTF-8, depth, memory and the rest.
+    except Exception as error:
+        raise Unreadable(str(error) or type(error).__name__) from error
 
 
 def decode_status(body: bytes, code: int, retry_after: float = 0.0) -> ApiStatus:
@@ -171,8 +174,8 @@ def decode_status(body: bytes, code: int, retry_after: float = 0.0) -> ApiStatus
         retry_after: The header's value, in seconds; the body's counts if there is none.
     """
     try:
-        status = _STATUS.decode(body).error(in_stream=False)
-    except msgspec.DecodeError:
+        status = decode(_STATUS, body).error(in_stream=False)
+    except Unreadable:
         return ApiStatus(code, _excerpt(body), retry_after=retry_after)
     _, _, message = str(status).partition(": ")
     return ApiStatus(code, message, retry_after=retry_after or status.retry_after)
@@ -186,8 +189,8 @@ def each(
     flaws: list[str] = []
     for number, raw in enumerate(raws or (), 1):
         try:
-            good.append(decoder.decode(raw))
-        except msgspec.DecodeError as error:
+            good.append(decode(decoder, raw))
+        except Unreadable as error:
             flaws.append(f"{noun} {number} is set aside: {error}")
     return good, flaws
 
@@ -199,7 +202,7 @@ class Codec(Generic[J, T]):
         strict: The JSON of a well-formed object.
         convert: Makes an item of it.
         salvage: Makes an item of the JSON of an object that is not well-formed as a whole, leaving
-            out the parts that are not. Raises `msgspec.DecodeError` if nothing is left.
+            out the parts that are not. Raises `Unreadable` if nothing is left.
     """
 
     def __init__(
@@ -226,10 +229,10 @@ class Codec(Generic[J, T]):
             Garbled: It is not a list, or has no resource version.
         """
         try:
-            strict = self._list.decode(body)
-        except msgspec.DecodeError:
+            strict = decode(self._list, body)
+            items = [self._convert(json) for json in strict.items or ()]
+        except Exception:  # noqa: BLE001 (one object may hold anything)
             return self._loose_page(body)
-        items = [self._convert(json) for json in strict.items or ()]
         return _page(items, strict.metadata)
 
     def event(self, line: bytes) -> Change[T] | Bookmark | None:
@@ -240,60 +243,70 @@ class Codec(Generic[J, T]):
             Garbled: It is not an event.
         """
         try:
-            event = self._event.decode(line)
-        except msgspec.DecodeError:
+            event = decode(self._event, line)
+            if isinstance(event, _BookmarkEvent):
+                return _bookmark(event.object)
+            return Change(self._convert(event.object), isinstance(event, _Deleted))
+        except Exception:  # noqa: BLE001 (one object may hold anything)
             return self._loose_event(line)
-        if isinstance(event, _BookmarkEvent):
-            meta = event.object.metadata
-            end = meta.annotations is not None and meta.annotations.initial_end == "true"
-            return Bookmark(meta.resource_version, end)
-        return Change(self._convert(event.object), isinstance(event, _Deleted))
 
     def _loose_page(self, body: bytes) -> Page[T]:
         try:
-            loose = _LOOSE_LIST.decode(body)
-        except msgspec.DecodeError as error:
+            parts = members(body)
+            if parts.get(b"kind") == b'"Status"':
+                raise decode(_STATUS, body).error(in_stream=False)
+            meta = decode(_LIST_META, parts[b"metadata"])
+            listed = parts.get(b"items", b"null")
+            items = [] if listed == b"null" else [self._item(raw) for raw in elements(listed)]
+        except KeyError as error:
+            raise Garbled(f"the list has no metadata: {_excerpt(body)}") from error
+        except (Malformed, Unreadable) as error:
             raise Garbled(f"the list can't be read: {error}: {_excerpt(body)}") from error
-        if loose.kind == "Status":
-            try:
-                raise _STATUS.decode(body).error(in_stream=False)
-            except msgspec.DecodeError as error:
-                raise Garbled(f"a Status for a list: {_excerpt(body)}") from error
-        if loose.metadata is None:
-            raise Garbled(f"the list has no metadata: {_excerpt(body)}")
-        return _page([self._item(raw) for raw in loose.items or ()], loose.metadata)
+        return _page(items, meta)
 
     def _loose_event(self, line: bytes) -> Change[T] | Bookmark | None:
         try:
-            loose = _LOOSE_EVENT.decode(line)
-        except msgspec.DecodeError as error:
+            parts = members(line)
+            kind = decode(_TEXT, parts.get(b"type", b""))
+        except (Malformed, Unreadable) as error:
             raise Garbled(f"a line of the watch can't be read: {error}") from error
-        match loose.type:
+        raw = parts.get(b"object", b"null")
+        match kind:
             case "ADDED" | "MODIFIED" | "DELETED":
-                return Change(self._item(loose.object), loose.type == "DELETED")
+                return Change(self._item(raw), kind == "DELETED")
             case "ERROR":
                 try:
-                    raise _STATUS.decode(loose.object).error(in_stream=True)
-                except msgspec.DecodeError:
-                    raise ApiStatus(0, _excerpt(bytes(loose.object)), in_stream=True) from None
+                    raise decode(_STATUS, raw).error(in_stream=True)
+                except Unreadable:
+                    raise ApiStatus(0, _excerpt(raw), in_stream=True) from None
             case "BOOKMARK":
-                raise Garbled(f"a bookmark can't be read: {_excerpt(line)}")
+                try:
+                    return _bookmark(decode(_BOOKMARK, raw))
+                except Unreadable as error:
+                    raise Garbled(f"a bookmark can't be read: {_excerpt(line)}") from error
         return None
 
-    def _item(self, raw: Raw) -> Item[T]:
-        try:
-            return self._convert(self._object.decode(raw))
-        except msgspec.DecodeError:
-            pass
-        try:
+    def _item(self, raw: bytes) -> Item[T]:
+        # Whatever it holds and whatever that raises, it is an item.
+        with suppress(Exception):
+            return self._convert(decode(self._object, raw))
+        with suppress(Exception):
             return self._salvage(raw)
-        except msgspec.DecodeError:
-            pass
         try:
-            meta = _LOOSE_OBJECT.decode(raw).metadata
-        except msgspec.DecodeError:
+            meta = members(members(raw)[b"metadata"])
+            key = decode(_TEXT, meta[b"namespace"]), decode(_TEXT, meta[b"name"])
+        except (Malformed, Unreadable, KeyError):
             return Item(None, None, malformed=True)
-        return Item((meta.namespace, meta.name), None, meta.resource_version, malformed=True)
+        version = ""
+        with suppress(Unreadable):
+            version = decode(_TEXT, meta.get(b"resourceVersion", b'""'))
+        return Item(key, None, version, malformed=True)
+
+
+def _bookmark(json: _BookmarkObject) -> Bookmark:
+    meta = json.metadata
+    end = meta.annotations is not None and meta.annotations.initial_end == "true"
+    return Bookmark(meta.resource_version, end)
 
 
 def _page(items: list[Item[T]], meta: _ListMeta) -> Page[T]:

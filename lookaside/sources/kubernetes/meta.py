@@ -5,6 +5,7 @@ from msgspec import Raw, Struct
 
 from lookaside.policy.service_config import SERVICE_CONFIG
 from lookaside.policy.weights import WEIGHT, WEIGHTS
+from lookaside.sources.kubernetes.decode import Unreadable, decode
 
 _TEXTS = msgspec.json.Decoder(dict[str, Raw] | None)
 _TEXT = msgspec.json.Decoder(str | None)
@@ -54,14 +55,14 @@ def salvage_annotations(raw: Raw) -> tuple[Annotations, list[str]]:
     """Read each annotation alone; return the good ones, and a sentence for each that is not."""
     annotations = Annotations()
     try:
-        written = _TEXTS.decode(raw) or {}
-    except msgspec.DecodeError as error:
+        written = decode(_TEXTS, raw) or {}
+    except Unreadable as error:
         return annotations, [f"the annotations are set aside: {error}"]
     flaws: list[str] = []
     for field in msgspec.structs.fields(Annotations):
         try:
-            text = _TEXT.decode(written.get(field.encode_name, Raw(b"null")))
-        except msgspec.DecodeError as error:
+            text = decode(_TEXT, written.get(field.encode_name, Raw(b"null")))
+        except Unreadable as error:
             flaws.append(f"the annotation {field.encode_name} is set aside: {error}")
         else:
             setattr(annotations, field.name, text)

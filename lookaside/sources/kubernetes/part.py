@@ -90,6 +90,11 @@ class Part(Generic[T]):
         """Whether a list that lacks most of what is held awaits its confirmation."""
         return self._reflector.doubting
 
+    def begin(self) -> None:
+        """Have it listed before anything else, whatever is held."""
+        self.synced = False
+        self._reflector.distrust()
+
     async def run(self) -> None:
         """List and watch until cancelled."""
         await self._reflector.run()

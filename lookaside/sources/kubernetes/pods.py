@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from lookaside.registry.slices import Pod
-from lookaside.sources.kubernetes.decode import Codec, Item
+from lookaside.sources.kubernetes.decode import Codec, Item, Unreadable, decode
 from lookaside.sources.kubernetes.meta import Annotations, salvage_annotations
 
 
@@ -62,14 +62,14 @@ def salvage_pod(raw: bytes | Raw) -> Item[Pod]:
     """Make a Pod of what is well-formed in one that is not.
 
     Raises:
-        msgspec.DecodeError: Its name, namespace or UID is wrong.
+        Unreadable: Its name, namespace or UID is wrong.
     """
-    loose = _LOOSE.decode(raw).metadata
+    loose = decode(_LOOSE, raw).metadata
     annotations, flaws = salvage_annotations(loose.annotations)
     labels = None
     try:
-        labels = _LABELS.decode(loose.labels)
-    except msgspec.DecodeError as error:
+        labels = decode(_LABELS, loose.labels)
+    except Unreadable as error:
         flaws.append(f"the labels are set aside: {error}")
     meta = _Meta(
         loose.name, loose.namespace, loose.uid, loose.resource_version, labels, annotations

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, Protocol, TypeVar
 
+from lookaside.sources.backoff import Backoff
 from lookaside.sources.kubernetes.client import Opener, Stream
 from lookaside.sources.kubernetes.complaints import Complaints
 from lookaside.sources.kubernetes.decode import Change, Item
@@ -20,7 +21,6 @@ from lookaside.sources.kubernetes.errors import (
 from lookaside.sources.kubernetes.lines import LineBuffer
 from lookaside.sources.kubernetes.mirror import Difference, Listed, Mirror
 from lookaside.sources.kubernetes.policy import (
-    Backoff,
     Phase,
     RelistBudget,
     Verdict,

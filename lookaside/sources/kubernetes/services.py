@@ -5,7 +5,7 @@ from msgspec import Raw, Struct
 
 from lookaside.model import ServiceKey, ServicePort
 from lookaside.registry.slices import Service
-from lookaside.sources.kubernetes.decode import Codec, Item, each
+from lookaside.sources.kubernetes.decode import Codec, Item, decode, each
 from lookaside.sources.kubernetes.meta import Annotations, LooseMeta, Meta
 
 
@@ -74,9 +74,9 @@ def salvage_service(raw: bytes | Raw) -> Item[Service]:
     """Make a service of what is well-formed in a service that is not.
 
     Raises:
-        msgspec.DecodeError: Its metadata or spec is wrong.
+        Unreadable: Its metadata or spec is wrong.
     """
-    loose = _LOOSE.decode(raw)
+    loose = decode(_LOOSE, raw)
     meta, bad_annotations = loose.metadata.meta()
     ports, bad_ports = each(_PORT, loose.spec.ports, "port")
     spec = _Spec(loose.spec.type, loose.spec.external_name, ports)

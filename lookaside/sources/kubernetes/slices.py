@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 
 from lookaside.model import Hints, ServiceKey, canonical_host
 from lookaside.registry.slices import Slice, SliceEndpoint, SlicePort
-from lookaside.sources.kubernetes.decode import Codec, Item, each
+from lookaside.sources.kubernetes.decode import Codec, Item, Unreadable, decode, each
 from lookaside.sources.kubernetes.meta import Annotations, LooseMeta, Meta
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
@@ -115,9 +115,9 @@ def salvage_slice(raw: bytes | Raw) -> Item[Slice]:
     """Make a slice of what is well-formed in a slice that is not.
 
     Raises:
-        msgspec.DecodeError: Its metadata or address type is wrong, or a list is no list.
+        Unreadable: Its metadata or address type is wrong, or a list is no list.
     """
-    loose = _LOOSE.decode(raw)
+    loose = decode(_LOOSE, raw)
     meta, bad_annotations = loose.metadata.meta()
     endpoints, bad_endpoints = each(_ENDPOINT, loose.endpoints, "endpoint")
     ports, bad_ports = each(_PORT, loose.ports, "port")
@@ -163,7 +163,7 @@ def _endpoints(json: EndpointSliceJson) -> tuple[list[SliceEndpoint], list[str]]
             continue
         try:
             hints = _hints(bytes(endpoint.hints))
-        except msgspec.DecodeError as error:
+        except Unreadable as error:
             flaws.append(f"the hints of {address} are set aside: {error}")
             hints = Hints()
         good.append(_endpoint(endpoint, address, hints))
@@ -191,7 +191,7 @@ def _endpoint(json: _Endpoint, address: str, hints: Hints) -> SliceEndpoint:
 # A cluster has few zones and nodes, and hundreds of thousands of endpoints with hints.
 @lru_cache(maxsize=4096)
 def _hints(raw: bytes) -> Hints:
-    hints = _HINTS.decode(raw) or _Hints()
+    hints = decode(_HINTS, raw) or _Hints()
     return Hints(_names(hints.for_zones), _names(hints.for_nodes))
 
 

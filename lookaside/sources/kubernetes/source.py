@@ -33,7 +33,8 @@ class KubernetesSource:
         feed: Where services are put.
         observer: Who is told of contacts, failures and refused annotations. Reasons of failures are
             "unreachable", "silent", "broken", "garbled", "oversized", "rewound", "emptied",
-            "closed", "malformed", "unauthorized", "forbidden", "expired", "throttled" and "error".
+            "closed", "malformed", "unauthorized", "forbidden", "expired", "throttled" and "error";
+            what supervises it adds "internal".
         client: The connection to the API server. It is closed when `run` ends.
         namespaces: The namespaces that are watched, each by itself; none: all, as one.
         options: How endpoints are made. Labels of Pods are known where Pods are watched.
@@ -60,6 +61,8 @@ class KubernetesSource:
         self._settings = settings or KubernetesSettings()
         self._timing = timing or Timing()
         self._stale = False
+        self._served = False
+        self._failure: asyncio.Future[None] | None = None
         self._index = Index(Cluster(options, pods=self._settings.pods), Refusals(observer))
         self._pace = Pace(
             self._settings.debounce,
@@ -117,9 +120,19 @@ class KubernetesSource:
         await self._client.prepare()
 
     async def run(self) -> None:
-        """Feed the store until cancelled."""
+        """Feed the store until cancelled.
+
+        After a failure it can be run again: everything is listed anew then, and compared with what
+        is known. What is known may be half of a change.
+        """
+        self._failure = asyncio.get_running_loop().create_future()
+        self._publisher.started = False
+        for part in self._parts:
+            part.begin()
+        self._check_age()
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._fail_with(self._failure), name=f"{self.name}: failure")
                 for part in self._parts:
                     tasks.create_task(part.run(), name=f"{self.name}: {part.name}")
                 tasks.create_task(self._watch_age(), name=f"{self.name}: age")
@@ -145,6 +158,7 @@ class KubernetesSource:
             return
         self._pace.published()
         self._publisher.replace(self._index.records(), base=self._base(), at=at)
+        self._served = True
 
     def followed(self, *, at: float) -> None:
         """Publish after events or a bookmark; a part calls this."""
@@ -202,7 +216,16 @@ class KubernetesSource:
                 )
 
     def _publish(self, at: float) -> bool:
-        return self._publisher.update(self._index.take(), base=self._base(), at=at)
+        # A timer may have called: what it raises would be lost, and the batch with it.
+        try:
+            return self._publisher.update(self._index.take(), base=self._base(), at=at)
+        except Exception as error:  # noqa: BLE001 (raised by `run`)
+            if self._failure is not None and not self._failure.done():
+                self._failure.set_exception(error)
+            return False
+
+    async def _fail_with(self, failure: asyncio.Future[None]) -> None:
+        await failure
 
     def _base(self) -> int:
         return min(part.version for part in self._parts)
@@ -222,7 +245,7 @@ class KubernetesSource:
 
     def _check_age(self) -> None:
         age = self.age()
-        if age is None or not self._publisher.started:
+        if age is None or not self._served:
             return
         stale = age > self._settings.stale_after
         if stale != self._stale:

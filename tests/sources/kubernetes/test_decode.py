@@ -1,13 +1,20 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookaside.sources.kubernetes.decode import Bookmark, Change, decode_status
+from lookaside.registry.slices import Service
+from lookaside.sources.kubernetes.decode import Bookmark, Change, Codec, Item, decode_status
 from lookaside.sources.kubernetes.errors import ApiStatus, Garbled
-from lookaside.sources.kubernetes.services import SERVICES
+from lookaside.sources.kubernetes.services import (
+    SERVICES,
+    ServiceJson,
+    convert_service,
+    salvage_service,
+)
 
 OBJECT = {"metadata": {"name": "a", "namespace": "b", "resourceVersion": "7"}, "spec": {}}
 
@@ -166,3 +173,55 @@ def test_the_body_of_a_refusal(
     error = decode_status(body, 429, header)
     assert str(error) == f"the API server answers 429: {message}"
     assert (error.code, error.retry_after, error.in_stream) == (429, retry_after, False)
+
+
+def nested(levels: int) -> bytes:
+    return b'{"f:a":' * levels + b"{}" + b"}" * levels
+
+
+GOOD = b'{"metadata":{"name":"good","namespace":"b","resourceVersion":"8"},"spec":{}}'
+HOSTILE = {
+    "nested too deep in what is skipped": (
+        b'"managedFields":[{"fieldsV1":%s}]' % nested(99_999),
+        True,
+    ),
+    "nested too deep where a text is read": (b'"resourceVersion":%s' % nested(99_999), False),
+    "a lone surrogate": (rb'"x":"\ud800"', False),
+    "bytes that are no UTF-8": (b'"annotations":{"lookaside.dev/weights":"\xff"}', True),
+    "a number of 5000 digits": (b'"uid":' + b"9" * 5_000, True),
+    "a name twice": (b'"labels":5,"labels":{}', False),
+}
+
+
+@pytest.mark.parametrize(("member", "read"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_whatever_one_object_holds_it_is_read_or_set_aside_alone(member: bytes, read: bool) -> None:
+    meta = b'"name":"a","namespace":"b","resourceVersion":"7",' + member
+    bad = b'{"metadata":{%s},"spec":{}}' % meta
+    page = SERVICES.page(b'{"metadata":{"resourceVersion":"9"},"items":[%s,%s]}' % (bad, GOOD))
+    assert [(item.key, item.malformed) for item in page.items] == [
+        (("b", "a"), not read),
+        (("b", "good"), False),
+    ]
+    event = SERVICES.event(b'{"type":"DELETED","object":%s}' % bad)
+    assert isinstance(event, Change)
+    assert (event.item, event.deleted) == (page.items[0], True)
+
+
+def test_a_converter_that_fails_sets_its_object_aside_alone() -> None:
+    def convert(json: ServiceJson) -> Item[Service]:
+        if json.metadata.name == "a":
+            raise ZeroDivisionError
+        return convert_service(json)
+
+    codec = Codec(ServiceJson, convert, salvage_service)
+    bad = encoded(OBJECT)
+    page = codec.page(b'{"metadata":{"resourceVersion":"9"},"items":[%s,%s]}' % (bad, GOOD))
+    assert page.items[1] == convert_service(msgspec.json.decode(GOOD, type=ServiceJson))
+    event = codec.event(b'{"type":"ADDED","object":%s}' % bad)
+    assert isinstance(event, Change)
+    assert event.version == "7"
+
+
+def test_the_body_of_a_refusal_may_be_nested_deep() -> None:
+    body = b'{"kind":"Status","message":"no","details":{"x":%s}}' % nested(9_999)
+    assert str(decode_status(body, 403)) == "the API server answers 403: no"
