@@ -20,6 +20,7 @@ STUBS = {
     ROOT / "../client_resolver/client_resolver/_pb": ("lookaside", "orca"),
     ROOT / "../lookaside/demo/_pb": ("greeter",),
     ROOT / "../examples/greeter/_pb": ("greeter",),
+    ROOT / "../tests/conformance/_pb": ("echo",),
 }
 
 

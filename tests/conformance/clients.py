@@ -1,18 +1,22 @@
 """One face over both shells, so that one suite runs over both.
 
-Everything is awaited: the aio shell on the test's own loop, the sync shell on threads.
+Calls go through the generated stub and carry messages, as an application's do; tests say and see
+what is in them. Everything is awaited: the aio shell on the test's own loop, the sync shell on
+threads.
 """
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import grpc
 
 import client_resolver
+from tests.conformance._pb.echo_pb2 import Message
+from tests.conformance._pb.echo_pb2_grpc import EchoStub
 
-PREFIX = "/t.Echo/"
+PREFIX = "/echo.Echo/"
 
 
 class Call(ABC):
@@ -39,6 +43,18 @@ class Client(ABC):
     """One channel."""
 
     channel: Any
+    _stub: Any = None
+
+    @property
+    def stub(self) -> Any:
+        """The generated stub on the channel."""
+        if self._stub is None:
+            self._stub = EchoStub(self.channel)
+        return self._stub
+
+    def drop(self) -> None:
+        """Refer no longer to the channel."""
+        self.channel = self._stub = None
 
     @abstractmethod
     def start(self, kind: str, method: str, request: Any, **kwargs: Any) -> Call: ...
@@ -74,11 +90,11 @@ class Client(ABC):
 
 class SyncCall(Call):
     async def response(self) -> bytes:
-        result: bytes = await asyncio.to_thread(self.call.result)
-        return result
+        return data_of(await asyncio.to_thread(self.call.result))
 
     async def read(self) -> bytes | None:
-        return await asyncio.to_thread(next, self.call, None)
+        response = await asyncio.to_thread(next, self.call, None)
+        return None if response is None else data_of(response)
 
     async def code(self) -> grpc.StatusCode:
         code: grpc.StatusCode = await asyncio.to_thread(self.call.code)
@@ -102,16 +118,13 @@ class SyncClient(Client):
             self.channel = client_resolver.secure_channel(target, credentials, **kwargs)
 
     def start(self, kind: str, method: str, request: Any, **kwargs: Any) -> Call:
-        multicallable = getattr(self.channel, kind)(PREFIX + method)
-        if kind.startswith("stream"):
-            request = iter(request)
+        multicallable = getattr(self.stub, method)
         make = multicallable.future if kind.endswith("unary") else multicallable
-        return SyncCall(make(request, **kwargs))
+        return SyncCall(make(messages(kind, request), **kwargs))
 
     async def unary(self, request: bytes = b"x", method: str = "Unary", **kwargs: Any) -> bytes:
-        multicallable = self.channel.unary_unary(PREFIX + method)
-        response: bytes = await asyncio.to_thread(multicallable, request, **kwargs)
-        return response
+        multicallable = getattr(self.stub, method)
+        return data_of(await asyncio.to_thread(multicallable, Message(data=request), **kwargs))
 
     async def ready(self) -> None:
         await asyncio.to_thread(grpc.channel_ready_future(self.channel).result, 20)
@@ -134,12 +147,11 @@ class SyncClient(Client):
 
 class AioCall(Call):
     async def response(self) -> bytes:
-        response: bytes = await self.call
-        return response
+        return data_of(await self.call)
 
     async def read(self) -> bytes | None:
         response = await self.call.read()
-        return None if response is grpc.aio.EOF else response
+        return None if response is grpc.aio.EOF else data_of(response)
 
     async def code(self) -> grpc.StatusCode:
         code: grpc.StatusCode = await self.call.code()
@@ -163,13 +175,13 @@ class AioClient(Client):
             self.channel = client_resolver.aio.secure_channel(target, credentials, **kwargs)
 
     def start(self, kind: str, method: str, request: Any, **kwargs: Any) -> Call:
+        request = messages(kind, request)
         if kind.startswith("stream"):
             request = _walk(request)
-        return AioCall(getattr(self.channel, kind)(PREFIX + method)(request, **kwargs))
+        return AioCall(getattr(self.stub, method)(request, **kwargs))
 
     async def unary(self, request: bytes = b"x", method: str = "Unary", **kwargs: Any) -> bytes:
-        response: bytes = await self.channel.unary_unary(PREFIX + method)(request, **kwargs)
-        return response
+        return data_of(await getattr(self.stub, method)(Message(data=request), **kwargs))
 
     async def ready(self) -> None:
         await asyncio.wait_for(self.channel.channel_ready(), 20)
@@ -183,6 +195,19 @@ class AioClient(Client):
         await self.channel.close()
 
 
-async def _walk(requests: Sequence[bytes]) -> Any:
+def messages(kind: str, request: Any) -> Any:
+    """Make what is sent of what a test says: bytes, or some of them where they stream."""
+    if kind.startswith("stream"):
+        return (Message(data=data) for data in request)
+    return Message(data=request)
+
+
+def data_of(response: Any) -> bytes:
+    """Take out what a response carries."""
+    assert isinstance(response, Message)
+    return response.data
+
+
+async def _walk(requests: Iterable[Message]) -> AsyncIterator[Message]:
     for request in requests:
         yield request

@@ -8,6 +8,7 @@ import grpc
 
 from client_resolver.core.snapshot import BackendSnapshot, ChannelSnapshot
 from client_resolver.testing import Backend, connect, connect_aio
+from tests.conformance._pb.echo_pb2 import Message
 from tests.conformance.clients import Client
 
 SERVICE = "greeter.shop"
@@ -57,11 +58,18 @@ class _Serving(grpc.GenericRpcHandler):
     ) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         if handler_call_details.method.startswith("/grpc.health."):
             return None
-        return grpc.stream_stream_rpc_method_handler(self._behavior)
+        return grpc.stream_stream_rpc_method_handler(
+            self._behavior,
+            lambda message: Message.FromString(message).data,
+            lambda data: Message(data=data).SerializeToString(),
+        )
 
 
 def serving(behavior: Behavior) -> Callable[[grpc.Server], object]:
-    """What a backend serves that answers every method, but for health checks, in one way."""
+    """What a backend serves that answers every method, but for health checks, in one way.
+
+    What `behavior` gets and gives is what the messages carry.
+    """
     return lambda server: server.add_generic_rpc_handlers((_Serving(behavior),))
 
 

@@ -3,6 +3,9 @@
 They run on threads: several event loops in one process disturb each other in grpc.
 """
 
+# The servicer's methods are named as in the proto.
+# ruff: noqa: N802
+
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,6 +14,8 @@ import grpc
 
 from client_resolver import testing
 from client_resolver._pb import lookaside_pb2
+from tests.conformance._pb import echo_pb2_grpc
+from tests.conformance._pb.echo_pb2 import Message
 
 BOUND = 20.0
 """Seconds after which a test that waits for an event has failed."""
@@ -18,10 +23,10 @@ BOUND = 20.0
 Context = grpc.ServicerContext
 
 
-class Backend(testing.LoopbackServer):
+class Backend(testing.LoopbackServer, echo_pb2_grpc.EchoServicer):
     """A server that echoes, and keeps what it got.
 
-    `/t.Echo/Hold` and `/t.Echo/Feed` end when `release` is called.
+    `Hold` and `Feed` end when `release` is called.
     """
 
     def __init__(self, credentials: grpc.ServerCredentials | None = None, port: int = 0) -> None:
@@ -32,16 +37,7 @@ class Backend(testing.LoopbackServer):
         super().__init__(port, credentials)
 
     def _register(self, server: grpc.Server) -> None:
-        handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-            "Unary": grpc.unary_unary_rpc_method_handler(self._unary),
-            "Hold": grpc.unary_unary_rpc_method_handler(self._hold),
-            "Fail": grpc.unary_unary_rpc_method_handler(self._fail),
-            "ServerStream": grpc.unary_stream_rpc_method_handler(self._server_stream),
-            "Feed": grpc.unary_stream_rpc_method_handler(self._feed),
-            "ClientStream": grpc.stream_unary_rpc_method_handler(self._client_stream),
-            "Bidi": grpc.stream_stream_rpc_method_handler(self._bidi),
-        }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.Echo", handlers),))
+        echo_pb2_grpc.add_EchoServicer_to_server(self, server)
 
     def _note(self, name: str, context: Context) -> None:
         self.calls[name] += 1
@@ -49,38 +45,38 @@ class Backend(testing.LoopbackServer):
         context.send_initial_metadata((("initial", "1"),))
         context.set_trailing_metadata((("port", str(self.port)),))
 
-    def _unary(self, request: bytes, context: Context) -> bytes:
+    def Unary(self, request: Message, context: Context) -> Message:
         self._note("Unary", context)
         return request
 
-    def _hold(self, request: bytes, context: Context) -> bytes:
+    def Hold(self, request: Message, context: Context) -> Message:
         self._note("Hold", context)
         self.entered.release()
         self._gate.wait(BOUND)
         return request
 
-    def _fail(self, request: bytes, context: Context) -> bytes:
+    def Fail(self, request: Message, context: Context) -> None:
         self.calls["Fail"] += 1
-        code, _, details = request.decode().partition(":")
+        code, _, details = request.data.decode().partition(":")
         context.abort(grpc.StatusCode[code], details)
 
-    def _server_stream(self, request: bytes, context: Context) -> Iterator[bytes]:
+    def ServerStream(self, request: Message, context: Context) -> Iterator[Message]:
         self._note("ServerStream", context)
         for _ in range(3):
             yield request
 
-    def _feed(self, request: bytes, context: Context) -> Iterator[bytes]:
+    def Feed(self, request: Message, context: Context) -> Iterator[Message]:
         self._note("Feed", context)
         yield request
         self.entered.release()
         self._gate.wait(BOUND)
         yield request
 
-    def _client_stream(self, requests: Iterator[bytes], context: Context) -> bytes:
+    def ClientStream(self, requests: Iterator[Message], context: Context) -> Message:
         self._note("ClientStream", context)
-        return b"".join(requests)
+        return Message(data=b"".join(request.data for request in requests))
 
-    def _bidi(self, requests: Iterator[bytes], context: Context) -> Iterator[bytes]:
+    def Bidi(self, requests: Iterator[Message], context: Context) -> Iterator[Message]:
         self._note("Bidi", context)
         yield from requests
 

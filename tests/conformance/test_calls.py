@@ -79,7 +79,10 @@ def refused(_requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterab
     context.abort(grpc.StatusCode.PERMISSION_DENIED, "not you")
 
 
-@pytest.mark.parametrize("kind", ["stream_unary", "stream_stream"])
+STREAMED = {"stream_unary": "ClientStream", "stream_stream": "Bidi"}
+
+
+@pytest.mark.parametrize("kind", STREAMED)
 async def test_a_servers_error_comes_through_though_requests_are_left(
     kind: str, fleet: Callable[..., testing.Backends], connect: Callable[..., Client]
 ) -> None:
@@ -87,7 +90,7 @@ async def test_a_servers_error_comes_through_though_requests_are_left(
     await client.ready()
     told = Counter[tuple[str, str]]()
     for _ in range(200):
-        one = client.start(kind, "Refused", [b"a", b"b", b"c"], timeout=20)
+        one = client.start(kind, STREAMED[kind], [b"a", b"b", b"c"], timeout=20)
         with pytest.raises(grpc.RpcError) as caught:
             await (one.response() if kind == "stream_unary" else one.read())
         told[code_of(caught.value).name, details_of(caught.value)] += 1

@@ -15,6 +15,8 @@ import grpc
 import pytest
 
 import client_resolver
+from tests.conformance._pb.echo_pb2 import Message
+from tests.conformance._pb.echo_pb2_grpc import EchoStub
 from tests.conformance.clients import Client
 from tests.conformance.servers import BOUND, Backend, Balancer
 
@@ -48,9 +50,8 @@ async def test_close_leaves_no_thread_task_socket_or_watch(
     servers = [backend() for _ in range(3)]
     # grpc.aio opens sockets of its own for a loop's first RPC, and keeps them.
     async with grpc.aio.insecure_channel(servers[0].address) as plain:
-        unary: Any = plain.unary_unary("/t.Echo/Unary")
-        await unary(b"x")
-    del plain, unary
+        await EchoStub(plain).Unary(Message())
+    del plain
     gc.collect()
     balancer.say([server.address for server in servers])
     tasks, before = asyncio.all_tasks(), sockets()
@@ -59,7 +60,7 @@ async def test_close_leaves_no_thread_task_socket_or_watch(
     held = client.start("unary_unary", "Hold", b"x", timeout=20)
     began = time.monotonic()
     await client.close()
-    client.channel = None
+    client.drop()
     assert time.monotonic() - began < 5
     assert await held.code() is grpc.StatusCode.CANCELLED
     for server in servers:
@@ -126,7 +127,7 @@ async def test_a_channel_that_was_never_used_starts_nothing(
     balancer: Balancer, connect: Callable[..., Client]
 ) -> None:
     client = connect(balancer)
-    client.channel.unary_unary("/t.Echo/Unary")
+    assert client.stub
     assert ours() == []
     await client.close()
     assert balancer.requests == []
@@ -136,15 +137,15 @@ async def test_channels_are_context_managers_and_of_grpcs_classes(
     shell: str, backend: Callable[[], Backend], connect: Callable[..., Client]
 ) -> None:
     channel: Any = connect(f"static:///{backend().address}").channel
-    unary: Any = channel.unary_unary("/t.Echo/Unary")
+    unary: Any = EchoStub(channel).Unary
     if shell == "sync":
         assert isinstance(channel, grpc.Channel)
         with channel:
-            assert await asyncio.to_thread(unary, b"x") == b"x"
+            assert await asyncio.to_thread(unary, Message()) == Message()
     else:
         assert isinstance(channel, grpc.aio.Channel)
         async with channel:
-            assert await unary(b"x") == b"x"
+            assert await unary(Message()) == Message()
         assert channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN
 
 
@@ -170,9 +171,9 @@ async def test_a_sync_channel_that_is_dropped_ends_its_threads(
     if shell == "aio":
         pytest.skip("an aio channel's tasks end with its loop")
     channel = client_resolver.insecure_channel(f"static:///{backend().address}")
-    call: Any = channel.unary_unary("/t.Echo/Unary")
+    call: Any = EchoStub(channel).Unary
     del channel
-    assert await asyncio.to_thread(call, b"x", timeout=20) == b"x"
+    assert await asyncio.to_thread(call, Message(), timeout=20) == Message()
     del call
     gc.collect()
     assert await asyncio.to_thread(settles, ours, [])
@@ -182,16 +183,19 @@ async def test_a_sync_channel_that_is_dropped_ends_its_threads(
 FORK = """
 import os, sys
 import client_resolver
+from tests.conformance._pb.echo_pb2 import Message
+from tests.conformance._pb.echo_pb2_grpc import EchoStub
+from tests.conformance._pb.echo_pb2_grpc import EchoStub
 channel = client_resolver.insecure_channel("static:///" + sys.argv[1])
-call = channel.unary_unary("/t.Echo/Unary")
+call = EchoStub(channel).Unary
 if sys.argv[2] == "used":
-    assert call(b"x", timeout=20, wait_for_ready=True) == b"x"
+    assert call(Message(), timeout=20, wait_for_ready=True) == Message()
 pid = os.fork()
 if pid == 0:
-    ok = call(b"x", timeout=20, wait_for_ready=True) == b"x"
+    ok = call(Message(), timeout=20, wait_for_ready=True) == Message()
     os._exit(0 if ok else 1)
 status = os.waitpid(pid, 0)[1]
-assert call(b"x", timeout=20, wait_for_ready=True) == b"x"
+assert call(Message(), timeout=20, wait_for_ready=True) == Message()
 channel.close()
 sys.exit(os.waitstatus_to_exitcode(status))
 """
@@ -203,5 +207,9 @@ def test_a_sync_channel_works_on_both_sides_of_a_fork(
 ) -> None:
     environ = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "1"}
     subprocess.run(
-        [sys.executable, "-c", FORK, backend().address, used], check=True, timeout=60, env=environ
+        [sys.executable, "-c", FORK, backend().address, used],
+        check=True,
+        timeout=60,
+        env=environ,
+        cwd=Path(__file__).parents[2],
     )

@@ -8,6 +8,8 @@ import grpc
 import pytest
 
 import client_resolver
+from tests.conformance._pb.echo_pb2 import Message
+from tests.conformance._pb.echo_pb2_grpc import EchoStub
 from tests.conformance.clients import AioClient, Client, SyncClient
 from tests.conformance.servers import Backend
 
@@ -61,7 +63,7 @@ async def test_interceptors_of_every_kind_run(
     client = intercepted(shell, target, [tagging(shell, kind, seen)])
     try:
         assert await client.collect(kind, method, request, timeout=20) == responses
-        assert seen == [f"/t.Echo/{method}"]
+        assert seen == [f"/echo.Echo/{method}"]
         assert server.metadata[0]["tag"] == "1"
     finally:
         await client.close()
@@ -76,14 +78,14 @@ async def test_aio_writes_go_through_interceptors(
     target = f"static:///{backend().address}"
     async with client_resolver.aio.insecure_channel(target, interceptors=interceptors) as channel:
         method = "ClientStream" if kind == "stream_unary" else "Bidi"
-        call: Any = getattr(channel, kind)(f"/t.Echo/{method}")(timeout=20)
-        await call.write(b"a")
-        await call.write(b"b")
+        call: Any = getattr(EchoStub(channel), method)(timeout=20)
+        await call.write(Message(data=b"a"))
+        await call.write(Message(data=b"b"))
         await call.done_writing()
         if kind == "stream_unary":
-            assert await call == b"ab"
+            assert (await call).data == b"ab"
         else:
-            assert [response async for response in call] == [b"a", b"b"]
+            assert [response.data async for response in call] == [b"a", b"b"]
 
 
 @pytest.mark.parametrize("kind", ["stream_unary", "stream_stream"])
@@ -91,15 +93,15 @@ async def test_aio_writes_without_interceptors(kind: str, backend: Callable[[], 
     target = f"static:///{backend().address}"
     async with client_resolver.aio.insecure_channel(target) as channel:
         method = "ClientStream" if kind == "stream_unary" else "Bidi"
-        call: Any = getattr(channel, kind)(f"/t.Echo/{method}")(timeout=20)
-        await call.write(b"a")
-        await call.write(b"b")
+        call: Any = getattr(EchoStub(channel), method)(timeout=20)
+        await call.write(Message(data=b"a"))
+        await call.write(Message(data=b"b"))
         await call.done_writing()
         if kind == "stream_unary":
-            assert await call == b"ab"
+            assert (await call).data == b"ab"
         else:
-            assert await call.read() == b"a"
-            assert await call.read() == b"b"
+            assert (await call.read()).data == b"a"
+            assert (await call.read()).data == b"b"
             assert await call.read() is grpc.aio.EOF
         assert await call.code() is grpc.StatusCode.OK
 
@@ -115,25 +117,24 @@ async def test_an_aio_interceptor_that_tries_again_gets_another_backend(
     servers = [backend(), backend()]
     target = f"static:///{servers[0].address},{servers[1].address}"
     async with client_resolver.aio.insecure_channel(target, interceptors=[Again()]) as channel:
-        unary: Any = channel.unary_unary("/t.Echo/Unary")
+        unary: Any = EchoStub(channel).Unary
         while not all(server.calls for server in servers):
-            await unary(b"x", timeout=20)
+            await unary(Message(), timeout=20)
         for server in servers:
             server.calls.clear()
         for _ in range(3):
-            await unary(b"x", timeout=20)
+            await unary(Message(), timeout=20)
         assert [server.calls["Unary"] for server in servers] == [3, 3]
 
 
 async def test_an_aio_interceptor_may_answer_itself() -> None:
     class Answer(grpc.aio.UnaryUnaryClientInterceptor):
         async def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
-            return b"answered"
+            return Message(data=b"answered")
 
     channel = client_resolver.aio.insecure_channel("static:///127.0.0.1:1", interceptors=[Answer()])
     async with channel, asyncio.timeout(20):
-        unary: Any = channel.unary_unary("/t.Echo/Unary")
-        assert await unary(b"x") == b"answered"
+        assert (await EchoStub(channel).Unary(Message())).data == b"answered"
 
 
 def test_what_is_no_interceptor_is_refused() -> None:

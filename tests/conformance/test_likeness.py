@@ -71,24 +71,24 @@ def after_its_end(call: Any) -> list[object]:
 
 
 def succeeded(channel: Any, _server: testing.Backend) -> list[object]:
-    call = channel.unary_unary("/t.Echo/Unary").future(b"x")
+    call = channel.unary_unary("/echo.Echo/Unary").future(b"x")
     return [*after_its_end(call), call.add_callback(print)]
 
 
 def failed(channel: Any, server: testing.Backend) -> list[object]:
     server.fail(grpc.StatusCode.NOT_FOUND, "nothing here")
-    return after_its_end(channel.unary_unary("/t.Echo/Unary").future(b"x", timeout=20))
+    return after_its_end(channel.unary_unary("/echo.Echo/Unary").future(b"x", timeout=20))
 
 
 def cancelled(channel: Any, server: testing.Backend) -> list[object]:
     server.hang()
-    call = channel.unary_unary("/t.Echo/Unary").future(b"x", timeout=20)
+    call = channel.unary_unary("/echo.Echo/Unary").future(b"x", timeout=20)
     before = asked(lambda: call.result(0.01), call.done, call.running, call.cancel)
     return before + after_its_end(call)
 
 
 def with_its_call(channel: Any, _server: testing.Backend) -> list[object]:
-    response, call = channel.stream_unary("/t.Echo/Unary").with_call(iter([b"x"]), timeout=20)
+    response, call = channel.stream_unary("/echo.Echo/Unary").with_call(iter([b"x"]), timeout=20)
     return [response, call.code(), call.details(), call.is_active(), call.cancel()]
 
 
@@ -96,7 +96,7 @@ def not_serialized(channel: Any, _server: testing.Backend) -> list[object]:
     def serializer(_: object) -> bytes:
         raise LookupError
 
-    call = channel.unary_unary("/t.Echo/Unary", serializer)
+    call = channel.unary_unary("/echo.Echo/Unary", serializer)
     return asked(lambda: call(b"x", timeout=20), lambda: call.with_call(b"x", timeout=20))
 
 
@@ -104,7 +104,7 @@ def not_deserialized(channel: Any, _server: testing.Backend) -> list[object]:
     def deserializer(_: object) -> bytes:
         raise LookupError
 
-    call = channel.unary_unary("/t.Echo/Unary", None, deserializer)
+    call = channel.unary_unary("/echo.Echo/Unary", None, deserializer)
     return asked(lambda: call(b"x", timeout=20)) + after_its_end(call.future(b"x", timeout=20))
 
 
@@ -114,21 +114,21 @@ def requests_that_fail(channel: Any, _server: testing.Backend) -> list[object]:
         raise LookupError
 
     return asked(
-        lambda: channel.stream_unary("/t.Echo/Unary")(requests(), timeout=20),
-        lambda: list(channel.stream_stream("/t.Echo/Bidi")(requests(), timeout=20))[1:],
+        lambda: channel.stream_unary("/echo.Echo/Unary")(requests(), timeout=20),
+        lambda: list(channel.stream_stream("/echo.Echo/Bidi")(requests(), timeout=20))[1:],
     )
 
 
 def read_on_after_the_end(channel: Any, server: testing.Backend) -> list[object]:
-    call = channel.unary_stream("/t.Echo/Feed")(b"x", timeout=20)
+    call = channel.unary_stream("/echo.Echo/Feed")(b"x", timeout=20)
     answers = asked(lambda: list(call), lambda: next(call, "over"), call.code, call.cancel)
     server.hang()
-    call = channel.unary_stream("/t.Echo/Feed")(b"x", timeout=20)
+    call = channel.unary_stream("/echo.Echo/Feed")(b"x", timeout=20)
     return answers + asked(call.cancel, lambda: next(call), lambda: next(call), call.code)
 
 
 def bad_arguments(channel: Any, _server: testing.Backend) -> list[object]:
-    call: Any = channel.unary_unary("/t.Echo/Unary")
+    call: Any = channel.unary_unary("/echo.Echo/Unary")
     return asked(
         lambda: call(b"x", metadata=5),
         lambda: call(b"x", timeout=-1),
@@ -183,28 +183,28 @@ async def collected(call: Any) -> list[bytes]:
 
 
 async def awaited_twice(channel: Any, _server: testing.Backend) -> list[object]:
-    call = channel.unary_unary("/t.Echo/Unary")(b"x", timeout=20)
+    call = channel.unary_unary("/echo.Echo/Unary")(b"x", timeout=20)
     ends = (call.code, call.details, call.done, call.cancelled, call.cancel)
     return await awaited(lambda: call, lambda: call, *ends, call.wait_for_connection)
 
 
 async def failed_twice(channel: Any, server: testing.Backend) -> list[object]:
     server.fail(grpc.StatusCode.NOT_FOUND, "nothing here")
-    call = channel.unary_unary("/t.Echo/Unary")(b"x", timeout=20)
+    call = channel.unary_unary("/echo.Echo/Unary")(b"x", timeout=20)
     ends = (call.code, call.details, call.done, call.cancelled, call.cancel)
     return await awaited(lambda: call, lambda: call, *ends, call.wait_for_connection)
 
 
 async def cancelled_twice(channel: Any, server: testing.Backend) -> list[object]:
     server.hang()
-    call = channel.unary_unary("/t.Echo/Unary")(b"x", timeout=20)
+    call = channel.unary_unary("/echo.Echo/Unary")(b"x", timeout=20)
     await asyncio.to_thread(server.wait_for_in_flight, 1)
     ends = (call.code, call.details, call.done, call.cancelled)
     return await awaited(call.cancel, lambda: call, lambda: call, call.cancel, *ends)
 
 
 async def written_and_iterated(channel: Any, _server: testing.Backend) -> list[object]:
-    call = channel.stream_stream("/t.Echo/Bidi")(timeout=20)
+    call = channel.stream_stream("/echo.Echo/Bidi")(timeout=20)
     return await awaited(
         lambda: call.write(b"1"),
         call.read,
@@ -219,7 +219,7 @@ async def written_and_iterated(channel: Any, _server: testing.Backend) -> list[o
 
 
 async def iterated_and_written(channel: Any, _server: testing.Backend) -> list[object]:
-    call = channel.stream_stream("/t.Echo/Bidi")(items(b"1", b"2"), timeout=20)
+    call = channel.stream_stream("/echo.Echo/Bidi")(items(b"1", b"2"), timeout=20)
     return await awaited(
         lambda: call.write(b"3"),
         call.done_writing,
@@ -235,12 +235,12 @@ async def requests_that_raise(channel: Any, _server: testing.Backend) -> list[ob
         yield b"x"
         raise LookupError
 
-    call = channel.stream_unary("/t.Echo/Unary")(requests(), timeout=20)
+    call = channel.stream_unary("/echo.Echo/Unary")(requests(), timeout=20)
     return await awaited(lambda: call, call.code, call.details, call.cancelled)
 
 
 async def bad_arguments_of_aio(channel: Any, _server: testing.Backend) -> list[object]:
-    call: Any = channel.unary_unary("/t.Echo/Unary")
+    call: Any = channel.unary_unary("/echo.Echo/Unary")
     return await awaited(
         lambda: call(b"x", metadata=5),
         lambda: call(b"x", timeout=-1).code(),
@@ -251,7 +251,7 @@ async def used_after_close(channel: Any, _server: testing.Backend) -> list[objec
     await channel.close()
     closed = grpc.ChannelConnectivity.SHUTDOWN
     return await awaited(
-        lambda: channel.unary_unary("/t.Echo/Unary")(b"x"),
+        lambda: channel.unary_unary("/echo.Echo/Unary")(b"x"),
         channel.get_state,
         channel.channel_ready,
         lambda: channel.wait_for_state_change(closed),

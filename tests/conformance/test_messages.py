@@ -61,7 +61,7 @@ async def test_messages_are_neither_hashed_nor_compared_nor_tested_for_truth(
     if warm:
         await connected(client, 2)
     codec = Codec(lambda message: message.data), Codec(Opaque)
-    method = getattr(client.channel, kind)("/t.Echo/Any", *codec)
+    method = getattr(client.channel, kind)("/echo.Echo/Any", *codec)
     request: Any = Opaque(b"x")
     if kind.startswith("stream"):
         request = Iterated(request) if shell == "aio" else iter([request])

@@ -19,7 +19,7 @@ RETRY = {
     "backoffMultiplier": 1,
     "retryableStatusCodes": ["UNAVAILABLE"],
 }
-METHOD = "/t.Echo/Unary"
+METHOD = "/echo.Echo/Unary"
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from client_resolver import BasePolicy, ServiceConfigError
 from client_resolver.core.model import Connectivity
 from client_resolver.testing import Backend, Backends, Balancer, eventually
+from tests.conformance._pb.echo_pb2 import Message
 from tests.conformance.clients import Client
 from tests.conformance.fleet import (
     KINDS,
@@ -237,7 +238,8 @@ async def test_a_callable_keeps_rpcs_of_one_key_on_one_backend(
     def by_tenant(
         method: str, metadata: Mapping[str, str | bytes], request: object
     ) -> str | bytes | None:
-        seen.append((method, request))
+        assert isinstance(request, Message)
+        seen.append((method, request.data))
         return metadata.get("tenant")
 
     client = connect(backends.target, policy=name, hash_key=by_tenant)
@@ -247,7 +249,7 @@ async def test_a_callable_keeps_rpcs_of_one_key_on_one_backend(
     again = [await where(client, backends, metadata=tenant) for tenant in tenants]
     assert again == first
     assert set(first) == {0, 1, 2}
-    assert set(seen) == {("/t.Echo/Unary", b"x")}
+    assert set(seen) == {("/echo.Echo/Unary", b"x")}
 
 
 @pytest.mark.parametrize("name", KEYED)

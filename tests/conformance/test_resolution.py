@@ -25,6 +25,8 @@ from client_resolver.resolver import Answer, Server
 from client_resolver.settings import Settings
 from client_resolver.snapshots import SnapshotFile
 from client_resolver.target import LookasideTarget
+from tests.conformance._pb.echo_pb2 import Message
+from tests.conformance._pb.echo_pb2_grpc import EchoStub
 from tests.conformance.clients import Client
 from tests.conformance.feeds import Feed, Names, settings_of
 from tests.conformance.servers import BOUND, Backend, Balancer
@@ -726,5 +728,5 @@ async def test_the_example_of_a_resolver_works(
     names: dict[str, Any] = {}
     exec(example.replace("/etc/greeters", str(path)), names)
     with names["channel"] as channel:
-        call = channel.unary_unary("/t.Echo/Unary")
-        assert await asyncio.to_thread(call, b"x", timeout=BOUND) == b"x"
+        call = EchoStub(channel).Unary
+        assert await asyncio.to_thread(call, Message(), timeout=BOUND) == Message()

@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from client_resolver.testing import Backends, eventually
+from tests.conformance._pb.echo_pb2 import Message
 from tests.conformance.clients import Client
 from tests.conformance.fleet import (
     KINDS,
@@ -78,11 +79,10 @@ async def test_each_blocking_form_and_the_future_are_tried_again(
             return response
         return multicallable.future(request, timeout=20).result()
 
-    unary = client.channel.unary_unary("/t.Echo/Unary")
-    stream = client.channel.stream_unary("/t.Echo/ClientStream")
+    unary, stream, message = client.stub.Unary, client.stub.ClientStream, Message(data=b"x")
     for _ in range(4):
-        assert await asyncio.to_thread(make, unary, b"x") == b"x"
-        assert await asyncio.to_thread(make, stream, iter([b"x"])) == b"x"
+        assert await asyncio.to_thread(make, unary, message) == message
+        assert await asyncio.to_thread(make, stream, iter([message])) == message
     assert backends.calls[0] > 0
     assert backends.calls[1] == 8
 
@@ -271,7 +271,7 @@ async def test_a_stream_of_requests_is_given_again_as_it_was(
     backends = fleet(2, serving(counting))
     client = connect(backends.target, service_config=retrying(), options=TELLING)
     requests = [b"x" * 1000] * 100
-    assert await client.collect(kind, "Bidi", requests, timeout=20) == [b"100000"]
+    assert await client.collect(kind, KINDS[kind][0], requests, timeout=20) == [b"100000"]
     assert attempts(backends) == 2
 
 
@@ -283,7 +283,7 @@ async def test_a_stream_of_requests_beyond_the_buffer_is_not_given_again(
     options = [("grpc.per_rpc_retry_buffer_size", 50_000)]
     client = connect(backends.target, service_config=retrying(), options=options)
     with pytest.raises(grpc.RpcError, match="once more"):
-        await client.collect(kind, "Bidi", [b"x" * 1000] * 100, timeout=20)
+        await client.collect(kind, KINDS[kind][0], [b"x" * 1000] * 100, timeout=20)
     assert attempts(backends) == 1
 
 

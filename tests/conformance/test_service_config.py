@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
+from tests.conformance._pb.echo_pb2 import Message
 from tests.conformance.clients import Client
 from tests.conformance.servers import Backend, Balancer
 from tests.conformance.test_balancing import all_connected, seen_since
@@ -65,13 +66,13 @@ async def test_a_timeout_applies_to_the_rpcs_made_from_then_on(
     balancer.say(servers)
     client = connect(balancer)
     await client.ready()
-    multicallable = client.channel.unary_unary("/t.Echo/Hold")
+    multicallable = client.stub.Hold
     unbounded = client.start("unary_unary", "Hold", b"x")
     await told(client, balancer, servers, for_all(timeout="0.05s"))
     bounded = client.start("unary_unary", "Hold", b"x")
     assert await bounded.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     with pytest.raises(grpc.RpcError) as caught:
-        await outcome(multicallable(b"x") if is_aio(client) else None, multicallable)
+        await outcome(multicallable(Message()) if is_aio(client) else None, multicallable)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     await told(client, balancer, servers, for_all(timeout="20s"))
     later = client.start("unary_unary", "Hold", b"x")
@@ -166,4 +167,4 @@ def is_aio(client: Client) -> bool:
 
 async def outcome(call: Any, multicallable: Any) -> Any:
     """Await a call of the aio shell, or make a blocking one of the sync shell."""
-    return await (call if call is not None else asyncio.to_thread(multicallable, b"x"))
+    return await (call if call is not None else asyncio.to_thread(multicallable, Message()))

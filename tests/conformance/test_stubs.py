@@ -1,6 +1,6 @@
-"""Stubs that the installed grpcio-tools generates."""
+"""Stubs that the installed grpcio-tools generates: those checked in are the oldest one's."""
 
-import importlib.util
+import importlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,41 +12,22 @@ import pytest
 from tests.conformance.clients import Client
 from tests.conformance.servers import Backend
 
-PROTO = """
-syntax = "proto3";
-package t;
-message Text { string text = 1; }
-service Echo {
-  rpc Unary(Text) returns (Text);
-  rpc ServerStream(Text) returns (stream Text);
-  rpc ClientStream(stream Text) returns (Text);
-  rpc Bidi(stream Text) returns (stream Text);
-}
-"""
+PROTOS = Path(__file__).parents[2] / "protos"
 
 
-@pytest.fixture(scope="module")
-def generated(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("stubs")
-    (folder / "conformance_echo.proto").write_text(PROTO)
+@pytest.fixture
+def generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    arguments = [f"-I{PROTOS}", f"--python_out={tmp_path}", f"--grpc_python_out={tmp_path}"]
     subprocess.run(
-        [
-            *(sys.executable, "-m", "grpc_tools.protoc", f"-I{folder}", f"--python_out={folder}"),
-            *(f"--grpc_python_out={folder}", "conformance_echo.proto"),
-        ],
+        [sys.executable, "-m", "grpc_tools.protoc", *arguments, "echo/echo.proto"],
         check=True,
-        cwd=folder,
+        cwd=tmp_path,
     )
-    modules = []
-    for name in ("conformance_echo_pb2", "conformance_echo_pb2_grpc"):
-        spec = importlib.util.spec_from_file_location(name, Path(folder, f"{name}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-        modules.append(module)
-    return modules
+    monkeypatch.syspath_prepend(tmp_path)
+    names = ("echo", "echo.echo_pb2", "echo.echo_pb2_grpc")
+    yield [importlib.import_module(name) for name in names][1:]
+    for name in names:
+        del sys.modules[name]
 
 
 async def test_generated_stubs_work(
@@ -56,7 +37,7 @@ async def test_generated_stubs_work(
     client = connect(f"static:///{backend().address},{backend().address}")
     await client.ready()
     stub = services.EchoStub(client.channel)
-    text = messages.Text(text="a")
+    text = messages.Message(data=b"a")
     for _ in range(4):
         if shell == "sync":
             assert stub.Unary(text, timeout=20) == text

@@ -18,7 +18,7 @@ async def test_the_balancer_is_told_who_asks_and_for_what(
     monkeypatch.setenv("LOOKASIDE_ADDRESS", balancer.address)
     monkeypatch.setenv("LOOKASIDE_ZONE", "eu-1a")
     client = connect("lookaside:///greeter.shop:grpc", client_id="me", node="n7")
-    client.channel.unary_unary("/t.Echo/Unary")
+    assert client.stub
     call = client.start("unary_unary", "Unary", b"x")
     await asyncio.to_thread(balancer.await_requests, 1)
     call.call.cancel()
