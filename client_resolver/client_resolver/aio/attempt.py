@@ -24,6 +24,7 @@ LOCALLY_CANCELLED: Final = "Locally cancelled by application!"
 """What grpc says of a call that was cancelled here."""
 
 _UNSENT_REQUEST = "Internal error from Core"
+_BROKEN_OFF = "the connection was lost before the end of the requests was sent"
 _LOOKS = (0.0, 0.001, 0.004, 0.015, 0.06, 0.25)
 """Seconds between looks at a call whose status is to come."""
 
@@ -33,6 +34,10 @@ class Owner(Protocol):
 
     driver: Driver
     loop: asyncio.AbstractEventLoop
+
+    @property
+    def sends(self) -> bool:
+        """Whether it streams requests, wants their answer, and nothing else has stopped it."""
 
     def finished(self, attempt: "Attempt") -> None:
         """Take in that an attempt's call has ended."""
@@ -145,10 +150,21 @@ class Attempt:
             if self.details == _UNSENT_REQUEST and (pause := next(looks, None)) is not None:
                 self._timer = self.owner.loop.call_later(pause, self._take_status, then, looks)
                 return
+            if self._broke_off(code):
+                code, self.details = grpc.StatusCode.UNAVAILABLE, _BROKEN_OFF
             self.initial = peek(inner.initial_metadata())
             self.trailing = peek(inner.trailing_metadata())
         self.code = code
         then()
+
+    def _broke_off(self, code: grpc.StatusCode | None) -> bool:
+        """Whether grpc cancelled the call: it does where the end of the requests can't be sent."""
+        return (
+            code is grpc.StatusCode.CANCELLED
+            and self.details == LOCALLY_CANCELLED
+            and not (self.lost or self.expired)
+            and self.owner.sends
+        )
 
     def finished(self, _inner: object) -> None:
         """Take in that grpc's call has ended."""

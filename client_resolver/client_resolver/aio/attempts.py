@@ -197,6 +197,13 @@ class Attempts:
         """How many seconds the RPC has left. None: it has no deadline."""
         return None if self._deadline is None else max(0.0, self._deadline - self.loop.time())
 
+    @property
+    def sends(self) -> bool:
+        """See `client_resolver.aio.attempt.Owner`."""
+        if self.cancelled or self.driver.closed or self.outcome is not None:
+            return False
+        return isinstance(self.request, Requests) and not self.request.broken
+
     async def news(self) -> None:
         """Wait until an attempt is started, or one counts, or the RPC ends."""
         waiter: asyncio.Future[None] = self.loop.create_future()

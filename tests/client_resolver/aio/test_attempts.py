@@ -96,6 +96,29 @@ async def test_an_attempt_after_the_first_tells_how_many_there_were(
     assert sent == [(("k", "v"),), (("k", "v"), ("grpc-previous-rpc-attempts", "1"))]
 
 
+async def test_an_attempt_whose_requests_broke_off_is_repeated_and_no_cancellation(
+    server: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixin = grpc.aio._call._StreamRequestMixin  # type: ignore[attr-defined]
+    done_writing = mixin._done_writing
+    broken: list[object] = []
+
+    async def break_off(self: Any) -> None:
+        # What grpc raises when the connection is lost in the moment of the last request.
+        if not broken:
+            broken.append(self)
+            raise grpc._cython.cygrpc.InternalError("Failed send_receive_close")  # type: ignore[attr-defined]
+        await done_writing(self)
+
+    monkeypatch.setattr(mixin, "_done_writing", break_off)
+    channel, _ = await connected(server, connect, 2, service_config=retrying())
+    call = start(channel, "stream_unary")
+    assert await finish(call, "stream_unary") == RESPONSES["stream_unary"]
+    assert broken
+    assert await call.code() is grpc.StatusCode.OK
+    assert at_rest(channel)
+
+
 @pytest.mark.parametrize(("kind", "style"), STYLES)
 async def test_the_last_failure_is_the_servers_own(
     kind: str, style: str, server: Start, connect: Connect
