@@ -10,6 +10,7 @@ from client_resolver.core.backend import Backend
 from client_resolver.core.hedging import HedgeState, Verdict
 from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Failure
+from client_resolver.core.replay import is_local
 from client_resolver.core.retry import PREVIOUS_ATTEMPTS, Retries, pushback_in
 from client_resolver.keys import key_of
 from client_resolver.metadata import Metadata, kept
@@ -200,14 +201,21 @@ class Rpc(Generic[H]):
         return self._rpcs.machine.wants_load
 
     def end(
-        self, trial: Trial[H], code: str, trailing: Metadata | None = None, *, ours: bool = False
+        self,
+        trial: Trial[H],
+        code: str,
+        trailing: Metadata | None = None,
+        *,
+        details: str = "",
+        ours: bool = False,
     ) -> bool:
         """Take in how an attempt ended. Return whether that is new.
 
         Args:
             trial: The attempt.
             code: The name of its status code.
-            trailing: Its trailing metadata, for the backend's load report.
+            trailing: Its trailing metadata, for the backend's load report and pushback.
+            details: Its text.
             ours: It was cancelled here: that says nothing of the backend.
         """
         rpcs = self._rpcs
@@ -218,9 +226,15 @@ class Rpc(Generic[H]):
             now = rpcs.now()
             trial.seconds = seconds = now - trial.began
             due = False
-            if machine.tracked and not ours:
+            pushback = False
+            if code == "OK":
+                wanted = machine.tracked and not ours
+            else:
+                wanted = machine.tracks_failures and not ours and not is_local(code, details)
+                pushback = pushback_in(trailing or ()) is not None
+            if wanted:
                 load = _load(trailing, now) if trailing and machine.wants_load else None
-                due = machine.ended(trial.backend, code, seconds, load, now)
+                due = machine.ended(trial.backend, code, seconds, load, now, pushback=pushback)
             changed = due or machine.changed
         if changed:
             rpcs.changed()

@@ -8,7 +8,9 @@ from typing import Generic, TypeVar
 from client_resolver.core.backend import Backend
 from client_resolver.core.breaker import Breaker
 from client_resolver.core.machine import Machine
-from client_resolver.core.retry import Throttle
+from client_resolver.core.replay import is_local
+from client_resolver.core.retry import Throttle, pushback_in
+from client_resolver.metadata import Metadata
 from client_resolver.observer import Attempt, Observer
 from client_resolver.observing import overriding, tell_each
 from client_resolver.service_config import MethodConfig, ServiceConfig
@@ -105,6 +107,24 @@ class Rpcs(Generic[H]):
                 self.changed()
         if self.ends_told:
             self.tell_end(path, backend, "OK", seconds)
+
+    def failed(self, backend: Backend[H], code: str, details: str, trailing: Metadata) -> None:
+        """Take in that the only attempt at an RPC of a plain method has failed.
+
+        Args:
+            backend: Where it was put.
+            code: The name of its status code.
+            details: Its text.
+            trailing: Its trailing metadata.
+        """
+        machine = self.machine
+        if not machine.tracks_failures or is_local(code, details):
+            return
+        pushback = pushback_in(trailing) is not None
+        with self.lock:
+            due = machine.ended(backend, code, 0.0, None, self.now(), pushback=pushback)
+        if due:
+            self.changed()
 
     def tell_end(self, path: str, backend: Backend[H], code: str, seconds: float) -> None:
         """Tell observers of an RPC that has ended with its first attempt."""

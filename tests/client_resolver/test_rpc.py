@@ -2,6 +2,8 @@ from contextlib import nullcontext
 from random import Random
 from typing import Any
 
+import pytest
+
 from client_resolver.core.address import parse_address
 from client_resolver.core.backend import Backend
 from client_resolver.core.model import Code, Endpoint
@@ -195,3 +197,31 @@ def test_an_observer_is_told_of_each_attempt_and_of_the_whole() -> None:
         ("ends", "10.0.0.2:80", "OK", 2.0),
         (channel.settings.target.text, PATH, "OK", 3.0, 2),
     ]
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "trailing", "told"),
+    [
+        ("NOT_FOUND", "", (), ["NOT_FOUND"]),
+        ("NOT_FOUND", "", (("grpc-retry-pushback-ms", "5"),), ["NOT_FOUND, pushback"]),
+        ("INTERNAL", "Exception serializing request!", (), []),
+        ("CANCELLED", "Locally cancelled by application!", (), []),
+    ],
+)
+def test_the_pool_is_told_of_failures_that_are_not_the_clients_own(
+    code: str, details: str, trailing: Any, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = Channel(loadBalancingConfig=[{"least_request": {}}])
+    seen: list[str] = []
+
+    def ended(backend: object, code: str, *_: object, pushback: bool) -> bool:
+        seen.append(f"{code}, pushback" if pushback else code)
+        return False
+
+    monkeypatch.setattr(channel.rpcs.machine, "ended", ended)
+    channel.rpcs.failed(BACKENDS[0], code, details, trailing)
+    rpc = channel.rpc()
+    rpc.end(rpc.begin(BACKENDS[0]), code, trailing, details=details)
+    # What succeeds costs nothing.
+    rpc.end(rpc.begin(BACKENDS[0]), "OK")
+    assert seen == told * 2

@@ -390,10 +390,12 @@ class Attempts:
         rpc, code = self.rpc, attempt.code or _CANCELLED
         if attempt.expired:
             code = grpc.StatusCode.DEADLINE_EXCEEDED
-        trailing = peek(attempt.inner.trailing_metadata()) if rpc.wants_trailing else None
+        trailing = attempt.trailing
+        if code is grpc.StatusCode.OK and rpc.wants_trailing:
+            trailing = peek(attempt.inner.trailing_metadata())
         broken = isinstance(self.request, Requests) and self.request.broken
         ours = code is _CANCELLED and (self.cancelled or broken or self.driver.closed)
-        rpc.end(attempt.trial, code.name, trailing, ours=ours)
+        rpc.end(attempt.trial, code.name, trailing, details=attempt.details, ours=ours)
 
     def _filled(self) -> None:
         """Take in that no attempt can follow: the requests are too many to be kept."""

@@ -27,6 +27,7 @@ Req = TypeVar("Req")
 Res = TypeVar("Res")
 T = TypeVar("T")
 
+_OK = grpc.StatusCode.OK
 _SUSPECT = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 """The codes of what a server may never have taken up."""
 
@@ -109,12 +110,19 @@ class PickedCall(grpc.aio.Call):
     def _replaced(self, inner: Any) -> bool:
         """Put another call in the place of one that was perhaps never taken up."""
         code = peek(inner.code())
-        if code not in _SUSPECT or not self._repeatable():
+        if code is None or code is _OK:
             return False
-        if evidence_of(code, inner, self._backend) is Evidence.NONE:
-            return False
-        self._replace(inner)
-        return True
+        if (
+            code in _SUSPECT
+            and self._repeatable()
+            and evidence_of(code, inner, self._backend) is not Evidence.NONE
+        ):
+            self._replace(inner)
+            return True
+        if not self._cancelled:
+            details, trailing = peek(inner.details()) or "", peek(inner.trailing_metadata()) or ()
+            self._method.driver.rpcs.failed(self._backend, code.name, details, trailing)
+        return False
 
     def _replace(self, inner: Any, *, final: bool = False) -> None:
         request, metadata, credentials, wait_for_ready, compression, channel = self._arguments

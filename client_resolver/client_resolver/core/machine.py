@@ -57,6 +57,11 @@ class Machine(Generic[H]):
         return self.pool.tracked
 
     @property
+    def tracks_failures(self) -> bool:
+        """Whether `ended` is to be called for each attempt that fails."""
+        return self.pool.tracks_failures
+
+    @property
     def wants_load(self) -> bool:
         """Whether the load reports in trailing metadata are to be read."""
         return self.pool.config.policy.load_reports
@@ -131,7 +136,14 @@ class Machine(Generic[H]):
         return self.pool.observed(backend, connectivity)
 
     def ended(
-        self, backend: Backend[H], code: str, seconds: float, load: LoadReport | None, now: float
+        self,
+        backend: Backend[H],
+        code: str,
+        seconds: float,
+        load: LoadReport | None,
+        now: float,
+        *,
+        pushback: bool = False,
     ) -> bool:
         """Take in how an attempt of an RPC ended. It tells the picker as well, if that learns.
 
@@ -141,11 +153,12 @@ class Machine(Generic[H]):
             seconds: How long it took.
             load: The report in its trailing metadata. None: there was none.
             now: The time on the monotonic clock, in seconds.
+            pushback: The server said when to try again (gRFC A6).
 
         Returns:
             Whether to publish, and to look at `wake_at` again.
         """
-        return self.pool.ended(backend, code, seconds, load, now)
+        return self.pool.ended(backend, code, seconds, load, now, pushback=pushback)
 
     def idle_picked(self, backend: Backend[H], now: float) -> list[Action[H]]:
         """Take in that `Outlook.idle_picker` has picked a backend that isn't ready."""

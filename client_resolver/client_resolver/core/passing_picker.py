@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Generic, TypeVar
 
-from client_resolver.core.picker import Picker, Reporting
+from client_resolver.core.picker import CountingFailures, Picker, Reporting
 
 __all__ = ["PassingPicker"]
 
@@ -29,6 +29,8 @@ class PassingPicker(Generic[B]):
         self._absent = frozenset(absent)
         if isinstance(inner, Reporting):
             self.ended = inner.ended
+        if isinstance(inner, CountingFailures):
+            self.failed = inner.failed
 
     def pick(self, key: int = 0, tried: Collection[object] = ()) -> B:
         """See `Picker.pick`."""

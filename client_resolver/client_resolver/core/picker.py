@@ -13,6 +13,7 @@ from client_resolver.core.load import LoadReport
 __all__ = [
     "BasePolicy",
     "Candidate",
+    "CountingFailures",
     "Picker",
     "Policy",
     "PolicyFactory",
@@ -87,6 +88,25 @@ class Reporting(Protocol):
 
 
 @runtime_checkable
+class CountingFailures(Protocol):
+    """A picker that wants to know which attempts fail. Those of a policy that `counts_failures`."""
+
+    def failed(self, backend: Candidate, seconds: float, *, overload: bool) -> None:
+        """Take in that an attempt ended with another status than OK.
+
+        What was cancelled here or never left the client doesn't count. A picker that is `Reporting`
+        as well is told of such an attempt here and not by `ended`.
+
+        Args:
+            backend: Where. It may be one that this picker doesn't pick from any more.
+            seconds: How long the attempt took. 0: it wasn't measured.
+            overload: The status shows that the backend is overloaded or broken: its code is
+                RESOURCE_EXHAUSTED or one that outlier detection counts as an error, or the server
+                said when to try again (gRFC A6, pushback).
+        """
+
+
+@runtime_checkable
 class Policy(Protocol):
     """Builds the pickers of one load-balancing policy."""
 
@@ -105,6 +125,13 @@ class Policy(Protocol):
     @property
     def measured(self) -> bool:
         """Whether the pickers are `Reporting` and want to be told."""
+
+    @property
+    def counts_failures(self) -> bool:
+        """Whether the pickers are `CountingFailures` and want to be told.
+
+        Unlike `measured`, it costs RPCs that succeed nothing.
+        """
 
     @property
     def load_reports(self) -> bool:
@@ -189,6 +216,11 @@ class BasePolicy:
     @property
     def measured(self) -> bool:
         """See `Policy.measured`."""
+        return False
+
+    @property
+    def counts_failures(self) -> bool:
+        """See `Policy.counts_failures`."""
         return False
 
     @property

@@ -17,7 +17,7 @@ from client_resolver.core.events import EventLog
 from client_resolver.core.idleness import Idleness, UsePicker
 from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Connectivity, Endpoint
-from client_resolver.core.outlier import DEFAULT_ERROR_CODES
+from client_resolver.core.outlier import shows_overload
 from client_resolver.core.picker import Picker
 from client_resolver.core.selection import PickerLine, reweigh, select
 from client_resolver.core.subset import subset
@@ -45,6 +45,7 @@ class Pool(Generic[H]):
         changed: The pickers or the aggregated connectivity may not be what they were.
         urgent: And a picker may pick what it shouldn't any more, or there was none.
         tracked: The ends of RPCs are wanted. Each RPC asks for it.
+        tracks_failures: The ends of those that fail are wanted.
         panic: Ejected backends are picked, for too few others are ready.
     """
 
@@ -79,7 +80,7 @@ class Pool(Generic[H]):
         self._pickers: tuple[Picker[Backend[H]] | None, Picker[Backend[H]] | None] = (None, None)
         self._stale = False
         self._renew_at: float | None = None
-        self.tracked = self._tracks()
+        self._track()
 
     @property
     def listed(self) -> int:
@@ -107,7 +108,7 @@ class Pool(Generic[H]):
         """Go by another config from now on. A list is to follow: see `update`."""
         self.config = config
         self._ejections.configure(config.outlier, now)
-        self.tracked = self._tracks()
+        self._track()
         self._touch()
 
     def update(self, endpoints: Sequence[Endpoint], now: float) -> list[Action[H]]:
@@ -169,16 +170,25 @@ class Pool(Generic[H]):
         return self._noted(actions)
 
     def ended(
-        self, backend: Backend[H], code: str, seconds: float, load: LoadReport | None, now: float
+        self,
+        backend: Backend[H],
+        code: str,
+        seconds: float,
+        load: LoadReport | None,
+        now: float,
+        *,
+        pushback: bool = False,
     ) -> bool:
         """Take in how an RPC ended. Return whether `changed` or `wake_at` may have changed."""
         if load is not None:
             backend.load = load
-        if self.config.policy.measured:
-            outlier = self.config.outlier
-            errors = DEFAULT_ERROR_CODES if outlier is None else outlier.error_codes
-            self._ready_line.ended(backend, seconds, code not in errors)
-            self._idle_line.ended(backend, seconds, code not in errors)
+        if code != "OK":
+            overload = pushback or shows_overload(code, self.config.outlier)
+            self._ready_line.failed(backend, seconds, overload=overload)
+            self._idle_line.failed(backend, seconds, overload=overload)
+        elif self.config.policy.measured:
+            self._ready_line.succeeded(backend, seconds)
+            self._idle_line.succeeded(backend, seconds)
         rested = self._ejections.wake_at is None
         if self._ejections.ended(backend, code, now):
             self._touch()
@@ -223,7 +233,7 @@ class Pool(Generic[H]):
         self._connections.arrange((), ())
         self._ejections.keep(())
         self._ejections.configure(None, self._now())
-        self.tracked = self._tracks()
+        self._track()
         self._idleness = None
         self._renew_at = None
         self._touch()
@@ -273,9 +283,10 @@ class Pool(Generic[H]):
         self.urgent = self.urgent or urgent
         self._stale = True
 
-    def _tracks(self) -> bool:
+    def _track(self) -> None:
         policy = self.config.policy
-        return self._ejections.on or policy.measured or policy.load_reports
+        self.tracked = self._ejections.on or policy.measured or policy.load_reports
+        self.tracks_failures = self.tracked or policy.counts_failures
 
     def _subset(self, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
         size = self.config.subset_size or self._options.subset_size

@@ -54,7 +54,7 @@ class PriorityPicker(Generic[B]):
         levels: What it was built from.
     """
 
-    __slots__ = ("_active", "_keyed", "_next", "_shares", "_told", "levels")
+    __slots__ = ("_active", "_keyed", "_next", "_shares", "_told", "_told_failures", "levels")
 
     def __init__(self, levels: Sequence[Level[B]], rng: Random, *, keyed: bool = False) -> None:
         self.levels = tuple(levels)
@@ -68,6 +68,12 @@ class PriorityPicker(Generic[B]):
             backend: ended
             for level in self.levels
             if (ended := getattr(level.picker, "ended", None)) is not None
+            for backend in level.backends
+        }
+        self._told_failures = {
+            backend: failed
+            for level in self.levels
+            if (failed := getattr(level.picker, "failed", None)) is not None
             for backend in level.backends
         }
 
@@ -92,6 +98,14 @@ class PriorityPicker(Generic[B]):
         told = self._told.get(backend)
         if told is not None:
             told(backend, seconds, ok)
+
+    def failed(self, backend: B, seconds: float, *, overload: bool) -> None:
+        """Tell the picker of the backend's level that an RPC has failed."""
+        told = self._told_failures.get(backend)
+        if told is not None:
+            told(backend, seconds, overload=overload)
+        else:
+            self.ended(backend, seconds, not overload)
 
     def _by_key(self, key: int) -> Level[B]:
         # Hashed again: by the key itself, a level would see but one arc of its ring.

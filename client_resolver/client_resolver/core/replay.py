@@ -25,13 +25,27 @@ from urllib.parse import unquote
 
 from client_resolver.core.address import Address
 
-__all__ = ["Evidence", "weigh"]
+__all__ = ["Evidence", "is_local", "weigh"]
 
 _UNREACHABLE = (
     "failed to connect to all addresses; last error: ",
     "connections to all backends failing; last error: ",
 )
 """How C-core's pick_first and round_robin begin to say that they have no connection."""
+
+
+_LOCAL = {
+    "CANCELLED": (
+        "Locally cancelled by application!",
+        "Cancelled upon garbage collection!",
+        "Channel closed!",
+    ),
+    "INTERNAL": ("Exception serializing request!", "Exception deserializing response!"),
+    "RESOURCE_EXHAUSTED": ("CLIENT: ",),
+    "UNAVAILABLE": ("Getting metadata from plugin failed with error: ",),
+    "UNKNOWN": ("Exception iterating requests!",),
+}
+"""How grpc begins to say, by code, that a failure is of the client's own making."""
 
 
 class Evidence(Enum):
@@ -66,3 +80,13 @@ def weigh(code: str, details: str, *, metadata: bool, address: Address) -> Evide
     if code == "CANCELLED" and details == "CANCELLED":
         return Evidence.TURNED_AWAY
     return Evidence.NONE
+
+
+def is_local(code: str, details: str) -> bool:
+    """Say whether an RPC failed by the client's own doing, so that it says nothing of the backend.
+
+    Args:
+        code: The name of its gRPC status code.
+        details: Its text.
+    """
+    return details.startswith(_LOCAL.get(code, ()))

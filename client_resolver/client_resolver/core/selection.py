@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 from client_resolver.core.backend import Backend
 from client_resolver.core.config import PoolConfig
 from client_resolver.core.passing_picker import PassingPicker
-from client_resolver.core.picker import Picker, Reporting
+from client_resolver.core.picker import CountingFailures, Picker, Reporting
 from client_resolver.core.priority_picker import Level, PriorityPicker
 
 __all__ = ["PickerLine", "reweigh", "select"]
@@ -80,6 +80,7 @@ class PickerLine(Generic[H]):
         self._levels: dict[int, Picker[Backend[H]]] = {}
         self.picker: Picker[Backend[H]] | None = None
         self._reporting: Reporting | None = None
+        self._counting: CountingFailures | None = None
 
     def renew(
         self, config: PoolConfig, chosen: Sequence[Backend[H]], usable: Sequence[Backend[H]]
@@ -106,11 +107,19 @@ class PickerLine(Generic[H]):
         # Asked once: to look for a protocol's methods takes longer than to call one.
         picker: object = self.picker
         self._reporting = picker if isinstance(picker, Reporting) else None
+        self._counting = picker if isinstance(picker, CountingFailures) else None
 
-    def ended(self, backend: Backend[H], seconds: float, ok: bool) -> None:
-        """Tell the picker what has become of an RPC, if it wants to know."""
+    def succeeded(self, backend: Backend[H], seconds: float) -> None:
+        """Tell the picker that an RPC has succeeded, if it wants to know."""
         if self._reporting is not None:
-            self._reporting.ended(backend, seconds, ok)
+            self._reporting.ended(backend, seconds, True)
+
+    def failed(self, backend: Backend[H], seconds: float, *, overload: bool) -> None:
+        """Tell the picker that an RPC has failed, if it wants to know."""
+        if self._counting is not None:
+            self._counting.failed(backend, seconds, overload=overload)
+        elif self._reporting is not None:
+            self._reporting.ended(backend, seconds, not overload)
 
     def _by_level(
         self,

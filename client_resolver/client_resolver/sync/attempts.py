@@ -179,7 +179,7 @@ class RetriedCall(PickedCall):
             rpc.unsent(trial, code, details)
             return True
         trailing = inner.trailing_metadata()
-        rpc.end(trial, code, trailing)
+        rpc.end(trial, code, trailing, details=details)
         if rpc.retries is None or not repeatable or driver.closed or inner.initial_metadata():
             return False
         delay = rpc.again(trial, code, details, trailing)

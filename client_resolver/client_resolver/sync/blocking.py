@@ -12,7 +12,7 @@ import grpc
 
 from client_resolver.metadata import Metadata
 from client_resolver.rpc import Rpc, Trial
-from client_resolver.sync.calls import RpcCall, may_repeat
+from client_resolver.sync.calls import RpcCall, count_failure, may_repeat
 from client_resolver.sync.connection import Backend, Handle, one_of
 from client_resolver.sync.method import Method
 from client_resolver.sync.requests import Requests
@@ -77,9 +77,9 @@ def plain(
                 argument, timeout, metadata, credentials, None, compression
             )
         except grpc.RpcError as error:
-            if isinstance(request, Requests) and not request.repeatable:
-                raise
-            if not may_repeat(driver, backend, error):
+            repeatable = not isinstance(request, Requests) or request.repeatable
+            if not (repeatable and may_repeat(driver, backend, error)):
+                count_failure(driver, backend, error)
                 raise
         finally:
             driver.release(backend)
@@ -287,7 +287,7 @@ def _again(
         delay: float | None = 0.0
     else:
         trailing = error.trailing_metadata()
-        rpc.end(trial, code, trailing)
+        rpc.end(trial, code, trailing, details=details)
         if not repeatable or error.initial_metadata() or driver.closed:
             return None
         delay = rpc.again(trial, code, details, trailing)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 from weakref import ref
 
 import grpc
@@ -38,6 +38,7 @@ __all__ = [
     "RpcCall",
     "StreamCall",
     "StreamStreamCall",
+    "count_failure",
     "may_repeat",
     "suspected",
 ]
@@ -107,6 +108,13 @@ def may_repeat(
         if not driver.observe(backend, used):
             return True
     return False
+
+
+def count_failure(driver: Driver, backend: Backend, failed: RpcCall | grpc.RpcError) -> None:
+    """Take in that the only attempt at an RPC of a plain method has failed on a backend."""
+    code, details = failed.code().name, failed.details() or ""
+    # grpc's stubs have another type for an error's metadata than for a call's; both are pairs.
+    driver.rpcs.failed(backend, code, details, cast("Metadata", failed.trailing_metadata()))
 
 
 class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
@@ -308,13 +316,13 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
 
     def _again(self, inner: RpcCall) -> bool:
         """Whether another attempt is to be made for one that has ended."""
-        return (
-            self._backend is not None
-            and inner.code() is not _OK
-            and not self._cancelled
-            and self._repeatable()
-            and may_repeat(self._method.driver, self._backend, inner)
-        )
+        backend, driver = self._backend, self._method.driver
+        if backend is None or inner.code() is _OK or self._cancelled:
+            return False
+        if self._repeatable() and may_repeat(driver, backend, inner):
+            return True
+        count_failure(driver, backend, inner)
+        return False
 
     def _tell(self) -> None:
         if self._done and self._callbacks:

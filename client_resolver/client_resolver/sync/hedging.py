@@ -174,7 +174,7 @@ class RacingCall(RetriedCall):
             self._owed = True
             return True
         trailing = inner.trailing_metadata()
-        rpc.end(trial, code, trailing)
+        rpc.end(trial, code, trailing, details=details)
         if rpc.hedges is not None:
             if not repeatable:
                 rpc.hedges.stop()
@@ -206,8 +206,9 @@ class RacingCall(RetriedCall):
     def _again(self, inner: RpcCall) -> bool:
         rpc, trial = self._rpc, self._trial
         if trial is not None:
-            code = inner.code().name
-            rpc.end(trial, code, inner.trailing_metadata(), ours=self._cancelled)
+            code, details = inner.code().name, inner.details() or ""
+            trailing = inner.trailing_metadata()
+            rpc.end(trial, code, trailing, details=details, ours=self._cancelled)
         return False
 
     def _end(self, ended: EndedCall) -> None:

@@ -26,6 +26,7 @@ from client_resolver.sync.calls import (
     RpcCall,
     StreamCall,
     StreamStreamCall,
+    count_failure,
     may_repeat,
 )
 from client_resolver.sync.connection import Connection
@@ -134,6 +135,7 @@ class UnaryUnaryMultiCallable(_UnaryResponse, grpc.UnaryUnaryMultiCallable):  # 
                 )
             except grpc.RpcError as error:
                 if not may_repeat(method.driver, backend, error):
+                    count_failure(method.driver, backend, error)
                     raise
             finally:
                 self._release(backend)

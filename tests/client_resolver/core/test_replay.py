@@ -1,7 +1,7 @@
 import pytest
 
 from client_resolver.core.address import parse_address
-from client_resolver.core.replay import Evidence, weigh
+from client_resolver.core.replay import Evidence, is_local, weigh
 
 REFUSED = "failed to connect to all addresses; last error: UNKNOWN: {}: Connection refused"
 FAILING = "connections to all backends failing; last error: UNKNOWN: {}: Failed to connect to x"
@@ -46,3 +46,27 @@ def test_failures_are_weighed(
 ) -> None:
     found = weigh(code, details, metadata=metadata, address=parse_address(address))
     assert found is Evidence[evidence]
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "local"),
+    [
+        ("INTERNAL", "Exception serializing request!", True),
+        ("INTERNAL", "Exception deserializing response!", True),
+        ("INTERNAL", "a server's own", False),
+        ("UNKNOWN", "Exception iterating requests!", True),
+        ("UNKNOWN", "Exception calling application: x", False),
+        ("CANCELLED", "Locally cancelled by application!", True),
+        ("CANCELLED", "Channel closed!", True),
+        ("CANCELLED", "CANCELLED", False),
+        ("RESOURCE_EXHAUSTED", "CLIENT: Received message larger than max (9 vs. 4)", True),
+        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (9 vs. 4)", False),
+        ("UNAVAILABLE", "Getting metadata from plugin failed with error: x", True),
+        ("UNAVAILABLE", "Exception serializing request!", False),
+        ("NOT_FOUND", "", False),
+    ],
+)
+def test_what_a_client_did_itself_says_nothing_of_the_backend(
+    code: str, details: str, local: bool
+) -> None:
+    assert is_local(code, details) is local

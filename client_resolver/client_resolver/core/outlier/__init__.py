@@ -5,6 +5,7 @@ from client_resolver.core.outlier.config import (
     FailurePercentageEjection,
     OutlierDetection,
     SuccessRateEjection,
+    shows_overload,
 )
 from client_resolver.core.outlier.detector import Detector
 
@@ -14,4 +15,5 @@ __all__ = [
     "FailurePercentageEjection",
     "OutlierDetection",
     "SuccessRateEjection",
+    "shows_overload",
 ]

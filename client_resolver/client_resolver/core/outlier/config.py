@@ -11,6 +11,7 @@ __all__ = [
     "FailurePercentageEjection",
     "OutlierDetection",
     "SuccessRateEjection",
+    "shows_overload",
 ]
 
 DEFAULT_ERROR_CODES = frozenset(
@@ -177,3 +178,18 @@ class OutlierDetection:
     def is_error(self, code: str) -> bool:
         """Say whether an RPC that ends with this status code counts as an error."""
         return code in self.error_codes
+
+
+def shows_overload(code: str, config: OutlierDetection | None) -> bool:
+    """Say whether a status shows that the backend is overloaded or broken.
+
+    Args:
+        code: The name of a gRPC status code other than OK.
+        config: Says which codes are errors. None: `DEFAULT_ERROR_CODES` are.
+
+    Returns:
+        Whether it is one of them, or RESOURCE_EXHAUSTED: that may be one caller's quota, so nobody
+        is ejected for it, but sending more there won't help.
+    """
+    errors = DEFAULT_ERROR_CODES if config is None else config.error_codes
+    return code == "RESOURCE_EXHAUSTED" or code in errors

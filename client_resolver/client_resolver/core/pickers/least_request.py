@@ -7,6 +7,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from client_resolver.core.fields import number, whole
 from client_resolver.core.picker import BasePolicy, Candidate, Picker, untried
+from client_resolver.core.pickers.penalties import Penalties
 from client_resolver.core.pickers.sampling import equal_weights, sampler
 
 __all__ = ["BusiestLastPicker", "LeastRequest", "WeightedLeastPicker"]
@@ -19,19 +20,30 @@ class BusiestLastPicker(Generic[C]):
 
     No backend starves: each is drawn as often as any other, and loses only to one that is less
     busy. With every other busier, a backend of `n` gets `1 - (1 - 1/n)^choices` of the picks.
+
+    Attributes:
+        penalties: Which backends sit out for RPCs that failed on them.
+        failed: See `CountingFailures.failed`.
     """
 
-    __slots__ = ("_backends", "_choices", "_draw", "_rng")
+    __slots__ = ("_backends", "_choices", "_draw", "_rng", "failed", "penalties")
 
-    def __init__(self, backends: Sequence[C], rng: Random, choices: int) -> None:
+    def __init__(
+        self, backends: Sequence[C], rng: Random, choices: int, penalties: Penalties[C]
+    ) -> None:
         self._backends = tuple(backends)
         self._choices = choices
         self._draw = sampler(self._backends, rng)
         self._rng = rng
+        self.penalties = penalties
+        self.failed = penalties.failed
 
     def pick(self, key: int = 0, tried: Collection[object] = ()) -> C:  # noqa: ARG002
         """See `Picker.pick`."""
         draw = self._draw if not tried else sampler(untried(self._backends, tried), self._rng)
+        if self.penalties.left:
+            drawn = [draw() for _ in range(self._choices)]
+            return self.penalties.pick(drawn, lambda backend: len(backend.in_flight))
         best = draw()
         least = len(best.in_flight)
         for _ in range(self._choices - 1):
@@ -56,11 +68,24 @@ class WeightedLeastPicker(Generic[C]):
     Envoy's own way, a schedule by `weight / (in_flight + 1)^bias`, fixes a backend's next turn by
     how busy it was at its last: after a burst it goes without long after it is idle. A draw looks
     at how busy it is now.
+
+    Attributes:
+        penalties: Which backends sit out for RPCs that failed on them.
+        failed: See `CountingFailures.failed`.
     """
 
-    __slots__ = ("_backends", "_bias", "_choices", "_draw", "_rng")
+    __slots__ = ("_backends", "_bias", "_choices", "_draw", "_rng", "failed", "penalties")
 
-    def __init__(self, backends: Sequence[C], rng: Random, choices: int, bias: float) -> None:
+    def __init__(
+        self,
+        backends: Sequence[C],
+        rng: Random,
+        choices: int,
+        bias: float,
+        penalties: Penalties[C],
+    ) -> None:
+        self.penalties = penalties
+        self.failed = penalties.failed
         self._backends = tuple(backends)
         self._choices = choices if bias > 0 else 1
         self._bias = bias
@@ -71,6 +96,9 @@ class WeightedLeastPicker(Generic[C]):
         """See `Picker.pick`."""
         draw = self._draw if not tried else sampler(untried(self._backends, tried), self._rng)
         bias = self._bias
+        if self.penalties.left:
+            drawn = [draw() for _ in range(self._choices)]
+            return self.penalties.pick(drawn, lambda one: len(one.in_flight) ** bias / one.weight)
         best = draw()
         least = len(best.in_flight) ** bias / best.weight
         for _ in range(self._choices - 1):
@@ -94,6 +122,7 @@ class LeastRequest(BasePolicy):
     """
 
     name: ClassVar[str] = "least_request"
+    counts_failures: ClassVar[bool] = True
     choices: int = 2
     bias: float = 1.0
 
@@ -114,9 +143,13 @@ class LeastRequest(BasePolicy):
         backends: Sequence[C],
         rng: Random,
         now: Callable[[], float],  # noqa: ARG002
-        before: Picker[C] | None,  # noqa: ARG002
+        before: Picker[C] | None,
     ) -> Picker[C]:
-        """See `Policy.build`."""
+        """See `Policy.build`. What backends sit out is kept."""
+        known = None
+        if isinstance(before, BusiestLastPicker | WeightedLeastPicker):
+            known = before.penalties
+        penalties = Penalties(backends, known)
         if equal_weights(backends):
-            return BusiestLastPicker(backends, rng, self.choices)
-        return WeightedLeastPicker(backends, rng, self.choices, self.bias)
+            return BusiestLastPicker(backends, rng, self.choices, penalties)
+        return WeightedLeastPicker(backends, rng, self.choices, self.bias, penalties)

@@ -4,6 +4,9 @@ After Finagle's load metric of that name, which linkerd uses too. A backend's co
 latency times the RPCs that it would then carry. The expected latency is a moving average that jumps
 up to a latency that is above it at once, and otherwise fades with time: what was slow is tried
 again after `decay * ln(slow / others)` seconds.
+
+A failure says nothing of how soon a backend answers, so it never lowers the average; and it costs
+the backend a turn: see `client_resolver.core.pickers.penalties`.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,6 +17,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from client_resolver.core.fields import duration
 from client_resolver.core.picker import BasePolicy, Candidate, Picker, untried
+from client_resolver.core.pickers.penalties import Penalties
 from client_resolver.core.pickers.sampling import sampler
 
 __all__ = ["Latency", "PeakEwma", "PeakEwmaPicker"]
@@ -61,9 +65,19 @@ class PeakEwmaPicker(Generic[C]):
 
     Attributes:
         latencies: What is known of each backend.
+        penalties: Which backends sit out for RPCs that failed on them.
     """
 
-    __slots__ = ("_backends", "_decay", "_draw", "_now", "_penalty", "_rng", "latencies")
+    __slots__ = (
+        "_backends",
+        "_decay",
+        "_draw",
+        "_now",
+        "_penalty",
+        "_rng",
+        "latencies",
+        "penalties",
+    )
 
     def __init__(
         self,
@@ -71,7 +85,7 @@ class PeakEwmaPicker(Generic[C]):
         rng: Random,
         now: Callable[[], float],
         policy: "PeakEwma",
-        known: Mapping[object, Latency],
+        before: "PeakEwmaPicker[C] | None",
     ) -> None:
         self._backends = tuple(backends)
         self._draw = sampler(self._backends, rng)
@@ -80,6 +94,9 @@ class PeakEwmaPicker(Generic[C]):
         self._decay = policy.decay
         self._penalty = policy.failure_penalty
         start = now()
+        known: Mapping[object, Latency] = {} if before is None else before.latencies
+        self.penalties: Penalties[C]
+        self.penalties = Penalties(backends, None if before is None else before.penalties)
         self.latencies: dict[object, Latency] = {
             backend: known.get(backend) or Latency(start) for backend in backends
         }
@@ -95,14 +112,26 @@ class PeakEwmaPicker(Generic[C]):
                 break
             other = draw()
         now = self._now()
+        if self.penalties.left:
+            return self.penalties.pick((one, other), lambda backend: self._cost(backend, now))
         return other if self._cost(other, now) < self._cost(one, now) else one
 
     def ended(self, backend: Candidate, seconds: float, ok: bool) -> None:
-        """See `Reporting.ended`. A failure counts as an answer that took `failurePenalty`."""
+        """See `Reporting.ended`."""
         latency = self.latencies.get(backend)
-        if latency is not None:
-            seconds = seconds if ok else max(seconds, self._penalty)
+        if latency is not None and ok:
             latency.observe(seconds, self._now(), self._decay)
+
+    def failed(self, backend: Candidate, seconds: float, *, overload: bool) -> None:
+        """See `CountingFailures.failed`. Overload counts as an answer after `failurePenalty`."""
+        latency = self.latencies.get(backend)
+        if latency is None:
+            return
+        now = self._now()
+        seconds = max(seconds, self._penalty) if overload else seconds
+        if seconds > latency.faded(now, self._decay):
+            latency.observe(seconds, now, self._decay)
+        self.penalties.failed(backend, seconds, overload=overload)
 
     def _cost(self, backend: C, now: float) -> float:
         carried = len(backend.in_flight)
@@ -122,12 +151,12 @@ class PeakEwma(BasePolicy):
 
     Attributes:
         decay: How soon a latency is forgotten, in seconds: 1/e of it is left after that time.
-        failure_penalty: What a failed RPC counts as at least, in seconds: a backend that fails
-            fast is not a fast one.
+        failure_penalty: What an RPC counts as at least, in seconds, whose failure shows overload.
     """
 
     name: ClassVar[str] = "peak_ewma"
     measured: ClassVar[bool] = True
+    counts_failures: ClassVar[bool] = True
     decay: float = 10.0
     failure_penalty: float = 1.0
 
@@ -150,8 +179,6 @@ class PeakEwma(BasePolicy):
         now: Callable[[], float],
         before: Picker[C] | None,
     ) -> Picker[C]:
-        """See `Policy.build`. What is known of the backends' latencies is kept."""
-        known: Mapping[object, Latency] = {}
-        if isinstance(before, PeakEwmaPicker):
-            known = before.latencies
+        """See `Policy.build`. What is known of the backends' latencies and failures is kept."""
+        known = before if isinstance(before, PeakEwmaPicker) else None
         return PeakEwmaPicker(backends, rng, now, self, known)

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from client_resolver.core.picker import Reporting
+from client_resolver.core.picker import CountingFailures, Reporting
 from client_resolver.core.pickers.peak_ewma import Latency, PeakEwma, PeakEwmaPicker
 from tests.client_resolver.core.pickers.fakes import Clock, FakeBackend, backends
 
@@ -79,9 +79,21 @@ def test_an_unknown_backend_gets_one_rpc_and_no_second_before_its_answer() -> No
 def test_a_backend_that_fails_fast_is_not_a_fast_one() -> None:
     some, clock = backends(1, 1), Clock()
     picker = built(some, clock)
-    picker.ended(some[0], 0.001, ok=False)
+    picker.failed(some[0], 0.001, overload=True)
     picker.ended(some[1], 0.5, ok=True)
     assert picks(picker)[some[1]] > 1900
+
+
+def test_a_failure_never_lowers_the_expected_latency_but_a_slow_one_raises_it() -> None:
+    some, clock = backends(1, 1), Clock()
+    picker = built(some, clock)
+    picker.ended(some[0], 0.5, ok=True)
+    picker.failed(some[0], 0.001, overload=False)
+    assert picker.latencies[some[0]].seconds == 0.5
+    picker.failed(some[0], 2.0, overload=False)
+    assert picker.latencies[some[0]].seconds == 2.0
+    picker.failed(backends(1)[0], 9.0, overload=False)
+    assert len(picker.latencies) == 2
 
 
 def test_what_is_known_goes_over_to_the_next_picker() -> None:
@@ -117,7 +129,9 @@ def test_a_single_backend_is_picked() -> None:
 
 def test_its_pickers_want_to_be_told() -> None:
     assert PeakEwma().measured
+    assert PeakEwma().counts_failures
     assert isinstance(built(backends(1), Clock()), Reporting)
+    assert isinstance(built(backends(1), Clock()), CountingFailures)
 
 
 @pytest.mark.parametrize(
