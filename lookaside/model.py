@@ -153,6 +153,21 @@ class Hints(Struct, frozen=True, gc=False):
     nodes: tuple[str, ...] = ()
 
 
+class PortList(Struct, frozen=True):
+    """All that the lists of one port are made of, whoever asks.
+
+    Attributes:
+        endpoints: The endpoints, in ascending order.
+        hints: Whom each is meant for; none where the list has no use for hints.
+        own: By node, the list of the clients there, which get no other; a node that is missing has
+            none. None: nodes make no difference.
+    """
+
+    endpoints: tuple[Endpoint, ...] = ()
+    hints: tuple[Hints, ...] = ()
+    own: Mapping[str, tuple[Endpoint, ...]] | None = None
+
+
 class Verdict(Struct, frozen=True, order=True, gc=False):
     """What became of one endpoint that a source knows of.
 
@@ -196,8 +211,16 @@ class Explanation(Struct, frozen=True):
 class Evidence(Protocol):
     """What a record was made of."""
 
-    def explain(self, port: str) -> Explanation:
-        """Tell why the list of a port, given by its name, is as it is."""
+    def explain(self, port: str, node: str = "") -> Explanation:
+        """Tell why the list of a port, given by its name, is as it is.
+
+        Args:
+            port: The port's name.
+            node: The node whose own list that is; "": it is that of all.
+        """
+
+    def knows(self, port: str, endpoint: Endpoint) -> bool:
+        """Whether it says of an endpoint of a port, listed or not, how it fares."""
 
 
 class ServiceRecord(Struct, frozen=True, eq=False):
@@ -210,6 +233,8 @@ class ServiceRecord(Struct, frozen=True, eq=False):
         external_name: The DNS name that the service is an alias of; it has no endpoints then.
         hints: By port name, whom each endpoint is meant for; a port whose list has no use for
             hints is left out.
+        own: By port name, the list of each node that has one, where clients get the endpoints of
+            their own node alone; `endpoints` are for those that name no node.
         service_config: The gRPC service config for its clients, JSON; "" for none.
         evidence: What it was made of, to be explained on demand. Records that differ in it alone
             are the same to clients.
@@ -220,8 +245,13 @@ class ServiceRecord(Struct, frozen=True, eq=False):
     endpoints: Mapping[str, tuple[Endpoint, ...]]
     external_name: str = ""
     hints: Mapping[str, tuple[Hints, ...]] = {}
+    own: Mapping[str, Mapping[str, tuple[Endpoint, ...]]] = {}
     service_config: str = ""
     evidence: Evidence | None = None
+
+    def port_list(self, port: str) -> PortList:
+        """Return what the lists of a port, given by its name, are made of."""
+        return PortList(self.endpoints.get(port, ()), self.hints.get(port, ()), self.own.get(port))
 
     def serves_as(self, other: "ServiceRecord") -> bool:
         """Whether it gives every client what another record gives it."""
@@ -229,6 +259,7 @@ class ServiceRecord(Struct, frozen=True, eq=False):
             self.endpoints == other.endpoints
             and self.ports == other.ports
             and self.hints == other.hints
+            and self.own == other.own
             and self.service_config == other.service_config
             and self.external_name == other.external_name
         )

@@ -16,6 +16,9 @@ from lookaside.policy.resilience import (
 
 SERVICE_CONFIG = "lookaside.dev/service-config"
 
+STICKY = '{"loadBalancingConfig":[{"pick_first":{"shuffleAddressList":true}}]}'
+"""For a Service whose sessionAffinity is ClientIP: a client stays with one endpoint (gRFC A62)."""
+
 _MAX_BYTES = 16 * 1024
 
 

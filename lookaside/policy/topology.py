@@ -1,7 +1,10 @@
-"""Topology hints: endpoints for the node or the zone of the client that asks.
+"""Which endpoints are for a client in one place: traffic policy and topology hints.
 
-The rules are those of kube-proxy's ``CategorizeEndpoints`` (``pkg/proxy/topology.go``): hints count
+The rules are those of kube-proxy's ``CategorizeEndpoints`` (``pkg/proxy/topology.go``). Hints count
 only where every endpoint has them, and only where one of them is for the client; node before zone.
+Where the internal traffic policy is Local, a client gets the endpoints of its node alone, be it
+none, and hints play no part. A client that doesn't name its node gets all then: kube-proxy always
+knows its own.
 """
 
 from collections.abc import Sequence
@@ -9,7 +12,7 @@ from itertools import chain
 
 from msgspec import Struct
 
-from lookaside.model import Endpoint, Hints
+from lookaside.model import Endpoint, PortList
 
 
 class Place(Struct, frozen=True, gc=False):
@@ -21,6 +24,9 @@ class Place(Struct, frozen=True, gc=False):
 
 ANYWHERE = Place()
 
+ELSEWHERE = Place(node="*")
+"""A node that has no endpoint of a list that goes by nodes; "*" is no node's name."""
+
 
 class Reach(Struct, frozen=True):
     """For which places a list has endpoints of their own.
@@ -28,18 +34,19 @@ class Reach(Struct, frozen=True):
     Attributes:
         nodes: The nodes that hints name; none where an endpoint names none.
         zones: The zones, likewise.
+        local: Clients on other nodes get nothing.
     """
 
     nodes: frozenset[str] = frozenset()
     zones: frozenset[str] = frozenset()
+    local: bool = False
 
 
-def reach(hints: Sequence[Hints]) -> Reach:
-    """Return which places the hints of a list reach.
-
-    Args:
-        hints: One for each endpoint; none where the list has no use for hints.
-    """
+def reach(whole: PortList) -> Reach:
+    """Return for which places a list has endpoints of their own."""
+    if whole.own is not None:
+        return Reach(frozenset(whole.own), local=True)
+    hints = whole.hints
     return Reach(_named([hint.nodes for hint in hints]), _named([hint.zones for hint in hints]))
 
 
@@ -51,30 +58,32 @@ def relevant(reach: Reach, place: Place) -> Place:
         place: Where the client runs.
 
     Returns:
-        The node alone, the zone alone, or `ANYWHERE`: clients with the same get the same list.
+        The node alone, the zone alone, `ELSEWHERE` or `ANYWHERE`: clients with the same get the
+        same list.
     """
     if place.node and place.node in reach.nodes:
         return Place(node=place.node)
+    if place.node and reach.local:
+        return ELSEWHERE
     if place.zone and place.zone in reach.zones:
         return Place(zone=place.zone)
     return ANYWHERE
 
 
-def select(
-    endpoints: tuple[Endpoint, ...], hints: Sequence[Hints], place: Place
-) -> tuple[Endpoint, ...]:
-    """Return the endpoints that are meant for a place.
+def select(whole: PortList, place: Place) -> tuple[Endpoint, ...]:
+    """Return the endpoints that are for a place.
 
     Args:
-        endpoints: All of them.
-        hints: One for each, in their order.
+        whole: What the list is made of.
         place: What `relevant` returned.
     """
     if place == ANYWHERE:
-        return endpoints
+        return whole.endpoints
+    if whole.own is not None:
+        return whole.own.get(place.node, ())
     return tuple(
         endpoint
-        for endpoint, hint in zip(endpoints, hints, strict=True)
+        for endpoint, hint in zip(whole.endpoints, whole.hints, strict=True)
         if (place.node in hint.nodes if place.node else place.zone in hint.zones)
     )
 

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from lookaside.model import Endpoint, Hints
+from lookaside.model import Endpoint, PortList
 from lookaside.policy.subset import subset
 from lookaside.policy.topology import ANYWHERE, Place, Reach, reach, relevant, select
 
@@ -20,27 +20,21 @@ class View(Struct, frozen=True, gc=False):
     subset: int = 0
     client: str = ""
 
-    def narrowed(
-        self,
-        endpoints: tuple[Endpoint, ...],
-        hints: tuple[Hints, ...],
-        known: Reach | None = None,
-    ) -> "View":
+    def narrowed(self, whole: PortList, known: Reach | None = None) -> "View":
         """Return the view without what is of no matter to a list: equal views get equal lists.
 
         Args:
-            endpoints: The whole list.
-            hints: One for each endpoint; none where the list has no use for hints.
-            known: What `reach` returned for them, where that has been called.
+            whole: What the list is made of.
+            known: What `reach` returned for it, where that has been called.
         """
-        place = relevant(reach(hints) if known is None else known, self.place)
-        if self.subset and self.subset < len(select(endpoints, hints, place)):
+        place = relevant(reach(whole) if known is None else known, self.place)
+        if self.subset and self.subset < len(select(whole, place)):
             return View(place, self.subset, self.client)
         return View(place)
 
-    def of(self, endpoints: tuple[Endpoint, ...], hints: tuple[Hints, ...]) -> tuple[Endpoint, ...]:
+    def of(self, whole: PortList) -> tuple[Endpoint, ...]:
         """Return a list as a client with this view, `narrowed` for the list, is to see it."""
-        return subset(select(endpoints, hints, self.place), self.subset, self.client)
+        return subset(select(whole, self.place), self.subset, self.client)
 
 
 WHOLE = View()

@@ -6,6 +6,11 @@ from lookaside.model import Explanation, ServiceName, ServiceRecord, Verdict
 from lookaside.policy.view import View
 from lookaside.registry.reasons import NO_REQUESTS
 
+EVERY_NODE = (
+    "internalTrafficPolicy is Local, and the client names no node: it gets the endpoints of all "
+    "nodes"
+)
+
 
 def explain(name: ServiceName, record: ServiceRecord, view: View) -> Explanation:
     """Return what became of each endpoint of a port that `resolve_port` has named.
@@ -15,18 +20,22 @@ def explain(name: ServiceName, record: ServiceRecord, view: View) -> Explanation
         record: What its source knows of the service.
         view: Who asks.
     """
-    endpoints, hints = record.endpoints.get(name.port, ()), record.hints.get(name.port, ())
-    whole = _whole(name, record)
-    narrow = view.narrowed(endpoints, hints)
-    here = View(narrow.place).of(endpoints, hints)
-    mine = narrow.of(endpoints, hints)
+    whole = record.port_list(name.port)
+    narrow = view.narrowed(whole)
+    local = whole.own is not None
+    # A node of which the list has nothing is named by the client alone.
+    told = _told(name, record, view.place.node if local else "")
+    here = View(narrow.place).of(whole)
     near = {(one.address, one.port) for one in here}
-    own = {(one.address, one.port) for one in mine}
-    meant = {(one.address, one.port): hint for one, hint in zip(endpoints, hints, strict=False)}
+    mine = {(one.address, one.port) for one in narrow.of(whole)}
+    meant = {
+        (one.address, one.port): hint
+        for one, hint in zip(whole.endpoints, whole.hints, strict=False)
+    }
 
     def judged(verdict: Verdict) -> Verdict:
         target = (verdict.address, verdict.port)
-        if not verdict.listed or target in own:
+        if not verdict.listed or target in mine:
             return verdict
         reason = f"not in the subset of {view.subset} for client {view.client!r}"
         if target not in near:
@@ -39,12 +48,15 @@ def explain(name: ServiceName, record: ServiceRecord, view: View) -> Explanation
             )
         return msgspec.structs.replace(verdict, listed=False, reason=reason)
 
-    return Explanation(tuple(map(judged, whole.verdicts)), whole.notes)
+    notes = told.notes
+    if local and not view.place.node:
+        notes += (EVERY_NODE,)
+    return Explanation(tuple(map(judged, told.verdicts)), notes)
 
 
-def _whole(name: ServiceName, record: ServiceRecord) -> Explanation:
+def _told(name: ServiceName, record: ServiceRecord, node: str) -> Explanation:
     if record.evidence is not None:
-        return record.evidence.explain(name.port)
+        return record.evidence.explain(name.port, node)
     return Explanation(
         tuple(
             Verdict(

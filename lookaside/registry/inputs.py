@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from lookaside.model import Locality
+from lookaside.policy.service_config import STICKY
 from lookaside.policy.weights import WeightRule
 from lookaside.registry.annotations import Reading, ServicePolicy, weigh
 from lookaside.registry.slices import Pod, Service, Slice, SliceEndpoint
@@ -73,6 +74,12 @@ class Inputs(Struct, frozen=True):
             )
         if slice_.address_type == "FQDN":
             return 0, "its slice is of the deprecated type FQDN"
+        families = self.service.families
+        if families and slice_.address_type not in families:
+            return (
+                0,
+                f"its slice is of {slice_.address_type}, and the Service of {families[0]} alone",
+            )
         number = next((one.number for one in slice_.ports if one.name == port), 0)
         if number:
             return number, ""
@@ -90,6 +97,10 @@ class Inputs(Struct, frozen=True):
             locality,
             pod.pod.labels if pod else {},
         )
+
+    def service_config(self) -> str:
+        """Return the service config for its clients, JSON; "" for none."""
+        return self.policy.service_config.value or (STICKY if self.service.sticky else "")
 
     def metadata(self, endpoint: SliceEndpoint) -> Pairs:
         """Return what else is known of an endpoint, in the order of the keys."""

@@ -22,59 +22,76 @@ class Member(Struct, frozen=True, gc=False):
     """An endpoint on its way into a list.
 
     Attributes:
-        endpoint: The endpoint.
+        endpoint: The endpoint. Its health is UNSPECIFIED where it is neither ready nor, while it
+            terminates, serving: no list has it, but it may stand at an address instead of another.
         hints: Whom it is meant for.
         uid: The UID of the object behind it, or "".
+        terminating: It is shutting down.
     """
 
     endpoint: Endpoint
     hints: Hints
     uid: str
+    terminating: bool
 
 
 class Part(Struct, frozen=True):
     """What a slice gives: each address once, by keys in whose order a list is.
 
     Attributes:
-        ready: Its ready endpoints.
-        draining: Those that are terminating and still serve.
+        members: Its endpoints.
+        plain: All of them are ready, and none terminates.
     """
 
-    ready: Mapping[str, Member]
-    draining: Mapping[str, Member]
+    members: Mapping[str, Member]
+    plain: bool
+
+    def put_over(self, found: dict[str, Member]) -> None:
+        """Put its endpoints among those of the slices before it.
+
+        As in kube-proxy's addEndpoints (pkg/proxy/endpointslicecache.go), the last endpoint of an
+        address that isn't terminating has it; where all are terminating, the first.
+        """
+        if self.plain or not found:
+            found.update(self.members)
+            return
+        for key, member in self.members.items():
+            if key not in found or not member.terminating:
+                found[key] = member
 
 
 def part(inputs: Inputs, held: HeldSlice, port: str) -> Part:
     """Return what a slice gives to the list of a port."""
     number, _ = inputs.number(held.slice, port)
-    ready: dict[str, Member] = {}
-    draining: dict[str, Member] = {}
+    members: dict[str, Member] = {}
+    plain = True
     for one in held.slice.endpoints if number else ():
-        if one.ready:
-            members, health = ready, Health.READY
-        elif one.serving and one.terminating:
-            members, health = draining, Health.TERMINATING
-        else:
-            continue
         key = f"{one.address}\0{number:05}"
-        if key not in members:
-            members[key] = _member(inputs, held, one, number, health)
-    return Part(ready, draining)
+        if one.terminating and key in members:
+            continue
+        members[key] = _member(inputs, held, one, number)
+        plain = plain and one.ready and not one.terminating
+    return Part(members, plain)
 
 
-def _member(
-    inputs: Inputs, held: HeldSlice, one: SliceEndpoint, number: int, health: Health
-) -> Member:
+def _member(inputs: Inputs, held: HeldSlice, one: SliceEndpoint, number: int) -> Member:
     locality = _locality(one.zone, one.node)
     endpoint = Endpoint(
         one.address,
         number,
         inputs.weigh(held, one, locality)[0],
-        health,
+        health_of(one),
         locality,
         inputs.metadata(one),
     )
-    return Member(endpoint, one.hints, one.target_uid)
+    return Member(endpoint, one.hints, one.target_uid, one.terminating)
+
+
+def health_of(one: SliceEndpoint) -> Health:
+    """Return with which health an endpoint is listed, if it is; UNSPECIFIED if it never is."""
+    if one.ready:
+        return Health.READY
+    return Health.TERMINATING if one.serving and one.terminating else Health.UNSPECIFIED
 
 
 # A cluster has far fewer nodes than endpoints: those of one node share it.

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from lookaside.model import Explanation, Health, Locality, Verdict
+from lookaside.model import Endpoint, Explanation, Locality, Verdict
 from lookaside.policy.balancing import POLICIES, strange_policies
-from lookaside.policy.service_config import SERVICE_CONFIG
+from lookaside.policy.service_config import SERVICE_CONFIG, STICKY
 from lookaside.policy.weights import WEIGHT, WEIGHTS, WeightRule
 from lookaside.registry.annotations import Refusal, refusals
 from lookaside.registry.inputs import HeldSlice, Inputs
@@ -36,10 +37,19 @@ class Reasons(Struct, frozen=True):
 
     inputs: Inputs
 
-    def explain(self, port: str) -> Explanation:
-        """Tell why the list of a port is as it is."""
-        verdicts = tuple(sorted(self._verdict(one) for one in self._sort_out(port)))
+    def explain(self, port: str, node: str = "") -> Explanation:
+        """Tell why the list of a port is as it is, or the own list of a node's clients."""
+        verdicts = tuple(sorted(self._verdict(one, node) for one in self._sort_out(port, node)))
         return Explanation(verdicts, tuple(self._notes(verdicts)))
+
+    def knows(self, port: str, endpoint: Endpoint) -> bool:
+        """Whether a slice that counts has the endpoint's address, in whatever condition."""
+        return any(
+            endpoint.port == number and endpoint.address == one.address
+            for held in self.inputs.slices
+            if (number := self.inputs.number(held.slice, port)[0])
+            for one in held.slice.endpoints
+        )
 
     def refusals(self) -> list[Refusal]:
         """Return the annotations that are refused: the Service's, its slices' and their Pods'."""
@@ -55,17 +65,15 @@ class Reasons(Struct, frozen=True):
             found += refusals("Pod", key.namespace, name, {WEIGHT: inputs.pods[name].weight})
         return found
 
-    def _sort_out(self, port: str) -> list[_Candidate]:
+    def _sort_out(self, port: str, node: str) -> list[_Candidate]:
         """Return every endpoint of every slice with the reason why it is left out, if it is."""
-        candidates = list(self._candidates(port))
-        health = Health.READY
-        if not any(one.endpoint.ready and not one.reason for one in candidates):
-            health = Health.TERMINATING
-        slice_of: dict[tuple[str, int], str] = {}
+        found = _once_each_address(list(self._candidates(port)))
+        if node:
+            found = [_at_node(one, node) for one in found]
+        ready = any(one.endpoint.ready for one in found if not one.reason)
+        found = [_fit(one, others_ready=ready) for one in found]
         family_of: dict[str, str] = {}
-        return [
-            one if one.reason else _judge(one, health, slice_of, family_of) for one in candidates
-        ]
+        return [_once_each_target(one, family_of) for one in found]
 
     def _candidates(self, port: str) -> Iterator[_Candidate]:
         for held in self.inputs.ranked():
@@ -73,7 +81,7 @@ class Reasons(Struct, frozen=True):
             for endpoint in held.slice.endpoints:
                 yield _Candidate(held, endpoint, number, reason)
 
-    def _verdict(self, one: _Candidate) -> Verdict:
+    def _verdict(self, one: _Candidate, node: str) -> Verdict:
         endpoint, slice_ = one.endpoint, one.held.slice
         locality = Locality(endpoint.zone, endpoint.node)
         weight, origin = self.inputs.weigh(one.held, endpoint, locality)
@@ -81,7 +89,10 @@ class Reasons(Struct, frozen=True):
             origin = f"Service annotation {WEIGHTS} ({origin})"
         reason = one.reason
         if not reason:
-            reason = "ready" if endpoint.ready else "terminating, serving, and no other is ready"
+            reason = "ready"
+            if not endpoint.ready:
+                where = f" on node {node}" if node else ""
+                reason = f"terminating, serving, and no other{where} is ready"
             reason += "" if weight else NO_REQUESTS
         return Verdict(
             address=endpoint.address,
@@ -116,7 +127,18 @@ class Reasons(Struct, frozen=True):
                 yield f"EndpointSlice {held.slice.name}: {sentence}"
         for refusal in self.refusals():
             yield str(refusal)
-        strange = strange_policies(self.inputs.policy.service_config.value or "{}")
+        yield from self._config_notes()
+
+    def _config_notes(self) -> Iterator[str]:
+        own = self.inputs.policy.service_config.value
+        if self.inputs.service.sticky and own is None:
+            yield f"sessionAffinity is ClientIP, so clients are told {STICKY}"
+        elif self.inputs.service.sticky:
+            yield (
+                "sessionAffinity is ClientIP, but what clients are told is annotation "
+                f"{SERVICE_CONFIG}"
+            )
+        strange = strange_policies(own or "{}")
         if strange:
             yield (
                 f"annotation {SERVICE_CONFIG} names {', '.join(map(repr, strange))}: clients that "
@@ -125,34 +147,54 @@ class Reasons(Struct, frozen=True):
             )
 
 
-def _judge(
-    one: _Candidate,
-    health: Health,
-    slice_of: dict[tuple[str, int], str],
-    family_of: dict[str, str],
-) -> _Candidate:
-    endpoint, slice_ = one.endpoint, one.held.slice
-    reason, target = _unfit(endpoint, health), (endpoint.address, one.port)
-    if not reason and target in slice_of:
-        first = slice_of[target]
-        where = "once more in the same slice" if first == slice_.name else f"in slice {first} too"
-        reason = f"stands {where}, which counts"
-    if not reason:
-        slice_of[target] = slice_.name
-        family = family_of.setdefault(endpoint.target_uid, slice_.address_type)
-        if endpoint.target_uid and family != slice_.address_type:
-            reason = f"the same {endpoint.target_kind or 'target'} is listed by {family}"
-    return _Candidate(one.held, endpoint, one.port, reason) if reason else one
+def _once_each_address(ranked: list[_Candidate]) -> list[_Candidate]:
+    """Leave out all endpoints of an address but the one that counts, as `parts` has it."""
+    counts: dict[tuple[str, int], _Candidate] = {}
+    by_slice = sorted(
+        (one for one in ranked if not one.reason), key=lambda one: one.held.slice.name, reverse=True
+    )
+    for one in by_slice:
+        target = (one.endpoint.address, one.port)
+        if target not in counts or not one.endpoint.terminating:
+            counts[target] = one
+
+    def judged(one: _Candidate) -> _Candidate:
+        if one.reason or (first := counts[one.endpoint.address, one.port]) is one:
+            return one
+        same = first.held is one.held
+        where = "once more in the same slice" if same else f"in slice {first.held.slice.name} too"
+        return replace(one, reason=f"stands {where}, which counts")
+
+    return [judged(one) for one in ranked]
 
 
-def _unfit(endpoint: SliceEndpoint, health: Health) -> str:
-    """Return why an endpoint is left out of a list of the given health, "" if it is not."""
-    if endpoint.ready:
-        return ""
-    if not endpoint.serving:
-        return "terminating and no longer serving" if endpoint.terminating else "not ready"
-    if not endpoint.terminating:
-        return "not ready"
-    if health is Health.TERMINATING:
-        return ""
-    return "terminating, and others are ready"
+def _at_node(one: _Candidate, node: str) -> _Candidate:
+    if one.reason or one.endpoint.node == node:
+        return one
+    where = f"is on node {one.endpoint.node}" if one.endpoint.node else "has no node"
+    reason = f"{where}; the client is on {node}, and internalTrafficPolicy is Local"
+    return replace(one, reason=reason)
+
+
+def _fit(one: _Candidate, *, others_ready: bool) -> _Candidate:
+    endpoint = one.endpoint
+    if one.reason or endpoint.ready:
+        return one
+    reason = "not ready"
+    if endpoint.terminating:
+        reason = "terminating and no longer serving"
+        if endpoint.serving:
+            reason = "terminating, and others are ready" if others_ready else ""
+    return replace(one, reason=reason)
+
+
+def _once_each_target(one: _Candidate, family_of: dict[str, str]) -> _Candidate:
+    """Leave out the other addresses of what is listed by one of the family before."""
+    endpoint, family = one.endpoint, one.held.slice.address_type
+    if one.reason or not endpoint.target_uid:
+        return one
+    first = family_of.setdefault(endpoint.target_uid, family)
+    if first == family:
+        return one
+    reason = f"the same {endpoint.target_kind or 'target'} is listed by {first}"
+    return replace(one, reason=reason)

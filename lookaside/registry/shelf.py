@@ -27,7 +27,7 @@ class Shelf:
         self._record = record
         self._feed = feed
         self._encoder = encoder
-        self._reach = reach(record.hints.get(name.port, ()))
+        self._reach = reach(record.port_list(name.port))
         self._published: dict[View, Published] = {}
 
     def __len__(self) -> int:
@@ -39,9 +39,7 @@ class Shelf:
         Its revision says up to which version its source holds now.
         """
         name, record, feed = self._name, self._record, self._feed
-        view = view.narrowed(
-            record.endpoints.get(name.port, ()), record.hints.get(name.port, ()), self._reach
-        )
+        view = view.narrowed(record.port_list(name.port), self._reach)
         published = self._published.get(view)
         if published is None:
             published = Published(present(name, record, view, feed), self._encoder)

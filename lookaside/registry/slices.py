@@ -87,6 +87,9 @@ class Service(Struct, frozen=True):
         external_name: The DNS name that it is an alias of, or "".
         weights: Its annotation lookaside.dev/weights, or "".
         service_config: Its annotation lookaside.dev/service-config, or "".
+        families: The families of its addresses, "IPv4" and "IPv6"; none: not known, any counts.
+        local: Its internalTrafficPolicy is Local: clients get the endpoints of their node alone.
+        sticky: Its sessionAffinity is ClientIP.
     """
 
     key: ServiceKey
@@ -94,6 +97,9 @@ class Service(Struct, frozen=True):
     external_name: str = ""
     weights: str = ""
     service_config: str = ""
+    families: tuple[str, ...] = ()
+    local: bool = False
+    sticky: bool = False
 
 
 class Pod(Struct, frozen=True):

@@ -44,9 +44,12 @@ def resolve_port(name: ServiceName, record: ServiceRecord, *, aliases: bool = Fa
                 f"service {name.key} has several ports, name one of them: {_listed(record)}"
             )
         return ServiceName(name.key, record.ports[0].name if record.ports else "")
-    for port in record.ports:
-        if name.port in (port.name, str(port.number or "")):
-            return ServiceName(name.key, port.name)
+    # A port may be called by the number of another: what is a name is meant as one.
+    names = {port.name: port.name for port in record.ports}
+    numbers = {str(port.number): port.name for port in reversed(record.ports) if port.number}
+    for known in (names, numbers):
+        if name.port in known:
+            return ServiceName(name.key, known[name.port])
     raise InvalidServiceName(f"service {name.key} has no port {name.port!r}{_instead(record)}")
 
 
@@ -59,7 +62,7 @@ def present(name: ServiceName, record: ServiceRecord, view: View, feed: SourceFe
         view: Who asks, narrowed for this list.
         feed: The source.
     """
-    endpoints = view.of(record.endpoints.get(name.port, ()), record.hints.get(name.port, ()))
+    endpoints = view.of(record.port_list(name.port))
     found = State.PRESENT if endpoints else State.EMPTY
     state = State.STALE if feed.stale else found
     digest = _digest(name, state, endpoints, record.service_config)

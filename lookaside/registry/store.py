@@ -258,8 +258,7 @@ class Store:
     def _snapshot(
         self, name: ServiceName, feed: SourceFeed, record: ServiceRecord, view: View = WHOLE
     ) -> Snapshot:
-        endpoints, hints = record.endpoints.get(name.port, ()), record.hints.get(name.port, ())
-        return present(name, record, view.narrowed(endpoints, hints), feed)
+        return present(name, record, view.narrowed(record.port_list(name.port)), feed)
 
     def _changed_all(self, keys: Collection[ServiceKey], at: float) -> None:
         """Have every service's watchers told, and only then raise what one of them raised."""

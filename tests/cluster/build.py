@@ -79,6 +79,11 @@ MODULES: Final = (
         {"k8s.io/kubectl": (f"{_VERSION}Version",)},
         "kubectl, about two minutes on two cores",
     ),
+    Module(
+        "kubeproxy",
+        {"kubeproxy": "."},
+        note="kube-proxy's choice of endpoints, about two minutes on two cores",
+    ),
     Module("goclient", {"goclient": "."}, note="a client of the article's proto"),
     Module(
         "go",

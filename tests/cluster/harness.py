@@ -31,6 +31,7 @@ class Binaries:
     helm: Path
     kubectl: Path
     goclient: Path
+    kubeproxy: Path
 
     @classmethod
     def in_directory(cls, directory: Path) -> Self:
@@ -43,6 +44,7 @@ class Binaries:
             helm=directory / "helm",
             kubectl=directory / "kubectl",
             goclient=directory / "goclient",
+            kubeproxy=directory / "kubeproxy",
         )
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lookaside.model import Endpoint, Hints
-from lookaside.policy.topology import ANYWHERE, Place, reach, relevant, select
+from lookaside.model import Endpoint, Hints, PortList
+from lookaside.policy.topology import ANYWHERE, ELSEWHERE, Place, reach, relevant, select
 
 NONE = Hints()
 A, B, BOTH = Hints(zones=("a",)), Hints(zones=("b",)), Hints(zones=("a", "b"))
@@ -30,6 +30,28 @@ CASES: dict[str, tuple[list[Hints], Place, Place, list[int]]] = {
 def test_hints_choose_endpoints_as_kube_proxy_does(case: str) -> None:
     hints, place, decisive, expected = CASES[case]
     endpoints = tuple(Endpoint(f"10.0.0.{index}", 1) for index in range(len(hints)))
-    found = relevant(reach(hints), place)
+    whole = PortList(endpoints, tuple(hints))
+    found = relevant(reach(whole), place)
     assert found == decisive
-    assert select(endpoints, hints, found) == tuple(endpoints[index] for index in expected)
+    assert select(whole, found) == tuple(endpoints[index] for index in expected)
+
+
+@pytest.mark.parametrize(
+    ("place", "decisive", "expected"),
+    [
+        (Place(node="n1"), Place(node="n1"), ["10.0.0.1"]),
+        (Place("a", "n2"), Place(node="n2"), ["10.0.0.2"]),
+        (Place("a", "n3"), ELSEWHERE, []),
+        (Place(node="*"), ELSEWHERE, []),
+        (Place("a"), ANYWHERE, ["10.0.0.1", "10.0.0.3"]),
+        (ANYWHERE, ANYWHERE, ["10.0.0.1", "10.0.0.3"]),
+    ],
+)
+def test_a_list_that_goes_by_nodes_is_that_of_the_clients_node_alone(
+    place: Place, decisive: Place, expected: list[str]
+) -> None:
+    one, two, three = (Endpoint(f"10.0.0.{number}", 1) for number in (1, 2, 3))
+    whole = PortList((one, three), own={"n1": (one,), "n2": (two,)})
+    found = relevant(reach(whole), place)
+    assert found == decisive
+    assert [endpoint.address for endpoint in select(whole, found)] == expected

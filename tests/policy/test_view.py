@@ -1,6 +1,6 @@
 import pytest
 
-from lookaside.model import Endpoint, Hints
+from lookaside.model import Endpoint, Hints, PortList
 from lookaside.policy.topology import Place, reach
 from lookaside.policy.view import WHOLE, View
 
@@ -24,16 +24,17 @@ ZONED = tuple(Hints(zones=("ab"[n % 2],)) for n in range(6))
 def test_a_view_is_narrowed_to_what_matters(
     view: View, hints: tuple[Hints, ...], narrow: View
 ) -> None:
-    assert view.narrowed(ENDPOINTS, hints) == narrow
-    assert view.narrowed(ENDPOINTS, hints, reach(hints)) == narrow
+    whole = PortList(ENDPOINTS, hints)
+    assert view.narrowed(whole) == narrow
+    assert view.narrowed(whole, reach(whole)) == narrow
 
 
 def test_a_subset_is_taken_of_the_endpoints_near_the_client() -> None:
-    view = View(Place("a"), 2, "me").narrowed(ENDPOINTS, ZONED)
-    found = view.of(ENDPOINTS, ZONED)
+    whole = PortList(ENDPOINTS, ZONED)
+    found = View(Place("a"), 2, "me").narrowed(whole).of(whole)
     assert len(found) == 2
     assert set(found) < set(ENDPOINTS[::2])
 
 
 def test_who_sees_all_gets_the_very_same_list() -> None:
-    assert WHOLE.of(ENDPOINTS, ZONED) is ENDPOINTS
+    assert WHOLE.of(PortList(ENDPOINTS, ZONED)) is ENDPOINTS

@@ -109,6 +109,9 @@ services = st.builds(
     st.sampled_from(("", "", "", "", "", "db.example")),
     st.sampled_from(RULES),
     st.sampled_from(CONFIGS),
+    st.sampled_from(((), ("IPv4", "IPv6"), ("IPv4", "IPv6"), ("IPv4",), ("IPv6",))),
+    st.sampled_from((False, False, True)),
+    st.sampled_from((False, False, True)),
 )
 pods = st.builds(
     Pod,
@@ -144,7 +147,14 @@ def as_slice(one: Slice, version: str = "") -> registry.Slice:
 def as_service(one: Service) -> registry.Service:
     ports = tuple(ServicePort(name, 80 + PORTS.index(name)) for name in one.ports)
     return registry.Service(
-        key_of(one), ports, one.external_name, one.weights.text, one.config.text
+        key_of(one),
+        ports,
+        one.external_name,
+        one.weights.text,
+        one.config.text,
+        one.families,
+        one.local,
+        one.sticky,
     )
 
 

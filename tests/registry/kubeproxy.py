@@ -7,6 +7,8 @@ it judges.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+STICKY = '{"loadBalancingConfig":[{"pick_first":{"shuffleAddressList":true}}]}'
+
 
 @dataclass(frozen=True)
 class Annotation:
@@ -62,6 +64,9 @@ class Service:
     external_name: str = ""
     weights: Annotation = Annotation()
     config: Annotation = Annotation()
+    families: tuple[str, ...] = ()
+    local: bool = False
+    sticky: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,11 +136,12 @@ class Cluster:
 
     def backends(self, service: Service, port: str, client: Client) -> list[Backend]:
         """Return the list of a port, in order."""
-        found = self._fit(service, port)
-        first = [
-            one
-            for index, one in enumerate(found)
-            if all(_target(one) != _target(other) for other in found[:index])
+        found = self._standing(service, port)
+        if service.local and client.node:
+            found = [one for one in found if one[1].node == client.node]
+        ready = [one for one in found if one[1].ready in (None, True)]
+        first = ready or [
+            one for one in found if one[1].serving in (None, True) and one[1].terminating
         ]
         once = [
             one
@@ -144,13 +150,17 @@ class Cluster:
             or one[0].family == self.family
             or all(o[1].uid != one[1].uid or o[0].family != self.family for o in first)
         ]
-        meant = [one for one in once if one[1] in _meant([one[1] for one in once], client)]
+        near = [one[1] for one in once]
+        if not service.local:
+            near = list(_meant(near, client))
+        meant = [one for one in once if one[1] in near]
         return sorted(
             (self._backend(service, *one) for one in meant), key=lambda one: (one.address, one.port)
         )
 
     def config(self, service: Service) -> object:
-        return self.good.get(("service", service.namespace, service.name, "config"), "")
+        own = self.good.get(("service", service.namespace, service.name, "config"), "")
+        return own or (STICKY if service.sticky else "")
 
     def _read(self, key: tuple[object, ...], annotation: Annotation) -> None:
         if annotation.absent:
@@ -158,21 +168,24 @@ class Cluster:
         elif annotation.meaning is not None:
             self.good[key] = annotation.meaning
 
-    def _fit(self, service: Service, port: str) -> list[tuple[Slice, Endpoint, int]]:
-        """Return the ready endpoints, or, if there are none, those serving and terminating."""
-        everyone = [
-            (one, endpoint, number)
-            for one in sorted(self.slices.values(), key=lambda s: (s.family != self.family, s.name))
-            if (one.namespace, one.service) == (service.namespace, service.name)
-            if one.family != "FQDN"
-            for name, number in one.ports
-            if name == port and number
-            for endpoint in one.endpoints
-        ]
-        ready = [one for one in everyone if one[1].ready in (None, True)]
-        return ready or [
-            one for one in everyone if one[1].serving in (None, True) and one[1].terminating
-        ]
+    def _standing(self, service: Service, port: str) -> list[tuple[Slice, Endpoint, int]]:
+        """Return each address of a port once, fit or not, as addEndpoints has it.
+
+        kube-proxy takes the slices in any order; here it is the order of their names, the last
+        first.
+        """
+        standing: dict[tuple[str, int], tuple[Slice, Endpoint, int]] = {}
+        for one in sorted(self.slices.values(), key=lambda s: s.name, reverse=True):
+            if (one.namespace, one.service) != (service.namespace, service.name):
+                continue
+            if one.family == "FQDN" or (service.families and one.family not in service.families):
+                continue
+            for name, number in one.ports:
+                for endpoint in one.endpoints if name == port and number else ():
+                    target = (endpoint.address, number)
+                    if target not in standing or not endpoint.terminating:
+                        standing[target] = (one, endpoint, number)
+        return list(standing.values())
 
     def _backend(self, service: Service, of: Slice, endpoint: Endpoint, number: int) -> Backend:
         labels = dict(self._pod_labels(of, endpoint))
@@ -208,10 +221,6 @@ class Cluster:
     def _pod_labels(self, of: Slice, endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
         pod = self.pods.get((of.namespace, endpoint.pod))
         return pod.labels if pod else ()
-
-
-def _target(one: tuple[Slice, Endpoint, int]) -> tuple[str, int]:
-    return one[1].address, one[2]
 
 
 def _meant(endpoints: list[Endpoint], client: Client) -> Iterable[Endpoint]:

@@ -1,10 +1,11 @@
 """What one client is told of each endpoint, beside what holds for all."""
 
 from lookaside.model import Endpoint, Hints, ServiceKey, ServiceName, ServicePort, ServiceRecord
+from lookaside.policy.service_config import STICKY
 from lookaside.policy.topology import Place
 from lookaside.policy.view import WHOLE, View
 from lookaside.registry.cluster import Cluster
-from lookaside.registry.explain import explain
+from lookaside.registry.explain import EVERY_NODE, explain
 from lookaside.registry.slices import Service, Slice, SliceEndpoint, SlicePort
 
 KEY = ServiceKey("shop", "greeter")
@@ -61,8 +62,8 @@ def test_what_is_explained_as_listed_is_what_is_listed() -> None:
     for place in (Place(), Place("a"), Place("c")):
         for size in (0, 1, 2, 5):
             view = View(place, size, "me")
-            endpoints, hints = record.endpoints["grpc"], record.hints["grpc"]
-            listed = view.narrowed(endpoints, hints).of(endpoints, hints)
+            whole = record.port_list("grpc")
+            listed = view.narrowed(whole).of(whole)
             verdicts = explain(NAME, record, view).verdicts
             assert [one.address for one in verdicts if one.listed] == [
                 one.address for one in listed
@@ -93,3 +94,84 @@ def test_a_source_that_gives_no_reasons_is_named_as_the_reason() -> None:
     assert explained.notes == ()
     nothing = explain(NAME, ServiceRecord(KEY, (), {}), WHOLE)
     assert nothing.notes == ("the source gives it no endpoints",)
+
+
+def by_node(*, sticky: bool = False) -> ServiceRecord:
+    """A Service that keeps traffic on the node: a ready endpoint on n1, a leaving one on n2."""
+    cluster = Cluster()
+    cluster.set_service(Service(KEY, (ServicePort("grpc", 80),), local=True, sticky=sticky))
+    endpoints = (
+        SliceEndpoint("10.0.0.1", node="n1"),
+        SliceEndpoint("10.0.0.2", node="n2", ready=False, terminating=True),
+        SliceEndpoint("10.0.0.3"),
+    )
+    cluster.set_slice(Slice(KEY, "a", "IPv4", (SlicePort("grpc", 50051),), endpoints))
+    (record,) = cluster.records()
+    return record
+
+
+def test_with_a_local_traffic_policy_the_others_are_told_with_their_nodes() -> None:
+    local = "and internalTrafficPolicy is Local"
+    assert reasons(by_node(), View(Place("a", "n1"))) == [
+        (True, "ready"),
+        (False, f"is on node n2; the client is on n1, {local}"),
+        (False, f"has no node; the client is on n1, {local}"),
+    ]
+    assert reasons(by_node(), View(Place(node="n2"))) == [
+        (False, f"is on node n1; the client is on n2, {local}"),
+        (True, "terminating, serving, and no other on node n2 is ready"),
+        (False, f"has no node; the client is on n2, {local}"),
+    ]
+    assert not any(listed for listed, _ in reasons(by_node(), View(Place(node="n3"))))
+
+
+def test_a_client_without_a_node_is_told_why_it_gets_all_of_a_local_service() -> None:
+    explained = explain(NAME, by_node(), View(Place("a")))
+    assert [one.listed for one in explained.verdicts] == [True, False, True]
+    assert explained.notes == (EVERY_NODE,)
+    assert "internalTrafficPolicy is Local, and the client names no node" in EVERY_NODE
+    assert explain(NAME, by_node(), View(Place(node="n1"))).notes == ()
+
+
+def test_session_affinity_is_told_and_where_the_policy_for_it_is_from() -> None:
+    record = by_node(sticky=True)
+    assert record.service_config == STICKY
+    (note,) = explain(NAME, record, View(Place(node="n1"))).notes
+    assert note == f"sessionAffinity is ClientIP, so clients are told {STICKY}"
+    cluster = Cluster()
+    config = '{"loadBalancingConfig":[{"round_robin":{}}]}'
+    cluster.set_service(
+        Service(KEY, (ServicePort("grpc", 80),), service_config=config, sticky=True)
+    )
+    (record,) = cluster.records()
+    assert record.service_config == config
+    assert (
+        "sessionAffinity is ClientIP, but what clients are told is annotation "
+        "lookaside.dev/service-config"
+    ) in explain(NAME, record, WHOLE).notes
+
+
+def test_the_address_that_another_endpoint_has_is_told_with_its_slice() -> None:
+    cluster = Cluster()
+    cluster.set_service(Service(KEY, (ServicePort("grpc", 80),)))
+    ports = (SlicePort("grpc", 50051),)
+    leaving = SliceEndpoint("10.0.0.1", ready=False, terminating=True)
+    unready = SliceEndpoint("10.0.0.1", ready=False)
+    cluster.set_slice(Slice(KEY, "a", "IPv4", ports, (leaving,)))
+    cluster.set_slice(Slice(KEY, "b", "IPv4", ports, (unready,)))
+    (record,) = cluster.records()
+    assert reasons(record, WHOLE) == [
+        (False, "stands in slice b too, which counts"),
+        (False, "not ready"),
+    ]
+
+
+def test_a_slice_of_a_family_that_the_service_has_not_is_told() -> None:
+    cluster = Cluster()
+    cluster.set_service(Service(KEY, (ServicePort("grpc", 80),), families=("IPv4",)))
+    six = SliceEndpoint("fd00::1")
+    cluster.set_slice(Slice(KEY, "a", "IPv6", (SlicePort("grpc", 50051),), (six,)))
+    (record,) = cluster.records()
+    assert reasons(record, WHOLE) == [
+        (False, "its slice is of IPv6, and the Service of IPv4 alone")
+    ]

@@ -92,9 +92,22 @@ CASES: dict[str, tuple[list[Slice], list[str]]] = {
         [a_slice("a", ready(1, zone="x"), ready(1, zone="y"))],
         ["10.0.0.1:50051"],
     ),
-    "ready in one slice, not in the other": (
+    "not ready in the slice that counts, ready in the other": (
         [a_slice("a", out(1)), a_slice("b", ready(1))],
+        [],
+    ),
+    "of a leaving Pod whose address another has, the other counts": (
+        [a_slice("a", draining(1)), a_slice("b", ready(1))],
         ["10.0.0.1:50051"],
+    ),
+    "the other counts though it is not ready": (
+        [a_slice("a", draining(1), draining(2)), a_slice("b", out(1))],
+        ["10.0.0.2:50051"],
+    ),
+    "the other counts in the same slice too": ([a_slice("a", out(1), draining(1))], []),
+    "a leaving Pod with the hint of ready endpoints loses to one that is not ready": (
+        [a_slice("a", SliceEndpoint("10.0.0.1", terminating=True)), a_slice("b", out(1))],
+        [],
     ),
     "a target port that differs by Pod": (
         [a_slice("a", ready(1)), a_slice("b", ready(2), ports=(SlicePort("grpc", 6000),))],
@@ -133,6 +146,51 @@ def test_where_a_pod_stands_in_two_slices_the_first_by_name_counts() -> None:
     for ordered in itertools.permutations(slices):
         (endpoint,) = merge(SERVICE, ordered).endpoints["grpc"]
         assert endpoint.locality.zone == "left"
+
+
+def test_of_two_endpoints_of_an_address_in_one_slice_the_last_that_stays_counts() -> None:
+    leaving = SliceEndpoint("10.0.0.1", zone="c", terminating=True)
+    one = a_slice("a", ready(1, zone="a"), ready(1, zone="b"), leaving)
+    (endpoint,) = merge(SERVICE, [one]).endpoints["grpc"]
+    assert endpoint.locality.zone == "b"
+
+
+@pytest.mark.parametrize(
+    ("families", "expected"),
+    [
+        ((), ["10.0.0.1:50051", "[fd00::2]:50051"]),
+        (("IPv4", "IPv6"), ["10.0.0.1:50051", "[fd00::2]:50051"]),
+        (("IPv4",), ["10.0.0.1:50051"]),
+        (("IPv6",), ["[fd00::1]:50051", "[fd00::2]:50051"]),
+    ],
+)
+def test_slices_of_a_family_that_the_service_has_not_count_for_nothing(
+    families: tuple[str, ...], expected: list[str]
+) -> None:
+    service = Service(KEY, (ServicePort("grpc", 80),), families=families)
+    record = merge(service, [a_slice("six", V6, V6_ONLY, family="IPv6"), a_slice("zed", V4)])
+    assert [endpoint.target for endpoint in record.endpoints["grpc"]] == expected
+
+
+def test_a_ready_endpoint_of_another_family_keeps_no_draining_one_out() -> None:
+    service = Service(KEY, (ServicePort("grpc", 80),), families=("IPv4",))
+    record = merge(service, [a_slice("six", V6, family="IPv6"), a_slice("zed", draining(1))])
+    assert [endpoint.target for endpoint in record.endpoints["grpc"]] == ["10.0.0.1:50051"]
+
+
+def test_with_a_local_traffic_policy_each_node_has_its_own_list() -> None:
+    service = Service(KEY, (ServicePort("grpc", 80),), local=True)
+    leaving = SliceEndpoint(
+        "10.0.0.3", ready=False, terminating=True, node="n2", hints=Hints(("a",))
+    )
+    lost = SliceEndpoint("10.0.0.4", ready=False, serving=False, node="n3")
+    nowhere = ready(5)
+    record = merge(service, [a_slice("a", ready(1, node="n1"), leaving, lost, nowhere)])
+    own = {node: [e.address for e in listed] for node, listed in record.own["grpc"].items()}
+    assert own == {"n1": ["10.0.0.1"], "n2": ["10.0.0.3"]}
+    assert record.own["grpc"]["n2"][0].health is Health.TERMINATING
+    assert [e.address for e in record.endpoints["grpc"]] == ["10.0.0.1", "10.0.0.5"]
+    assert record.hints == {}
 
 
 def test_the_preferred_family_stands_for_a_pod_with_both() -> None:

@@ -225,6 +225,16 @@ def test_an_unknown_port_is_refused_with_those_that_there_are(
     assert str(caught.value) == f"service {KEY} has no port '99'{sentence}"
 
 
+def test_a_port_that_is_called_by_the_number_of_another_is_found_by_its_name(world: World) -> None:
+    ports = (ServicePort("grpc", 81), ServicePort("81", 80), ServicePort("more", 82))
+    world.sync(ServiceRecord(KEY, ports, {}))
+    found = {
+        asked: world.store.get(ServiceName(KEY, asked)).snapshot.service.port
+        for asked in ("81", "80", "82", "grpc")
+    }
+    assert found == {"81": "81", "80": "81", "82": "more", "grpc": "grpc"}
+
+
 def test_an_external_name_is_refused_with_the_name_to_dial(world: World) -> None:
     world.sync(ServiceRecord(KEY, (), {}, external_name="db.example"))
     with pytest.raises(ExternalNameService, match=r"dial db\.example by DNS"):

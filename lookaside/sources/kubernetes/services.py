@@ -15,9 +15,16 @@ class _Port(Struct, gc=False):
     protocol: str | None = None
 
 
-class _Spec(Struct, gc=False, rename="camel"):
+class _SpecFields(Struct, gc=False, rename="camel"):
     type: str | None = None
     external_name: str | None = None
+    cluster_ip: str | None = msgspec.field(name="clusterIP", default=None)
+    ip_families: list[str] | None = None
+    internal_traffic_policy: str | None = None
+    session_affinity: str | None = None
+
+
+class _Spec(_SpecFields, gc=False, rename="camel"):
     ports: list[_Port] | None = None
 
 
@@ -28,9 +35,7 @@ class ServiceJson(Struct, gc=False):
     spec: _Spec
 
 
-class _LooseSpec(Struct, gc=False, rename="camel"):
-    type: str | None = None
-    external_name: str | None = None
+class _LooseSpec(_SpecFields, gc=False, rename="camel"):
     ports: list[Raw] | None = None
 
 
@@ -44,6 +49,7 @@ _PORT = msgspec.json.Decoder(_Port)
 _NONE = Annotations()
 # No protocol is TCP (core/v1 ServicePort).
 _CARRIES_GRPC = (None, "", "TCP")
+_FAMILIES = ("IPv4", "IPv6")
 
 
 def convert_service(json: ServiceJson) -> Item[Service]:
@@ -55,16 +61,21 @@ def convert_service(json: ServiceJson) -> Item[Service]:
     meta, spec = json.metadata, json.spec
     annotations = meta.annotations or _NONE
     valid = [port for port in spec.ports or () if 0 < port.port < 65536]
+    external = spec.type == "ExternalName"
     value = Service(
         ServiceKey(meta.namespace, meta.name),
         tuple(
             ServicePort(port.name or "", port.port)
             for port in valid
-            if port.protocol in _CARRIES_GRPC
+            # Of an alias without a name kube-proxy has no ports either (ShouldSkipService).
+            if port.protocol in _CARRIES_GRPC and (not external or spec.external_name)
         ),
-        (spec.external_name or "") if spec.type == "ExternalName" else "",
+        (spec.external_name or "") if external else "",
         annotations.weights or "",
         annotations.service_config or "",
+        _families(spec),
+        spec.internal_traffic_policy == "Local",
+        spec.session_affinity == "ClientIP",
     )
     flaws = len(spec.ports or ()) - len(valid)
     return Item((meta.namespace, meta.name), value, meta.resource_version, flaws)
@@ -79,10 +90,20 @@ def salvage_service(raw: bytes | Raw) -> Item[Service]:
     loose = decode(_LOOSE, raw)
     meta, bad_annotations = loose.metadata.meta()
     ports, bad_ports = each(_PORT, loose.spec.ports, "port")
-    spec = _Spec(loose.spec.type, loose.spec.external_name, ports)
+    fields = {name: getattr(loose.spec, name) for name in _SpecFields.__struct_fields__}
+    spec = _Spec(**fields, ports=ports)
     item = convert_service(ServiceJson(meta, spec))
     flaws = item.flaws + len(bad_annotations) + len(bad_ports)
     return Item(item.key, item.value, item.version, flaws)
 
 
 SERVICES = Codec(ServiceJson, convert_service, salvage_service)
+
+
+def _families(spec: _Spec) -> tuple[str, ...]:
+    """Return the families of a Service, as kube-proxy's GetClusterIPByFamily has them."""
+    if spec.ip_families:
+        return tuple([family for family in _FAMILIES if family in spec.ip_families])
+    if not spec.cluster_ip or spec.cluster_ip == "None":
+        return ()
+    return ("IPv6",) if ":" in spec.cluster_ip else ("IPv4",)

@@ -14,6 +14,7 @@ from lookaside.sources.kubernetes.meta import Annotations, LooseMeta, Meta
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _CANONICAL_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII).fullmatch
+_PADDED_IPV4 = re.compile(rf"0*{_OCTET}(?:\.0*{_OCTET}){{3}}", re.ASCII).fullmatch
 _FAMILIES = ("IPv4", "IPv6", "FQDN")
 _LONGEST_QUOTE = 100
 
@@ -31,7 +32,8 @@ class _TargetRef(Struct, gc=False):
 
 
 class _Named(Struct, gc=False):
-    name: str
+    # kube-proxy takes a hint that has no name for a hint all the same.
+    name: str = ""
 
 
 class _Hints(Struct, gc=False, rename="camel"):
@@ -206,6 +208,9 @@ def _address(addresses: list[str] | None, family: str) -> str:
     if family == "IPv4":
         if _CANONICAL_IPV4(address):
             return address
+        # Decimal to kube-proxy too (ParseIPSloppy): older API servers let such addresses in.
+        if _PADDED_IPV4(address):
+            return ".".join([str(int(octet)) for octet in address.split(".")])
         raise ValueError(f"{address[:_LONGEST_QUOTE]!r} is not an IPv4 address")
     try:
         host = canonical_host(address)

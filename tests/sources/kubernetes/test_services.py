@@ -32,6 +32,7 @@ def read(spec: Any) -> Item[Service]:
         ({"ports": [{"port": 80}]}, Service(KEY, (ServicePort("", 80),)), 0),
         ({"ports": [{"port": 80, "name": None}]}, Service(KEY, (ServicePort("", 80),)), 0),
         ({"clusterIP": "None", "ports": None}, Service(KEY), 0),
+        ({"type": "ExternalName", "ports": [{"port": 80}]}, Service(KEY), 0),
         ({}, Service(KEY), 0),
         (
             {"ports": [{"name": "dns", "port": 53, "protocol": "UDP"}, {"port": 53}]},
@@ -52,6 +53,38 @@ def read(spec: Any) -> Item[Service]:
 )
 def test_services(spec: Any, service: Service, flaws: int) -> None:
     assert read(spec) == Item(("grpc", "greeter"), service, "42", flaws)
+
+
+@pytest.mark.parametrize(
+    ("spec", "families"),
+    [
+        ({"ipFamilies": ["IPv4"]}, ("IPv4",)),
+        ({"ipFamilies": ["IPv6", "IPv4"], "clusterIP": "10.96.0.1"}, ("IPv4", "IPv6")),
+        ({"ipFamilies": ["IPv6"], "clusterIP": "10.96.0.1"}, ("IPv6",)),
+        ({"ipFamilies": [], "clusterIP": "10.96.0.1"}, ("IPv4",)),
+        ({"ipFamilies": None, "clusterIP": "fd00::1"}, ("IPv6",)),
+        ({"clusterIP": "None"}, ()),
+        ({"clusterIP": ""}, ()),
+        ({}, ()),
+    ],
+)
+@pytest.mark.parametrize("ports", [[], [{"port": "salvaged"}]])
+def test_the_families_of_a_service_are_those_that_it_says_or_that_of_its_address(
+    spec: dict[str, Any], families: tuple[str, ...], ports: Any
+) -> None:
+    value = read({**spec, "ports": ports}).value
+    assert value is not None
+    assert value.families == families
+
+
+@pytest.mark.parametrize("ports", [[], [{"port": "salvaged"}]])
+def test_traffic_policy_and_affinity_are_read(ports: Any) -> None:
+    policies = {"internalTrafficPolicy": "Local", "sessionAffinity": "ClientIP", "ports": ports}
+    told, other = read(policies).value, read({"internalTrafficPolicy": "Cluster"}).value
+    assert told is not None
+    assert other is not None
+    assert (told.local, told.sticky) == (True, True)
+    assert (other.local, other.sticky) == (False, False)
 
 
 @pytest.mark.parametrize("spec", [None, [], {"ports": "80"}, {"type": 5}])

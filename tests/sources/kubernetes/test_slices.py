@@ -105,6 +105,19 @@ def test_the_nil_of_a_condition_has_a_meaning(
     )
 
 
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        ("010.000.000.007", "10.0.0.7"),
+        ("10.0.0.08", "10.0.0.8"),
+        ("00000.0.0.0255", "0.0.0.255"),
+    ],
+)
+def test_an_ipv4_address_with_leading_zeros_is_decimal(written: str, address: str) -> None:
+    [endpoint], flaws = read_endpoints({"addresses": [written]})
+    assert (endpoint.address, flaws) == (address, 0)
+
+
 @pytest.mark.parametrize("nothing", [{}, {"endpoints": None, "ports": None}])
 def test_nil_lists_are_legal(nothing: dict[str, Any]) -> None:
     bare = {key: value for key, value in WHOLE.items() if key in ("metadata", "addressType")}
@@ -151,7 +164,8 @@ BAD_ENDPOINTS = [
     {"addresses": [7]},
     {"addresses": "10.0.0.3"},
     {"addresses": ["10.0.0.256"]},
-    {"addresses": ["010.0.0.1"]},
+    {"addresses": ["010.0.0.256"]},
+    {"addresses": ["0x0a.0.0.1"]},
     {"addresses": ["10.0.0.1\n"]},
     {"addresses": ["example.com"]},
     {"addresses": ["::1"]},
@@ -241,7 +255,7 @@ def test_hints(hints: Any, expected: Hints) -> None:
     assert (endpoint.hints, flaws) == (expected, 0)
 
 
-@pytest.mark.parametrize("hints", [5, [], {"forZones": "a"}, {"forZones": [{}]}, {"forNodes": [1]}])
+@pytest.mark.parametrize("hints", [5, [], {"forZones": "a"}, {"forZones": [5]}, {"forNodes": [1]}])
 def test_malformed_hints_are_set_aside_alone(hints: Any) -> None:
     endpoint = {**WHOLE["endpoints"][0], "hints": hints}
     endpoints, flaws = read_endpoints({"addresses": ["10.0.0.9"]}, endpoint)
