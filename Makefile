@@ -8,7 +8,7 @@ PROTOS_VENV := .venv-protos
 SOURCES := benchmarks docs examples helm lookaside client_resolver tests protos
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-cluster bench docs generate lint format protos requirements clean
+.PHONY: help setup demo test test-pythons test-cluster bench docs generate lint format protos requirements clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,9 @@ demo: setup ## Run the service, three backends and a client; print who answered.
 
 test: setup ## Run the tests that need neither network, root nor Go.
 	$(BIN)/pytest --ignore=tests/cluster $(PYTEST_ARGS)
+
+test-pythons: setup ## Run the client's tests, and most of the service's, on each supported Python that is here.
+	$(BIN)/python -m tests.pythons $(PYTEST_ARGS)
 
 test-cluster: setup ## Run the tests on a real API server. Needs root and, once, Go.
 	$(BIN)/python -m tests.cluster.run $(PYTEST_ARGS)

@@ -71,7 +71,11 @@ async def _lines(stream: asyncio.StreamReader | None) -> AsyncIterator[str]:
     if stream is None:
         return
     with contextlib.suppress(TimeoutError):
-        while line := await asyncio.wait_for(stream.readline(), _START_SECONDS):
+        while True:
+            async with asyncio.timeout(_START_SECONDS):
+                line = await stream.readline()
+            if not line:
+                return
             yield line.decode()
 
 
@@ -89,7 +93,8 @@ async def _ending(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), GRACE_SECONDS + 5)
+            async with asyncio.timeout(GRACE_SECONDS + 5):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()

@@ -44,7 +44,8 @@ class Keeper:
             if last:
                 return
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopped.wait(), self._interval)
+                async with asyncio.timeout(self._interval):
+                    await self._stopped.wait()
 
     def stop(self) -> None:
         """Have `run` return, after it has written what it hasn't."""

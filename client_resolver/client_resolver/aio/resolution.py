@@ -25,6 +25,10 @@ from client_resolver.target import (
 
 __all__ = ["Resolution"]
 
+_END = 5.0
+"""Seconds that `close` waits for the tasks. Only one that a coroutine of the user's or a slow disk
+holds up takes longer, and it ends by itself."""
+
 
 class Resolution:
     """All that feeds one channel with lists of backends.
@@ -99,14 +103,19 @@ class Resolution:
             self._poller.backend_failed()
 
     async def close(self) -> None:
-        """End everything. What is to be written to disk is written before this returns."""
+        """End everything, in bounded time. What is to be written to disk is written before."""
+        # Cancelling alone is not enough: a coroutine of the user's may swallow the cancellation.
+        if self._poller is not None:
+            self._poller.stop()
+        if self._stand_in is not None:
+            self._stand_in.over()
         for task in self._tasks:
             task.cancel()
         if self._keeper is not None:
             self._keeper.stop()
         ending = [*self._tasks, self._keeping] if self._keeping is not None else self._tasks
         if ending:
-            await asyncio.wait(ending)
+            await asyncio.wait(ending, timeout=_END)
 
     def _polling(
         self, target: DnsTarget | StaticTarget | CustomTarget, listener: Listener

@@ -23,12 +23,14 @@ class StandIn:
 
     async def run(self) -> None:
         """Look from when it is wanted until `over`."""
+        # Not `wait_for`: on Python 3.11, it may swallow a cancellation.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._decided.wait(), self._after)
+            async with asyncio.timeout(self._after):
+                await self._decided.wait()
         await self._poller.run()
 
     def wanted(self) -> None:
-        """Take in that the balancer can't be reached."""
+        """Take in that the balancer can't be reached, or knows of nothing."""
         self._decided.set()
 
     def over(self) -> None:

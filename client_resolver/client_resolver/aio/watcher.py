@@ -75,8 +75,10 @@ class Watcher:
 
     async def _pause(self, seconds: float) -> None:
         self._wake.clear()
+        # Not `wait_for`: on Python 3.11, it may swallow a cancellation.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
 
     async def _authorization(self) -> tuple[tuple[str, str], ...]:
         token = self._settings.balancer_token

@@ -51,3 +51,13 @@ async def test_a_fallback_that_is_never_wanted_is_never_looked_up() -> None:
     subject.wanted()
     await asyncio.wait_for(task, BOUND)
     assert not looked.event.is_set()
+
+
+async def test_a_task_that_is_cancelled_as_its_fallback_becomes_wanted_ends() -> None:
+    subject, task = stand_in(Looked(), NEVER)
+    await asyncio.sleep(0)
+    subject.wanted()
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=BOUND)
+    assert done == {task}
+    assert task.cancelled()
