@@ -23,7 +23,7 @@ class StandingIn(Protocol):
     """Who runs the fallback."""
 
     def wanted(self) -> None:
-        """Take in that the balancer can't be reached."""
+        """Take in that the balancer can't be reached, or knows of nothing."""
 
     def over(self) -> None:
         """Take in that there is a list that needs no fallback."""
@@ -35,7 +35,8 @@ class Tap:
     Args:
         flow: The flow itself.
         keeper: Is told of every list.
-        stand_in: Is told of the first list, and of losses once every balancer has been asked.
+        stand_in: Is told of the first list, of one that is of no use, and of losses once every
+            balancer has been asked.
     """
 
     def __init__(self, flow: Flow, keeper: Keeping | None, stand_in: StandingIn | None) -> None:
@@ -52,8 +53,12 @@ class Tap:
         current = self._flow.received(message)
         if self._keeper is not None:
             self._keeper.keep(current)
-        if self._stand_in is not None and is_firm(current):
-            self._stand_in.over()
+        if self._stand_in is not None and current is not None:
+            if is_firm(current):
+                self._stand_in.over()
+            elif not current.provisional:
+                # A balancer that has lost its source and knows of nothing.
+                self._stand_in.wanted()
         return current
 
     def lost(self, code: str, details: str) -> Lost:
@@ -62,6 +67,10 @@ class Tap:
         if self._stand_in is not None and lost.all_asked:
             self._stand_in.wanted()
         return lost
+
+    def fallback_failed(self, why: str) -> None:
+        """See `Flow`."""
+        self._flow.fallback_failed(why)
 
 
 class LookAnswers:
@@ -98,6 +107,7 @@ class FallbackAnswers:
     def failed(self, why: str) -> None:
         """Take in that there was none."""
         self._tell(f"can't be used: {why}")
+        self._flow.fallback_failed(why)
 
     def _tell(self, what: str) -> None:
         if what != self._told:

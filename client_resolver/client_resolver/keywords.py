@@ -63,7 +63,8 @@ class Keywords(TypedDict, total=False):
             watch that was lost is tried again. Default: (0.1, 3.0).
         older_revision_hold: Seconds for which a list that is known to be older than the held one is
             put off. Default: 30.
-        fallback: A `dns:///` or `static:///` target, used until the balancer has given a list.
+        fallback: A `dns:///` or `static:///` target, used until the balancer has given a list. RPCs
+            wait until it has been looked up.
         snapshot_path: A file that keeps the last list, for a start while no balancer can be
             reached. None (default): none.
         resolvers: Resolvers of the user's own, by the scheme of the target. See

@@ -254,7 +254,9 @@ class Settings:
         )
         backoff = FullJitter(*self.watch_backoff, rng)
         balancers = len(self.target.balancers) if isinstance(self.target, LookasideTarget) else 1
-        watch = Watch(self.target.source, backoff, self.older_revision_hold, balancers)
+        fallback = self.fallback is not None
+        hold = self.older_revision_hold
+        watch = Watch(self.target.source, backoff, hold, balancers, fallback=fallback)
         pool: Pool[Any] = Pool(self.config.pool, rng, now, options)
         return Machine(pool, watch, adopt)
 

@@ -22,6 +22,7 @@ class Flow:
         self.current: ServerList | None = None
         self.losses: list[tuple[str, str]] = []
         self.misfit = False
+        self.fallback_failures: list[str] = []
 
     def begun(self) -> Revision | None:
         return KNOWN
@@ -37,6 +38,9 @@ class Flow:
         self.losses.append((code, details))
         asked = len(self.losses)
         return Lost(0.5, f"lost: {details}", asked > 1, all_asked=asked >= self.balancers)
+
+    def fallback_failed(self, why: str) -> None:
+        self.fallback_failures.append(why)
 
 
 class Aside:
@@ -86,18 +90,20 @@ def test_a_delta_that_does_not_fit_is_kept_nowhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("listed", "over"),
+    ("listed", "told"),
     [
-        (LISTED, True),
-        (replace(LISTED, endpoints=(), state=ListState.ABSENT), True),
-        (replace(LISTED, endpoints=(), state=ListState.STALE), False),
-        (replace(LISTED, provisional=True), False),
+        (LISTED, ["over"]),
+        (replace(LISTED, endpoints=(), state=ListState.ABSENT), ["over"]),
+        (replace(LISTED, endpoints=(), state=ListState.STALE), ["wanted"]),
+        (replace(LISTED, provisional=True), []),
     ],
 )
-def test_a_list_that_needs_no_fallback_ends_it(listed: ServerList, over: bool) -> None:
+def test_a_list_that_needs_no_fallback_ends_it_and_one_of_no_use_begins_it(
+    listed: ServerList, told: list[object]
+) -> None:
     aside = Aside()
     Tap(Flow(), None, aside).received(listed)
-    assert aside.told == (["over"] if over else [])
+    assert aside.told == told
 
 
 def test_a_fallback_is_wanted_when_every_balancer_has_been_asked() -> None:
@@ -137,6 +143,7 @@ def test_what_a_fallback_finds_is_provisional_and_told_when_it_begins_or_changes
         answers.failed("no such name")
     assert flow.current == replace(LISTED, provisional=True)
     assert flow.losses == []
+    assert flow.fallback_failures == ["no such name"] * 2
     start = "lookaside://lb:1/greeter: the fallback dns:///greeter:80 "
     assert [record.getMessage() for record in caplog.records] == [
         f"{start}is used until a balancer gives a list: 1 backends",

@@ -53,6 +53,11 @@ class Feed:
             self._changed.notify_all()
             return lost
 
+    def fallback_failed(self, why: str) -> None:
+        with self._changed:
+            self.watch.fallback_failed(why)
+            self._changed.notify_all()
+
     @property
     def addresses(self) -> list[str] | None:
         """The backends of the list that holds. None: there is none."""

@@ -702,6 +702,50 @@ async def test_an_rpc_goes_to_the_fallback_while_the_balancer_is_down(
     assert await call.response() == b"x"
 
 
+@pytest.mark.parametrize("looked_up", [False, True])
+async def test_the_first_rpcs_go_to_the_fallback_though_the_balancer_refuses_connections(
+    looked_up: bool,
+    nobody: str,
+    names: Names,
+    backend: Callable[..., Backend],
+    connect: Callable[..., Client],
+) -> None:
+    server = backend()
+    names.set("greeter.shop", ["127.0.0.1"])
+    fallback = f"dns:///greeter.shop:{server.port}" if looked_up else f"static:///{server.address}"
+    clients = [connect(lookaside(nobody), fallback=fallback) for _ in range(20)]
+    answers = await asyncio.gather(*(one.unary(timeout=BOUND) for one in clients))
+    assert answers == [b"x"] * 20
+
+
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "PERMISSION_DENIED", None])
+async def test_the_first_rpc_goes_to_the_fallback_though_the_balancer_has_no_list_to_give(
+    code: str | None,
+    balancer: Balancer,
+    backend: Callable[..., Backend],
+    connect: Callable[..., Client],
+) -> None:
+    server = backend()
+    if code is None:
+        balancer.say(state="STATE_STALE")
+    else:
+        balancer.fail(grpc.StatusCode[code], "not you")
+    client = connect(balancer, fallback=f"static:///{server.address}")
+    assert await client.unary(timeout=BOUND) == b"x"
+
+
+async def test_an_rpc_that_neither_balancer_nor_fallback_can_serve_says_why_of_both(
+    nobody: str, names: Names, connect: Callable[..., Client]
+) -> None:
+    names.set("greeter.shop", NOT_FOUND)
+    with pytest.raises(grpc.RpcError) as caught:
+        await connect(lookaside(nobody), fallback="dns:///greeter.shop:80").unary(timeout=BOUND)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    details = str(caught.value.details())
+    assert f"balancer {nobody} gives no list: UNAVAILABLE: " in details
+    assert "the fallback can't be used: gaierror: [Errno -2] Name or service not known" in details
+
+
 async def test_an_rpc_goes_to_the_list_from_the_disk_while_the_balancer_is_down(
     balancer: Balancer,
     backend: Callable[..., Backend],
@@ -730,3 +774,36 @@ async def test_the_example_of_a_resolver_works(
     with names["channel"] as channel:
         call = EchoStub(channel).Unary
         assert await asyncio.to_thread(call, Message(), timeout=BOUND) == Message()
+
+
+async def test_a_channel_closes_at_once_though_its_fallback_has_just_become_wanted(
+    nobody: str, connect: Callable[..., Client]
+) -> None:
+    client = connect(lookaside(nobody), fallback=f"static:///{nobody}")
+    with pytest.raises(grpc.RpcError):
+        await client.unary(timeout=BOUND)
+    async with asyncio.timeout(BOUND):
+        await client.close()
+
+
+async def test_a_channel_closes_though_its_resolver_swallows_cancellations(
+    shell: str, connect: Callable[..., Client]
+) -> None:
+    if shell == "sync":
+        pytest.skip("a coroutine function is a resolver in client_resolver.aio alone")
+    asked = asyncio.Event()
+
+    async def stubborn(target: str) -> Answer:
+        asked.set()
+        try:
+            await asyncio.sleep(NEVER)
+        except asyncio.CancelledError:
+            return []
+        return []
+
+    client = connect("mine://x", resolvers={"mine": stubborn})
+    call = client.start("unary_unary", "Unary", b"x", timeout=BOUND)
+    await asked.wait()
+    async with asyncio.timeout(BOUND):
+        await client.close()
+    assert await call.code() is grpc.StatusCode.CANCELLED

@@ -145,6 +145,11 @@ class Driver:
         self._publish()
         return lost
 
+    def fallback_failed(self, why: str) -> None:
+        """See `client_resolver.core.watch.Flow`."""
+        self._machine.fallback_failed(why)
+        self._publish()
+
     def pick(self) -> Backend | None:
         """Pick a backend that is ready, for an RPC that needs nothing else. None: there is none."""
         while (picker := self._picker) is not None:

@@ -126,6 +126,11 @@ class Machine(Generic[H]):
                 self.pool.log.add(BalancerLost(lost.text))
         return lost
 
+    def fallback_failed(self, why: str) -> None:
+        """Take in that the fallback could not be looked up."""
+        self._relisted = True
+        self.watch.fallback_failed(why)
+
     def observed(self, backend: Backend[H], connectivity: Connectivity) -> list[Action[H]]:
         """Take in the state of a backend's connection.
 
@@ -178,7 +183,7 @@ class Machine(Generic[H]):
         if not self.changed:
             return False
         self._relisted = False
-        outlook = survey(self.pool, self.watch.current, self.watch.failure)
+        outlook = survey(self.pool, self.watch.listed, self.watch.failure)
         if outlook == self.outlook:
             return False
         self.outlook = outlook

@@ -70,6 +70,9 @@ class Flow(Protocol):
     def lost(self, code: str, details: str) -> Lost:
         """Take in that the watch has ended, or that the backends could not be looked up."""
 
+    def fallback_failed(self, why: str) -> None:
+        """Take in that the fallback could not be looked up."""
+
 
 def is_firm(listed: ServerList | None) -> TypeGuard[ServerList]:
     """Whether a list is one that nothing provisional may replace.
@@ -98,16 +101,25 @@ class Watch:
     that ends its watches to have its clients spread is asked again almost at once.
 
     Where several are asked in turn, RPCs wait for the first list until each has been asked once,
-    or one has refused.
+    or one has refused. Where there is a fallback, they wait until that has answered or failed.
 
     Args:
         source: Who gives the lists, for messages: `balancer lb:50052`, `balancers a:1, b:1`.
         backoff: The waits between attempts.
         hold: How long a list that is known to be older is put off, in seconds.
         balancers: How many are asked in turn.
+        fallback: There is a fallback, whose answer is received as a provisional list.
     """
 
-    def __init__(self, source: str, backoff: FullJitter, hold: float, balancers: int = 1) -> None:
+    def __init__(
+        self,
+        source: str,
+        backoff: FullJitter,
+        hold: float,
+        balancers: int = 1,
+        *,
+        fallback: bool = False,
+    ) -> None:
         self._source = source
         self._backoff = backoff
         self._hold = hold
@@ -122,9 +134,25 @@ class Watch:
         self._known: ServerList | None = None
         self._sent: ServerList | None = None
         self._began = 0.0
+        self._awaits_fallback = fallback
+        self._fallback_failed = ""
+        self._failure: Failure | None = None
         self.current: ServerList | None = None
-        self.failure: Failure | None = None
+
+    @property
+    def listed(self) -> ServerList | None:
+        """The list that RPCs go by: `current`, unless a fallback is to come that is better."""
+        if self._awaits_fallback and not is_firm(self.current):
+            return None
+        return self.current
+
+    @property
+    def failure(self) -> Failure | None:
         """Why there is no list. None once there is one, or while some were not asked yet."""
+        failure = self._failure
+        if failure is None or self._awaits_fallback:
+            return None
+        return replace(failure, details=failure.details + self._fallback_failed)
 
     @property
     def wake_at(self) -> float | None:
@@ -213,13 +241,18 @@ class Watch:
         refusals = [refusal for refusal in _REFUSALS if refusal.value == code]
         if refusals:
             text = f"{self._name('one')} refuses: {reason}"
-            self.failure = Failure(refusals[0], text)
+            self._failure = Failure(refusals[0], text)
         elif all_asked:
             text = f"{self._name('each')} gives no list: {reason}"
-            self.failure = Failure(Code.UNAVAILABLE, text)
+            self._failure = Failure(Code.UNAVAILABLE, text)
         else:
             text = f"{self._name('one')} gives no list: {reason}"
         return Lost(delay, text, expected, all_asked)
+
+    def fallback_failed(self, why: str) -> None:
+        """Take in that the fallback could not be looked up."""
+        self._awaits_fallback = False
+        self._fallback_failed = f"; the fallback can't be used: {why}"
 
     def _name(self, quantity: str) -> str:
         several = self._balancers > 1
@@ -229,6 +262,7 @@ class Watch:
         current = self.current
         if is_firm(current) or (current is not None and _same(message, current)):
             return False
+        self._awaits_fallback = False
         return self._accept(message)
 
     def _whole(self, delta: Delta) -> ServerList:
@@ -245,7 +279,7 @@ class Watch:
 
     def _accept(self, message: ServerList) -> bool:
         self.current = message
-        self.failure = None
+        self._failure = None
         self._older = None
         return True
 

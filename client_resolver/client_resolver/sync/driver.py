@@ -169,6 +169,14 @@ class Driver:
                 self._publish()
             return lost
 
+    def fallback_failed(self, why: str) -> None:
+        """See `client_resolver.core.watch.Flow`."""
+        with self.lock:
+            with self._deciding:
+                self._machine.fallback_failed(why)
+            if not self.closed:
+                self._publish()
+
     def pick(self) -> Backend | None:
         """Pick a backend that is ready at this moment and count an RPC on it. None: there is none.
 

@@ -26,7 +26,7 @@ class StandIn:
         self._poller.run()
 
     def wanted(self) -> None:
-        """Take in that the balancer can't be reached."""
+        """Take in that the balancer can't be reached, or knows of nothing."""
         self._decided.set()
 
     def over(self) -> None:

@@ -353,3 +353,42 @@ def test_a_list_from_before_the_first_watch_is_named_as_known_and_held() -> None
     assert not subject.received(provisional(2), 1.0)
     assert subject.received(delta("b", 2, revision=Revision("c", 8, "e")), 1.0)
     assert ports_of(subject) == [1, 2]
+
+
+def with_fallback() -> Watch:
+    return Watch("balancer lb:1", FullJitter(0.1, 10, Random(1)), 30.0, fallback=True)
+
+
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "PERMISSION_DENIED"])
+def test_rpcs_wait_until_the_fallback_has_answered_or_failed(code: str) -> None:
+    subject = with_fallback()
+    subject.lost(code, "why", 0.0)
+    assert subject.failure is None
+    subject.fallback_failed("no such name")
+    assert subject.failure is not None
+    assert subject.failure.details.endswith("why; the fallback can't be used: no such name")
+    subject.received(replace(listed(1), provisional=True), 1.0)
+    assert subject.failure is None
+    assert subject.listed is subject.current is not None
+
+
+@pytest.mark.parametrize("answer", [(1,), ()])
+def test_rpcs_go_by_a_stale_list_without_backends_only_where_no_fallback_is_to_come(
+    answer: tuple[int, ...],
+) -> None:
+    nothing = listed(state=ListState.STALE)
+    subject = with_fallback()
+    assert subject.received(nothing, 0.0)
+    assert subject.listed is None
+    subject.received(replace(listed(*answer), provisional=True), 1.0)
+    assert subject.listed is not None
+    assert subject.listed.provisional
+    alone = watch()
+    alone.received(nothing, 0.0)
+    assert alone.listed == nothing
+
+
+def test_a_list_with_backends_needs_no_fallback() -> None:
+    subject = with_fallback()
+    subject.received(listed(1), 0.0)
+    assert subject.listed is subject.current
