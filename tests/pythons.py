@@ -1,8 +1,8 @@
 """Runs tests on each Python that the packages support and this machine has: `make test-pythons`.
 
 Which are supported, the classifiers of both packages say. An interpreter is found as `python3.X` on
-the PATH, or among pyenv's. The one that `make test` runs on is left out. Each gets a virtual
-environment of its own, `.venv-3.X`, with the pinned packages.
+the PATH, or among pyenv's. The one that `make test` runs on is left out. On each of the others,
+`make test` runs with `PYTHON` set to it, in a virtual environment of its own.
 """
 
 import re
@@ -12,7 +12,6 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PINS = ROOT / "requirements" / "dev.txt"
 PROJECTS = (ROOT / "pyproject.toml", ROOT / "client_resolver" / "pyproject.toml")
 TESTS = ("api", "client_resolver", "config", "conformance", "policy", "registry", "sources")
 """The client's tests, and those of the service that are about asyncio, gRPC and parsing."""
@@ -49,22 +48,6 @@ def _output(command: list[str]) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def prepare(interpreter: str, version: str) -> Path:
-    """Make the virtual environment of a version, unless it is up to date. Return its folder."""
-    folder = ROOT / f".venv-{version}"
-    done = folder / ".done"
-    needs = max(path.stat().st_mtime for path in (PINS, *PROJECTS))
-    if done.exists() and done.stat().st_mtime >= needs:
-        return folder
-    subprocess.run([interpreter, "-m", "venv", folder], check=True)
-    pip: list[str | Path] = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--require-hashes", "-r", PINS], check=True)
-    local: list[str | Path] = ["--no-deps", "--no-build-isolation", "-e", ROOT, "-e", ROOT / "client_resolver"]
-    subprocess.run([*pip, *local], check=True)
-    done.touch()
-    return folder
-
-
 def main(arguments: list[str]) -> int:
     """Run the tests on each version. Return the exit status: 0 if all that could be run passed."""
     failed = []
@@ -78,9 +61,9 @@ def main(arguments: list[str]) -> int:
             print(f"Python {version}: skipped, for there is none here", flush=True)
             continue
         print(f"Python {version}: {interpreter}", flush=True)
-        python = prepare(interpreter, version) / "bin" / "python"
-        paths = arguments or [f"tests/{name}" for name in TESTS]
-        if subprocess.run([python, "-m", "pytest", "-q", *paths], cwd=ROOT, check=False).returncode:
+        paths = " ".join(arguments or [f"tests/{name}" for name in TESTS])
+        make = ["make", f"PYTHON={interpreter}", f"PYTEST_ARGS=-q {paths}", "test"]
+        if subprocess.run(make, cwd=ROOT, check=False).returncode:
             failed.append(version)
     if failed:
         print(f"failed on Python {', '.join(failed)}", flush=True)

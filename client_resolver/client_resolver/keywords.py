@@ -49,7 +49,8 @@ class Keywords(TypedDict, total=False):
             closes the connection.
         dial: Chooses credentials, authority and channel arguments per backend.
         drain_timeout: Seconds that a backend which has left the list may take to finish its RPCs.
-            None (default): as long as they take.
+            What it has not finished then fails with UNAVAILABLE. None (default): as long as they
+            take.
         subset_size: How many of the backends this client uses: by its id the same ones each time.
             None (default): all.
         client_id: Tells the balancer who asks. Default: POD_NAME, or the host's name and process

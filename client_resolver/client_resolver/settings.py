@@ -260,6 +260,11 @@ class Settings:
         pool: Pool[Any] = Pool(self.config.pool, rng, now, options)
         return Machine(pool, watch, adopt)
 
+    def undrained(self, address: str) -> str:
+        """The details of an RPC that a backend has not finished within the time to drain."""
+        timeout = f"the drain timeout of {self.drain_timeout:g} s"
+        return self.explain(f"{address} has left the list, and {timeout} has passed")
+
     def explain(self, reason: str) -> str:
         """The details of a failure: what was asked for, and why there is no backend for it."""
         return f"{self.target.text}: {reason}"

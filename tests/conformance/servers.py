@@ -27,11 +27,17 @@ class Backend(testing.LoopbackServer, echo_pb2_grpc.EchoServicer):
     """A server that echoes, and keeps what it got.
 
     `Hold` and `Feed` end when `release` is called.
+
+    Attributes:
+        calls: How many RPCs came, by method.
+        metadata: Their metadata.
+        holds: RPCs of the other methods send nothing until `release` is called.
     """
 
     def __init__(self, credentials: grpc.ServerCredentials | None = None, port: int = 0) -> None:
         self.calls: Counter[str] = Counter()
         self.metadata: list[dict[str, str | bytes]] = []
+        self.holds = False
         self.entered = threading.Semaphore(0)
         self._gate = threading.Event()
         super().__init__(port, credentials)
@@ -42,6 +48,8 @@ class Backend(testing.LoopbackServer, echo_pb2_grpc.EchoServicer):
     def _note(self, name: str, context: Context) -> None:
         self.calls[name] += 1
         self.metadata.append(dict(context.invocation_metadata()))
+        if self.holds:
+            self._wait()
         context.send_initial_metadata((("initial", "1"),))
         context.set_trailing_metadata((("port", str(self.port)),))
 
@@ -51,8 +59,7 @@ class Backend(testing.LoopbackServer, echo_pb2_grpc.EchoServicer):
 
     def Hold(self, request: Message, context: Context) -> Message:
         self._note("Hold", context)
-        self.entered.release()
-        self._gate.wait(BOUND)
+        self._wait()
         return request
 
     def Fail(self, request: Message, context: Context) -> None:
@@ -68,8 +75,7 @@ class Backend(testing.LoopbackServer, echo_pb2_grpc.EchoServicer):
     def Feed(self, request: Message, context: Context) -> Iterator[Message]:
         self._note("Feed", context)
         yield request
-        self.entered.release()
-        self._gate.wait(BOUND)
+        self._wait()
         yield request
 
     def ClientStream(self, requests: Iterator[Message], context: Context) -> Message:
@@ -79,6 +85,10 @@ class Backend(testing.LoopbackServer, echo_pb2_grpc.EchoServicer):
     def Bidi(self, requests: Iterator[Message], context: Context) -> Iterator[Message]:
         self._note("Bidi", context)
         yield from requests
+
+    def _wait(self) -> None:
+        self.entered.release()
+        self._gate.wait(BOUND)
 
     def await_entered(self) -> None:
         """Wait until one more RPC is held."""

@@ -8,6 +8,7 @@ from typing import Any, Self
 import grpc
 import pytest
 
+from client_resolver import Observer
 from tests.conformance.clients import Client
 from tests.conformance.servers import Backend, Balancer
 
@@ -194,16 +195,110 @@ async def test_a_backend_that_comes_back_while_it_drains_keeps_its_connection(
     assert await call.response() == b"x"
 
 
-async def test_a_drain_timeout_ends_what_takes_too_long(
+RETRIED = {
+    "maxAttempts": 3,
+    "initialBackoff": "0.01s",
+    "maxBackoff": "0.01s",
+    "backoffMultiplier": 1,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+
+
+@pytest.mark.parametrize("features", [{}, {"observers": [Observer()]}, {"connect": "lazy"}])
+@pytest.mark.parametrize(("kind", "method", "request_"), ANY_KIND)
+async def test_a_drain_timeout_fails_what_takes_too_long_and_says_so(
+    kind: str,
+    method: str,
+    request_: Any,
+    features: dict[str, Any],
+    backend: Callable[[], Backend],
+    balancer: Balancer,
+    connect: Callable[..., Client],
+) -> None:
+    leaving, staying = backend(), backend()
+    balancer.say([leaving.address])
+    client = connect(balancer, drain_timeout=0.05, **features)
+    await client.unary(timeout=20)
+    leaving.holds = True
+    call = client.start(kind, method, request_, timeout=20)
+    waiting = asyncio.create_task(call.response() if kind.endswith("unary") else call.read())
+    await asyncio.to_thread(leaving.await_entered)
+    balancer.say([staying.address])
+    with pytest.raises(grpc.RpcError) as caught:
+        await waiting
+    assert isinstance(caught.value, grpc.Call | grpc.aio.AioRpcError)
+    text = f"{leaving.address} has left the list, and the drain timeout of 0.05 s has passed"
+    for code, details in [
+        (caught.value.code(), caught.value.details()),
+        (await call.code(), await call.details()),
+    ]:
+        assert code is grpc.StatusCode.UNAVAILABLE
+        # C-core's sync channels put words of their own around it.
+        assert f"lookaside://{balancer.address}/greeter.shop: {text}" in str(details)
+    assert not call.call.cancelled()
+    assert await client.port() == staying.port
+
+
+@pytest.mark.parametrize(("kind", "method", "request_"), ANY_KIND)
+async def test_what_a_drain_timeout_fails_is_retried_where_the_policy_says_so(
+    kind: str,
+    method: str,
+    request_: Any,
+    backend: Callable[[], Backend],
+    balancer: Balancer,
+    connect: Callable[..., Client],
+) -> None:
+    leaving, staying = backend(), backend()
+    balancer.say([leaving.address])
+    config = {"methodConfig": [{"name": [{}], "retryPolicy": RETRIED}]}
+    client = connect(balancer, drain_timeout=0.05, service_config=config)
+    await client.unary(timeout=20)
+    leaving.holds = True
+    call = client.start(kind, method, request_, timeout=20)
+    waiting = asyncio.create_task(call.response() if kind.endswith("unary") else call.read())
+    await asyncio.to_thread(leaving.await_entered)
+    balancer.say([staying.address])
+    assert await waiting == b"a"
+    assert staying.calls[method] == 1
+
+
+async def test_a_stream_that_was_read_from_fails_when_the_drain_timeout_has_passed(
     backend: Callable[[], Backend], balancer: Balancer, connect: Callable[..., Client]
 ) -> None:
     leaving, staying = backend(), backend()
     balancer.say([leaving.address])
-    client = connect(balancer, drain_timeout=0.05)
+    config = {"methodConfig": [{"name": [{}], "retryPolicy": RETRIED}]}
+    for service_config in (None, config):
+        balancer.say([leaving.address])
+        client = connect(balancer, drain_timeout=0.05, service_config=service_config)
+        await client.unary(timeout=20)
+        call = client.start("unary_stream", "Feed", b"x", timeout=20)
+        assert await call.read() == b"x"
+        await asyncio.to_thread(leaving.await_entered)
+        balancer.say([staying.address])
+        with pytest.raises(grpc.RpcError):
+            await call.read()
+        assert await call.code() is grpc.StatusCode.UNAVAILABLE
+        assert "drain timeout" in await call.details()
+
+
+async def test_a_task_that_is_cancelled_while_its_rpc_drains_is_cancelled(
+    shell: str, backend: Callable[[], Backend], balancer: Balancer, connect: Callable[..., Client]
+) -> None:
+    if shell == "sync":
+        pytest.skip("threads aren't cancelled")
+    server = backend()
+    balancer.say([server.address])
+    client = connect(balancer, drain_timeout=20)
+    await client.unary(timeout=20)
     call = client.start("unary_unary", "Hold", b"x", timeout=20)
-    await asyncio.to_thread(leaving.await_entered)
-    balancer.say([staying.address])
+    waiting = asyncio.create_task(call.response())
+    await asyncio.to_thread(server.await_entered)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
     assert await call.code() is grpc.StatusCode.CANCELLED
+    assert call.call.cancelled()
 
 
 async def test_rpcs_fail_at_once_when_no_backend_can_be_reached(

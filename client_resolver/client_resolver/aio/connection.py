@@ -6,6 +6,7 @@ from typing import TypeAlias, cast
 
 import grpc
 
+from client_resolver.aio.drainable import DrainableChannel
 from client_resolver.core import backend as backends
 from client_resolver.core.model import Connectivity
 
@@ -55,6 +56,13 @@ class Connection:
         """Return the state of all channels together: READY if one of them is."""
         states = {channel.get_state(try_to_connect).name for channel in self.channels}
         return next(state for state in _TOGETHER if state.name in states)
+
+    def end_calls(self, why: str) -> None:
+        """End the RPCs that it carries with UNAVAILABLE, where there is a drain timeout."""
+        channels: tuple[object, ...] = self.channels
+        for channel in channels:
+            if isinstance(channel, DrainableChannel):
+                channel.end_calls(why)
 
     async def shut(self, grace: float | None) -> None:
         """Close it. Its RPCs get `grace` seconds; without it they are cancelled."""

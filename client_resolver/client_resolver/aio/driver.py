@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from random import Random
-from typing import Protocol
+from typing import Protocol, cast
 
 import grpc
 
 from client_resolver.aio.connection import Action, Backend, Connection, Undialled, open_channel
+from client_resolver.aio.drainable import DrainableChannel
 from client_resolver.aio.resolution import Resolution
 from client_resolver.central import Central, Configured
 from client_resolver.core import backend as backends
@@ -269,7 +270,7 @@ class Driver:
             self._publishing = self.loop.call_later(soon, self._publish)
 
     def _perform(self, actions: Sequence[Action]) -> None:
-        loop = self.loop
+        loop, settings = self.loop, self.settings
         if loop is None:
             return
         for action in actions:
@@ -280,7 +281,9 @@ class Driver:
                 case backends.Connect():
                     if backend.handle is not None:
                         backend.handle.state(try_to_connect=True)
-                case backends.Close():
+                case backends.Close(overdue=overdue):
+                    if overdue and backend.handle is not None:
+                        backend.handle.end_calls(settings.undrained(backend.address))
                     self._close(backend, None)
         self._arm(loop)
 
@@ -293,6 +296,8 @@ class Driver:
                 open_channel(target, credentials, options, settings.compression)
                 for _ in range(settings.connections_per_backend)
             ]
+            if settings.drain_timeout is not None:
+                channels = [cast("grpc.aio.Channel", DrainableChannel(one)) for one in channels]
         except Exception as error:  # noqa: BLE001
             # Rather no connection than one with other credentials.
             undialled(settings, backend, error)

@@ -120,9 +120,15 @@ class Connect(Generic[H]):
 
 @dataclass(frozen=True, slots=True)
 class Close(Generic[H]):
-    """Close the backend's connection: nothing uses it any more, or its time to drain is over."""
+    """Close the backend's connection: nothing uses it any more, or its time to drain is over.
+
+    Attributes:
+        backend: Whose.
+        overdue: Its time to drain is over: the RPCs that it still carries fail.
+    """
 
     backend: Backend[H]
+    overdue: bool = False
 
 
 Action: TypeAlias = Open[H] | Connect[H] | Close[H]

@@ -127,8 +127,8 @@ class Connections(Generic[H]):
             return self._idle(backend, before)
         return []
 
-    def close(self, backend: Backend[H]) -> Action[H]:
-        """Close a connection that is open, whatever it carries."""
+    def close(self, backend: Backend[H], *, overdue: bool = False) -> Action[H]:
+        """Close a connection that is open, whatever it carries. See `Close` for `overdue`."""
         backend.accepting = False
         backend.opened = False
         backend.failing = False
@@ -138,7 +138,7 @@ class Connections(Generic[H]):
         rank = self._ranks.get(backend)
         if rank is not None:
             heappush(self._queue, (rank, backend))
-        return Close(backend)
+        return Close(backend, overdue)
 
     def park(self, backend: Backend[H]) -> list[Action[H]]:
         """Close a connection unless it carries an RPC. The backend may be opened again."""

@@ -332,7 +332,9 @@ class Pool(Generic[H]):
 
     def _let_go(self, backend: Backend[H]) -> list[Action[H]]:
         del self._draining[backend.address]
-        return [self._connections.close(backend)] if backend.opened else []
+        if not backend.opened:
+            return []
+        return [self._connections.close(backend, overdue=bool(backend.in_flight))]
 
 
 def _drained(backend: Backend[H], now: float) -> bool:

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 
-import grpc
-
 from client_resolver.central import Central
 from client_resolver.core import backend as actions
 from client_resolver.core.model import Connectivity
@@ -44,7 +42,7 @@ class BackendConnections:
     def __init__(self, settings: Settings, central: Central) -> None:
         self._settings = settings
         self._central = central
-        self._shutting: list[grpc.Channel] = []
+        self._shutting: list[Connection] = []
         self._pause = _SOON
         self._ready_due = 0.0
 
@@ -61,11 +59,13 @@ class BackendConnections:
                     if backend.handle is not None:
                         backend.handle.state(True)
                         self._pause = _SOON
-                case actions.Close():
+                case actions.Close(overdue=overdue):
                     handle, backend.handle = backend.handle, None
                     for part in handle.parts if handle is not None else ():
                         part.closed = True
-                        self._shutting.append(part.channel)
+                        if overdue:
+                            part.why = self._settings.undrained(backend.address)
+                        self._shutting.append(part)
 
     def look(
         self, backends: Sequence[Backend], observed: Callable[[Backend, Connectivity], None]
@@ -101,14 +101,14 @@ class BackendConnections:
         return self._pause
 
     def shut(self) -> None:
-        """Close what was set aside. Its RPCs are cancelled."""
+        """Close what was set aside. Its RPCs are cancelled, or fail where they are overdue."""
         # One at a time, for `perform` may add to it on another thread.
         while self._shutting:
             try:
-                channel = self._shutting.pop()
+                connection = self._shutting.pop()
             except IndexError:
                 return
-            channel.close()
+            connection.shut()
 
     def _open(self, backend: Backend) -> Handle:
         settings = self._settings

@@ -8,7 +8,7 @@ import grpc
 
 from client_resolver.core import backend
 from client_resolver.core.model import Connectivity
-from client_resolver.sync.connectivity import probe
+from client_resolver.sync.connectivity import end_calls, probe
 
 __all__ = [
     "Action",
@@ -28,17 +28,24 @@ _ORDER = (_READY, Connectivity.CONNECTING, Connectivity.IDLE, Connectivity.TRANS
 class Connection:
     """One connection: a channel of grpc's own to one address."""
 
-    __slots__ = ("channel", "closed", "state")
+    __slots__ = ("channel", "closed", "state", "why")
 
     def __init__(self, channel: grpc.Channel) -> None:
         self.channel = channel
         self.state = probe(channel)
         self.closed = False
+        self.why: str | None = None
 
     @property
     def parts(self) -> Sequence["Connection"]:
         """The single connections."""
         return (self,)
+
+    def shut(self) -> None:
+        """Close it. Its calls end with UNAVAILABLE and `why`, or without that with CANCELLED."""
+        if self.why is not None:
+            end_calls(self.channel, self.why)
+        self.channel.close()
 
 
 class Connections:

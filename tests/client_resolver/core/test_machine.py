@@ -72,7 +72,7 @@ def test_the_next_thing_due_wakes() -> None:
     subject.received(listed(2, version=8), 1.0)
     subject.received(listed(3, version=7), 2.0)
     assert subject.wake_at == 6.0
-    assert subject.tick(6.0) == [Close(opened.backend)]
+    assert subject.tick(6.0) == [Close(opened.backend, overdue=True)]
     assert subject.wake_at == 32.0
 
 

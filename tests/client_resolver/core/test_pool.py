@@ -124,7 +124,7 @@ def test_the_time_to_drain_is_bounded_where_it_is_set() -> None:
     first.in_flight.append(None)
     subject.update([], 5.0)
     assert subject.tick(14.9) == []
-    assert subject.tick(15.0) == [Close(first)]
+    assert subject.tick(15.0) == [Close(first, overdue=True)]
 
 
 def test_a_connection_that_goes_idle_is_connected_again_unless_it_drains() -> None:

@@ -1,9 +1,10 @@
 from typing import Any
 
 import grpc
+import pytest
 
 from client_resolver.core.model import Connectivity
-from client_resolver.sync.connectivity import probe
+from client_resolver.sync.connectivity import end_calls, probe
 
 
 def test_grpc_still_has_what_is_asked_for_a_state() -> None:
@@ -37,3 +38,22 @@ def test_without_it_the_public_way_is_taken() -> None:
     assert state(False) is Connectivity.READY
     assert state(True) is Connectivity.READY
     assert channel.asked == [False, True]
+
+
+def test_grpc_still_has_what_ends_the_calls_of_a_channel_with_a_code() -> None:
+    channel: Any = grpc.insecure_channel("ipv4:127.0.0.1:1")
+    call = channel.unary_unary("/t.Echo/Unary").future(b"x", wait_for_ready=True)
+    end_calls(channel, "it has left the list")
+    channel.close()
+    with pytest.raises(grpc.RpcError):
+        call.result(20)
+    assert call.code() is grpc.StatusCode.UNAVAILABLE
+    assert "it has left the list" in call.details()
+
+
+def test_without_it_the_calls_are_left_to_the_channels_end() -> None:
+    class Public:
+        pass
+
+    channel: Any = Public()
+    end_calls(channel, "it has left the list")
