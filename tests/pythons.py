@@ -1,8 +1,8 @@
 """Runs tests on each Python that the packages support and this machine has: `make test-pythons`.
 
-Which are supported, the classifiers of both packages say. An interpreter is found as `python3.X` on
-the PATH, or among pyenv's. The one that `make test` runs on is left out. On each of the others,
-`make test` runs with `PYTHON` set to it, in a virtual environment of its own.
+Which are supported, the classifiers of the service say; the client's are the same. An interpreter
+is found as `python3.X` on the PATH, or among pyenv's. The one that `make test` runs on is left out.
+On each of the others, `make test` runs with `PYTHON` set to it, in an environment of its own.
 """
 
 import re
@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PROJECTS = (ROOT / "pyproject.toml", ROOT / "client_resolver" / "pyproject.toml")
+PROJECT = ROOT / "pyproject.toml"
 TESTS = ("api", "client_resolver", "config", "conformance", "policy", "registry", "sources")
 """The client's tests, and those of the service that are about asyncio, gRPC and parsing."""
 
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
     """Run the tests on each version. Return the exit status: 0 if all that could be run passed."""
     failed = []
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
-    for version in supported(PROJECTS[0]):
+    for version in supported(PROJECT):
         if version == own:
             print(f"Python {version}: `make test` runs on it", flush=True)
             continue
