@@ -39,6 +39,13 @@ def settles(measure: Callable[[], object], value: object) -> bool:
     return measure() == value
 
 
+class PassingOn(grpc.aio.UnaryUnaryClientInterceptor):
+    async def intercept_unary_unary(
+        self, continuation: Any, client_call_details: Any, request: Any
+    ) -> Any:
+        return await continuation(client_call_details, request)
+
+
 def ours() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name.startswith("lookaside")]
 
@@ -169,7 +176,7 @@ async def test_a_sync_channel_that_is_dropped_ends_its_threads(
     shell: str, backend: Callable[[], Backend], connect: Callable[..., Client]
 ) -> None:
     if shell == "aio":
-        pytest.skip("an aio channel's tasks end with its loop")
+        pytest.skip("see the test of aio channels below")
     channel = client_resolver.insecure_channel(f"static:///{backend().address}")
     call: Any = EchoStub(channel).Unary
     del channel
@@ -177,6 +184,197 @@ async def test_a_sync_channel_that_is_dropped_ends_its_threads(
     del call
     gc.collect()
     assert await asyncio.to_thread(settles, ours, [])
+
+
+async def only(tasks: set[asyncio.Task[Any]]) -> None:
+    """Wait until no other tasks run than these and this one."""
+    async with asyncio.timeout(BOUND):
+        while others := asyncio.all_tasks() - tasks:
+            await asyncio.wait(others)
+
+
+async def stays_open(channel: Any) -> Any:
+    """Make a stub's multicallable, which works without the channel's variable."""
+    call = channel.unary_unary("/t.Echo/Unary")
+    del channel
+    gc.collect()
+    assert await call(b"x", timeout=20) == b"x"
+    return call
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {},
+        {"service_config": {"loadBalancingPolicy": "peak_ewma"}},
+        {"snapshot_path": "list.json"},
+        {"fallback": "static:///127.0.0.1:1", "drain_timeout": 5},
+        {"interceptors": True},
+    ],
+)
+@pytest.mark.parametrize("thread", [False, True])
+async def test_aio_channels_that_are_dropped_end_their_watches_and_tasks(
+    thread: bool,
+    keywords: dict[str, Any],
+    backend: Callable[[], Backend],
+    balancer: Balancer,
+    tmp_path: Path,
+) -> None:
+    if "snapshot_path" in keywords:
+        keywords = {"snapshot_path": tmp_path / "list.json"}
+    if "interceptors" in keywords:
+        keywords = {"interceptors": [PassingOn()]}
+    balancer.say([backend().address])
+    target = f"lookaside://{balancer.address}/greeter.shop"
+    tasks = asyncio.all_tasks()
+    calls = [
+        await stays_open(client_resolver.aio.insecure_channel(target, **keywords))
+        for _ in range(10)
+    ]
+    await asyncio.to_thread(balancer.await_watches, 10)
+    if thread:
+        held = [calls]
+        del calls
+        await asyncio.to_thread(held.clear)
+        await asyncio.to_thread(gc.collect)
+    else:
+        del calls
+        gc.collect()
+    await asyncio.to_thread(balancer.await_watches, 0)
+    await only(tasks)
+
+
+async def test_an_rpc_of_an_aio_channel_that_is_dropped_goes_on(
+    backend: Callable[[], Backend], balancer: Balancer
+) -> None:
+    tasks, server = asyncio.all_tasks(), backend()
+    channel: Any = client_resolver.aio.insecure_channel(
+        f"lookaside://{balancer.address}/greeter.shop"
+    )
+    waiting = channel.unary_unary("/t.Echo/Unary")(b"x", timeout=20)
+    await asyncio.to_thread(balancer.await_watches, 1)
+    feed = channel.unary_stream("/t.Echo/Feed")(b"x", timeout=20)
+    del channel
+    gc.collect()
+    balancer.say([server.address])
+    assert await waiting == b"x"
+    assert await feed.read() == b"x"
+    server.release()
+    assert await feed.read() == b"x"
+    assert await feed.read() is grpc.aio.EOF
+    del waiting, feed
+    gc.collect()
+    await asyncio.to_thread(balancer.await_watches, 0)
+    await only(tasks)
+
+
+def test_an_aio_channel_is_dropped_after_its_loop_is_closed(backend: Callable[[], Backend]) -> None:
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", DROPPED, backend().address],
+        check=True,
+        timeout=60,
+    )
+
+
+DROPPED = """
+import asyncio, gc, sys
+import client_resolver
+
+async def use():
+    channel = client_resolver.aio.insecure_channel("static:///" + sys.argv[1])
+    await channel.unary_unary("/t.Echo/Unary")(b"x", timeout=20)
+    return channel
+
+failures = []
+sys.unraisablehook = failures.append
+channel = asyncio.run(use())
+del channel
+gc.collect()
+sys.exit(len(failures))
+"""
+
+LOOPS = """
+import asyncio, sys
+import client_resolver
+
+told = []
+
+async def use(target, count):
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    async with client_resolver.aio.insecure_channel(target) as channel:
+        await channel.unary_unary("/t.Echo/Unary")(b"x", timeout=20)
+
+for count in range(30):
+    asyncio.run(use(sys.argv[1], count))
+for context in told:
+    print(context, file=sys.stderr)
+sys.exit(len(told))
+"""
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_closed_aio_channel_leaves_nothing_for_the_next_loop(
+    watched: bool, backend: Callable[[], Backend], balancer: Balancer
+) -> None:
+    # In a process of its own: it has a loop after the other.
+    addresses = [backend().address for _ in range(3)]
+    balancer.say(addresses)
+    lookaside = f"lookaside://{balancer.address}/greeter.shop"
+    target = lookaside if watched else f"static:///{','.join(addresses)}"
+    subprocess.run([sys.executable, "-c", LOOPS, target], check=True, timeout=60)
+
+
+SECOND = """
+import asyncio, sys
+import client_resolver
+
+async def use(channel):
+    return await channel.unary_unary("/t.Echo/Unary")(b"x", timeout=20)
+
+async def wait(channel):
+    await channel.channel_ready()
+
+async def close(channel):
+    await channel.close()
+
+def refused(use):
+    try:
+        asyncio.run(use(channel))
+    except RuntimeError as error:
+        wanted = "belongs to the event loop that it was first used on, and that one is closed"
+        return wanted in str(error) and "Make a channel for each loop" in str(error)
+    return False
+
+channel = client_resolver.aio.insecure_channel("static:///" + sys.argv[1])
+assert asyncio.run(use(channel)) == b"x"
+assert refused(use)
+assert refused(wait)
+asyncio.run(close(channel))
+assert channel.get_state().name == "SHUTDOWN"
+"""
+
+
+def test_an_aio_channel_that_is_used_on_a_second_loop_says_so(
+    backend: Callable[[], Backend],
+) -> None:
+    subprocess.run([sys.executable, "-c", SECOND, backend().address], check=True, timeout=60)
+
+
+async def test_an_aio_channel_is_not_closed_by_a_loop_beside_its_own(
+    backend: Callable[[], Backend],
+) -> None:
+    channel: Any = client_resolver.aio.insecure_channel(f"static:///{backend().address}")
+    call = channel.unary_unary("/t.Echo/Unary")
+    assert await call(b"x", timeout=20) == b"x"
+
+    async def use() -> None:
+        await call(b"x", timeout=20)
+
+    for elsewhere in (use, channel.channel_ready, channel.close):
+        with pytest.raises(RuntimeError, match="is not the one that runs"):
+            await asyncio.to_thread(asyncio.run, elsewhere())
+    assert await call(b"x", timeout=20) == b"x"
+    await channel.close()
 
 
 # A fork may break the attempt to connect that is under way, so the RPCs wait for the next one.

@@ -53,16 +53,27 @@ class Channel(grpc.aio.Channel):
         Args:
             grace: How long the RPCs that are on a backend may take to end, in seconds. None: they
                 are cancelled.
+
+        Raises:
+            RuntimeError: The channel belongs to another event loop, which isn't closed.
         """
         if self._front is not None:
             await self._front.close(grace)
         await self._driver.close(grace)
+
+    def __del__(self) -> None:
+        driver = getattr(self, "_driver", None)
+        if driver is not None:
+            driver.abandon()
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
         """Return the state of all backends together: READY if one of them is.
 
         Args:
             try_to_connect: Start the watch and the connections unless they run.
+
+        Raises:
+            RuntimeError: It is to connect, and belongs to another event loop.
         """
         if self._driver.closed:
             return grpc.ChannelConnectivity.SHUTDOWN
@@ -165,7 +176,13 @@ class Channel(grpc.aio.Channel):
     ) -> Any:  # noqa: ANN401
         def picking(path: str) -> MultiCallable:
             method: Method[Any] = Method(
-                self._driver, kind, path, serializer, deserializer, registered=bool(registered)
+                self._driver,
+                self,
+                kind,
+                path,
+                serializer,
+                deserializer,
+                registered=bool(registered),
             )
             multicallable: MultiCallable = _FACTORIES[kind](method)
             return multicallable

@@ -12,6 +12,9 @@ from client_resolver.core.model import Connectivity
 
 __all__ = ["Action", "Backend", "Connection", "Undialled", "open_channel"]
 
+_END = 0.25
+"""Seconds that the end of a connection waits for its followers. gRPC ends them at once, but not
+while the application still refers to one of the connection's calls, even to one that has ended."""
 _READY = grpc.ChannelConnectivity.READY
 _TOGETHER = (
     Connectivity.READY,
@@ -31,7 +34,7 @@ class Connection:
 
     Attributes:
         channel: The channel for the next RPC.
-        followers: The tasks that follow the states of the channels.
+        followers: The tasks that follow the states of the channels until these are closed.
     """
 
     __slots__ = ("_turn", "channel", "channels", "followers")
@@ -66,25 +69,29 @@ class Connection:
 
     async def shut(self, grace: float | None) -> None:
         """Close it. Its RPCs get `grace` seconds; without it they are cancelled."""
-        for follower in self.followers:
-            follower.cancel()
-        if self.followers:
-            await asyncio.wait(self.followers)
         await asyncio.gather(*(channel.close(grace) for channel in self.channels))
+        if self.followers:
+            _, left = await asyncio.wait(self.followers, timeout=_END)
+            for follower in left:
+                follower.cancel()
 
 
 class Undialled(Connection):
     """Stands where a connection would, if the application could not say how to dial it.
 
     Args:
-        again: The task that dials again. It ends with this.
+        again: The task that dials again. It is cancelled with this.
     """
 
-    __slots__ = ()
+    __slots__ = ("_again",)
 
     def __init__(self, again: "asyncio.Task[None]") -> None:
         super().__init__([cast("grpc.aio.Channel", _Nowhere())])
-        self.followers.append(again)
+        self._again = again
+
+    async def shut(self, grace: float | None) -> None:  # noqa: ARG002
+        """Dial no more."""
+        self._again.cancel()
 
 
 class _Nowhere:
@@ -92,9 +99,6 @@ class _Nowhere:
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:  # noqa: ARG002
         return grpc.ChannelConnectivity.TRANSIENT_FAILURE
-
-    async def close(self, grace: float | None = None) -> None:
-        pass
 
 
 Backend: TypeAlias = backends.Backend[Connection]

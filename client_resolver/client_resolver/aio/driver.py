@@ -1,8 +1,9 @@
 """Runs a channel's state machine on the event loop: the connections, the timers, those who wait."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import nullcontext, suppress
+from contextvars import Context
 from random import Random
 from typing import Protocol, cast
 
@@ -29,6 +30,7 @@ from client_resolver.settings import Settings, describe
 __all__ = ["Driver", "Pending"]
 
 _READY = grpc.ChannelConnectivity.READY
+_SHUTDOWN = grpc.ChannelConnectivity.SHUTDOWN
 _UNHURRIED = 0.005
 """Seconds for which changes are gathered that no RPC suffers from."""
 _REDIAL = 1.0
@@ -79,6 +81,7 @@ class Driver:
         self._central.add(self.rpcs)
         self._resolution: Resolution | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._ending: asyncio.Task[None] | None = None
         self._waiters: set[asyncio.Future[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._publishing: asyncio.Handle | None = None
@@ -94,16 +97,27 @@ class Driver:
 
         Raises:
             grpc.aio.UsageError: The channel is closed.
-            RuntimeError: No event loop runs.
+            RuntimeError: No event loop runs, or another one than the channel's.
         """
         if self.closed:
             raise grpc.aio.UsageError("Channel is closed.")
+        running = asyncio.get_running_loop()
         if self.loop is None:
-            self.loop = asyncio.get_running_loop()
-            self._clock = self.rpcs.now = self.loop.time
+            self.loop = running
+            self._clock = self.rpcs.now = running.time
             self._tell(Observer.channel_started)
-            self._resolve()
-        return self.loop
+            # What lives as long as the channel has nothing of the context of its first RPC.
+            Context().run(self._resolve)
+        elif self.loop is not running:
+            raise RuntimeError(self._elsewhere(self.loop))
+        return running
+
+    def _elsewhere(self, loop: asyncio.AbstractEventLoop) -> str:
+        state = "is closed" if loop.is_closed() else "is not the one that runs"
+        return self.settings.explain(
+            f"the channel belongs to the event loop that it was first used on, and that one {state}."
+            " Make a channel for each loop"
+        )
 
     def _resolve(self) -> None:
         self._resolution = Resolution(self.settings, self)
@@ -152,7 +166,13 @@ class Driver:
         self._publish()
 
     def pick(self) -> Backend | None:
-        """Pick a backend that is ready, for an RPC that needs nothing else. None: there is none."""
+        """Pick a backend that is ready, for an RPC that needs nothing else. None: there is none.
+
+        Raises:
+            RuntimeError, grpc.aio.UsageError: See `start`.
+        """
+        if asyncio.get_running_loop() is not self.loop:
+            self.start()
         while (picker := self._picker) is not None:
             backend = picker.pick()
             connection = backend.handle
@@ -193,8 +213,15 @@ class Driver:
         return self._machine.outlook.failure
 
     async def changed(self) -> None:
-        """Wait for a new outlook."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Wait for a new outlook.
+
+        Raises:
+            RuntimeError: The channel belongs to another event loop.
+        """
+        running = asyncio.get_running_loop()
+        if self.loop is not None and self.loop is not running:
+            raise RuntimeError(self._elsewhere(self.loop))
+        waiter: asyncio.Future[None] = running.create_future()
         self._waiters.add(waiter)
         try:
             await waiter
@@ -224,9 +251,21 @@ class Driver:
             self._perform(self._machine.drained(backend, self.loop.time()))
 
     async def close(self, grace: float | None) -> None:
-        """Stop everything. RPCs in flight get `grace` seconds; without it they are cancelled."""
+        """Stop everything. RPCs in flight get `grace` seconds; without it they are cancelled.
+
+        Raises:
+            RuntimeError: The channel belongs to another event loop, which isn't closed.
+        """
         if self.closed:
             return
+        loop = self.loop
+        if loop is not None and loop is not asyncio.get_running_loop():
+            if not loop.is_closed():
+                raise RuntimeError(self._elsewhere(loop))
+            # All that ran on it has ended with it.
+            self.loop = self._resolution = None
+            for gone in (self.pending, self._waiters, self._closing):
+                gone.clear()
         self.closed = True
         for handle in (self._timer, self._publishing, self._advancing):
             if handle is not None:
@@ -245,13 +284,30 @@ class Driver:
             await asyncio.wait(self._closing)
         self._tell(Observer.channel_closed)
 
+    def abandon(self) -> None:
+        """Have everything end soon: nobody uses the channel any more, nor any call of it."""
+        # The garbage collector calls this on any thread at any time.
+        loop = self.loop
+        if loop is not None and not self.closed:
+            # It may be closed, now or in between.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._abandoned)
+
+    def _abandoned(self) -> None:
+        self._ending = asyncio.create_task(self.close(None), name="lookaside-close")
+
     async def _follow(
         self, backend: Backend, connection: Connection, channel: grpc.aio.Channel
     ) -> None:
         state = channel.get_state(try_to_connect=True)
-        while True:
+        # Until the channel is closed. To cancel this would leave gRPC's own watch of the state
+        # behind, whose end is then told to a loop that may be closed by then.
+        while state is not _SHUTDOWN:
             self._observe(backend, connection)
-            await channel.wait_for_state_change(state)
+            try:
+                await channel.wait_for_state_change(state)
+            except grpc.aio.UsageError:
+                return
             # One of several that goes idle would stay so while the others are ready.
             state = channel.get_state(try_to_connect=len(connection.channels) > 1)
 
@@ -301,15 +357,20 @@ class Driver:
         except Exception as error:  # noqa: BLE001
             # Rather no connection than one with other credentials.
             undialled(settings, backend, error)
-            absent = backend.handle = Undialled(loop.create_task(self._redial(backend)))
+            absent = backend.handle = Undialled(self._spawn(self._redial(backend), loop))
             loop.call_soon(self._observe, backend, absent)
             return
         connection = backend.handle = Connection(channels)
         self.channels.update(connection.channels)
         connection.followers.extend(
-            loop.create_task(self._follow(backend, connection, channel))
+            self._spawn(self._follow(backend, connection, channel), loop)
             for channel in connection.channels
         )
+
+    def _spawn(
+        self, run: Coroutine[object, object, None], loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Task[None]:
+        return loop.create_task(run, context=Context())
 
     async def _redial(self, backend: Backend) -> None:
         await asyncio.sleep(_REDIAL)
@@ -332,7 +393,7 @@ class Driver:
             self._timer.cancel()
             self._timer = None
         if wake_at is not None:
-            self._timer = loop.call_at(wake_at, self._tick)
+            self._timer = loop.call_at(wake_at, self._tick, context=Context())
 
     def _tick(self) -> None:
         self._timer = None

@@ -21,6 +21,8 @@ class Method(Generic[C]):
 
     Args:
         driver: The channel's driver.
+        owner: The application's channel, kept alive for as long as the method is: its end closes
+            the driver.
         kind: The name of grpc's factory: `unary_unary`, `unary_stream`, …
         path: `/package.Service/Method`.
         serializer: Makes bytes of a request.
@@ -47,6 +49,7 @@ class Method(Generic[C]):
         "driver",
         "kind",
         "light",
+        "owner",
         "path",
         "pick",
         "plain",
@@ -58,6 +61,7 @@ class Method(Generic[C]):
     def __init__(
         self,
         driver: Driver,
+        owner: object,
         kind: str,
         path: str,
         serializer: Callable[[Any], bytes] | None,
@@ -66,6 +70,7 @@ class Method(Generic[C]):
         registered: bool,
     ) -> None:
         self.driver = driver
+        self.owner = owner
         self.pick = driver.pick
         self.kind = kind
         self.path = path
