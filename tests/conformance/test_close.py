@@ -46,6 +46,17 @@ class PassingOn(grpc.aio.UnaryUnaryClientInterceptor):
         return await continuation(client_call_details, request)
 
 
+def alone(script: str, *arguments: str, **environ: str) -> None:
+    """Run a script in a process of its own, and see that it succeeds."""
+    subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        check=True,
+        timeout=60,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **environ},
+    )
+
+
 def ours() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name.startswith("lookaside")]
 
@@ -195,10 +206,10 @@ async def only(tasks: set[asyncio.Task[Any]]) -> None:
 
 async def stays_open(channel: Any) -> Any:
     """Make a stub's multicallable, which works without the channel's variable."""
-    call = channel.unary_unary("/t.Echo/Unary")
+    call = EchoStub(channel).Unary
     del channel
     gc.collect()
-    assert await call(b"x", timeout=20) == b"x"
+    assert await call(Message(), timeout=20) == Message()
     return call
 
 
@@ -251,16 +262,16 @@ async def test_an_rpc_of_an_aio_channel_that_is_dropped_goes_on(
     channel: Any = client_resolver.aio.insecure_channel(
         f"lookaside://{balancer.address}/greeter.shop"
     )
-    waiting = channel.unary_unary("/t.Echo/Unary")(b"x", timeout=20)
+    waiting = EchoStub(channel).Unary(Message(), timeout=20)
     await asyncio.to_thread(balancer.await_watches, 1)
-    feed = channel.unary_stream("/t.Echo/Feed")(b"x", timeout=20)
+    feed = EchoStub(channel).Feed(Message(), timeout=20)
     del channel
     gc.collect()
     balancer.say([server.address])
-    assert await waiting == b"x"
-    assert await feed.read() == b"x"
+    assert await waiting == Message()
+    assert await feed.read() == Message()
     server.release()
-    assert await feed.read() == b"x"
+    assert await feed.read() == Message()
     assert await feed.read() is grpc.aio.EOF
     del waiting, feed
     gc.collect()
@@ -269,20 +280,18 @@ async def test_an_rpc_of_an_aio_channel_that_is_dropped_goes_on(
 
 
 def test_an_aio_channel_is_dropped_after_its_loop_is_closed(backend: Callable[[], Backend]) -> None:
-    subprocess.run(
-        [sys.executable, "-W", "error", "-c", DROPPED, backend().address],
-        check=True,
-        timeout=60,
-    )
+    alone(DROPPED, backend().address)
 
 
 DROPPED = """
 import asyncio, gc, sys
 import client_resolver
+from tests.conformance._pb.echo_pb2 import Message
+from tests.conformance._pb.echo_pb2_grpc import EchoStub
 
 async def use():
     channel = client_resolver.aio.insecure_channel("static:///" + sys.argv[1])
-    await channel.unary_unary("/t.Echo/Unary")(b"x", timeout=20)
+    await EchoStub(channel).Unary(Message(), timeout=20)
     return channel
 
 failures = []
@@ -296,13 +305,15 @@ sys.exit(len(failures))
 LOOPS = """
 import asyncio, sys
 import client_resolver
+from tests.conformance._pb.echo_pb2 import Message
+from tests.conformance._pb.echo_pb2_grpc import EchoStub
 
 told = []
 
 async def use(target, count):
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
     async with client_resolver.aio.insecure_channel(target) as channel:
-        await channel.unary_unary("/t.Echo/Unary")(b"x", timeout=20)
+        await EchoStub(channel).Unary(Message(), timeout=20)
 
 for count in range(30):
     asyncio.run(use(sys.argv[1], count))
@@ -321,15 +332,17 @@ def test_a_closed_aio_channel_leaves_nothing_for_the_next_loop(
     balancer.say(addresses)
     lookaside = f"lookaside://{balancer.address}/greeter.shop"
     target = lookaside if watched else f"static:///{','.join(addresses)}"
-    subprocess.run([sys.executable, "-c", LOOPS, target], check=True, timeout=60)
+    alone(LOOPS, target)
 
 
 SECOND = """
 import asyncio, sys
 import client_resolver
+from tests.conformance._pb.echo_pb2 import Message
+from tests.conformance._pb.echo_pb2_grpc import EchoStub
 
 async def use(channel):
-    return await channel.unary_unary("/t.Echo/Unary")(b"x", timeout=20)
+    return await EchoStub(channel).Unary(Message(), timeout=20)
 
 async def wait(channel):
     await channel.channel_ready()
@@ -346,7 +359,7 @@ def refused(use):
     return False
 
 channel = client_resolver.aio.insecure_channel("static:///" + sys.argv[1])
-assert asyncio.run(use(channel)) == b"x"
+assert asyncio.run(use(channel)) == Message()
 assert refused(use)
 assert refused(wait)
 asyncio.run(close(channel))
@@ -357,23 +370,23 @@ assert channel.get_state().name == "SHUTDOWN"
 def test_an_aio_channel_that_is_used_on_a_second_loop_says_so(
     backend: Callable[[], Backend],
 ) -> None:
-    subprocess.run([sys.executable, "-c", SECOND, backend().address], check=True, timeout=60)
+    alone(SECOND, backend().address)
 
 
 async def test_an_aio_channel_is_not_closed_by_a_loop_beside_its_own(
     backend: Callable[[], Backend],
 ) -> None:
     channel: Any = client_resolver.aio.insecure_channel(f"static:///{backend().address}")
-    call = channel.unary_unary("/t.Echo/Unary")
-    assert await call(b"x", timeout=20) == b"x"
+    call = EchoStub(channel).Unary
+    assert await call(Message(), timeout=20) == Message()
 
     async def use() -> None:
-        await call(b"x", timeout=20)
+        await call(Message(), timeout=20)
 
     for elsewhere in (use, channel.channel_ready, channel.close):
         with pytest.raises(RuntimeError, match="is not the one that runs"):
             await asyncio.to_thread(asyncio.run, elsewhere())
-    assert await call(b"x", timeout=20) == b"x"
+    assert await call(Message(), timeout=20) == Message()
     await channel.close()
 
 
@@ -403,11 +416,4 @@ sys.exit(os.waitstatus_to_exitcode(status))
 def test_a_sync_channel_works_on_both_sides_of_a_fork(
     used: str, backend: Callable[[], Backend]
 ) -> None:
-    environ = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "1"}
-    subprocess.run(
-        [sys.executable, "-c", FORK, backend().address, used],
-        check=True,
-        timeout=60,
-        env=environ,
-        cwd=Path(__file__).parents[2],
-    )
+    alone(FORK, backend().address, used, GRPC_ENABLE_FORK_SUPPORT="1")

@@ -178,10 +178,10 @@ class Channel(grpc.aio.Channel):
             method: Method[Any] = Method(
                 self._driver,
                 self,
-                kind,
-                path,
-                serializer,
-                deserializer,
+                kind=kind,
+                path=path,
+                serializer=serializer,
+                deserializer=deserializer,
                 registered=bool(registered),
             )
             multicallable: MultiCallable = _FACTORIES[kind](method)

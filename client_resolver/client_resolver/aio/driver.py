@@ -114,9 +114,9 @@ class Driver:
 
     def _elsewhere(self, loop: asyncio.AbstractEventLoop) -> str:
         state = "is closed" if loop.is_closed() else "is not the one that runs"
+        belongs = "the channel belongs to the event loop that it was first used on"
         return self.settings.explain(
-            f"the channel belongs to the event loop that it was first used on, and that one {state}."
-            " Make a channel for each loop"
+            f"{belongs}, and that one {state}. Make a channel for each loop"
         )
 
     def _resolve(self) -> None:
@@ -258,14 +258,8 @@ class Driver:
         """
         if self.closed:
             return
-        loop = self.loop
-        if loop is not None and loop is not asyncio.get_running_loop():
-            if not loop.is_closed():
-                raise RuntimeError(self._elsewhere(loop))
-            # All that ran on it has ended with it.
-            self.loop = self._resolution = None
-            for gone in (self.pending, self._waiters, self._closing):
-                gone.clear()
+        if self.loop is not None and self.loop is not asyncio.get_running_loop():
+            self._leave(self.loop)
         self.closed = True
         for handle in (self._timer, self._publishing, self._advancing):
             if handle is not None:
@@ -283,6 +277,14 @@ class Driver:
         if self._closing:
             await asyncio.wait(self._closing)
         self._tell(Observer.channel_closed)
+
+    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not loop.is_closed():
+            raise RuntimeError(self._elsewhere(loop))
+        # All that ran on it has ended with it.
+        self.loop = self._resolution = None
+        for gone in (self.pending, self._waiters, self._closing):
+            gone.clear()
 
     def abandon(self) -> None:
         """Have everything end soon: nobody uses the channel any more, nor any call of it."""

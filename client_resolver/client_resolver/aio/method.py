@@ -62,11 +62,11 @@ class Method(Generic[C]):
         self,
         driver: Driver,
         owner: object,
+        *,
         kind: str,
         path: str,
         serializer: Callable[[Any], bytes] | None,
         deserializer: Callable[[bytes], Any] | None,
-        *,
         registered: bool,
     ) -> None:
         self.driver = driver
