@@ -1,8 +1,11 @@
 """Prometheus metrics of channels. Needs the extra `metrics`: prometheus-client.
 
-``` python
+```python
+import client_resolver
+from client_resolver.metrics import Prometheus
+
 observer = Prometheus()
-channel = client_resolver.insecure_channel(target, observers=[observer])
+channel = client_resolver.insecure_channel("static:///127.0.0.1:50061", observers=[observer])
 ```
 
 One observer serves any number of channels. What comes of RPCs is counted as it happens; all that is

@@ -191,21 +191,34 @@ class BasePolicy:
 
     For example, one that always takes the backend with the fewest RPCs:
 
-        class Idlest:
-            def __init__(self, backends):
-                self.backends = backends
+    ```python
+    import client_resolver
 
-            def pick(self, key=0, tried=()):
-                return min(untried(self.backends, tried), key=lambda b: len(b.in_flight))
 
-        class IdlestPolicy(BasePolicy):
-            name = "idlest"
+    class Idlest:
+        def __init__(self, backends):
+            self.backends = backends
 
-            def build(self, backends, rng, now, before):
-                return Idlest(backends)
+        def pick(self, key=0, tried=()):
+            fresh = [backend for backend in self.backends if backend not in tried]
+            return min(fresh or self.backends, key=lambda backend: len(backend.in_flight))
 
-    It is handed to a channel as `policies={"idlest": lambda config: IdlestPolicy()}`. What is a
-    property here may be an attribute there: `keyed = True`.
+
+    class IdlestPolicy(client_resolver.BasePolicy):
+        name = "idlest"
+
+        def build(self, backends, rng, now, before):
+            return Idlest(backends)
+
+
+    channel = client_resolver.insecure_channel(
+        "static:///127.0.0.1:50061,127.0.0.1:50062",
+        policy="idlest",
+        policies={"idlest": lambda config: IdlestPolicy()},
+    )
+    ```
+
+    What is a property here may be an attribute there: `keyed = True`.
     """
 
     @property

@@ -65,6 +65,8 @@ class RetriedCall(PickedCall):
         super().__init__(method, request, timeout, None, credentials, wait_for_ready, compression)
 
     def _begin(self, timeout: float | None) -> None:
+        # Before observers are told of the RPC.
+        self._method.driver.start()
         refused = self._rpc.enter()
         if refused is not None:
             self._end(self._method.driver.end(refused.code.name, refused.details))

@@ -168,6 +168,8 @@ def whole(
         grpc.RpcError: It failed.
     """
     config = method.config
+    # Before observers are told of the RPC.
+    method.driver.start()
     rpc: Rpc[Handle] = Rpc(method.driver.rpcs, method.path, config, metadata, request)
     if config.timeout is not None:
         timeout = config.bounded(timeout)

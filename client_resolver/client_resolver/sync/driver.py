@@ -56,6 +56,8 @@ class Driver:
         self.closed = False
         self.started = False
         self._abandoned = False
+        self._starting = threading.RLock()
+        self._announced = False
         self._deciding = threading.Lock()
         self._changed = threading.Condition(self.lock)
         self._work = threading.Condition(self.lock)
@@ -106,14 +108,21 @@ class Driver:
                     target=self._run, name="lookaside-driver", daemon=True
                 )
                 self._thread.start()
-            starts = connect and not self.started
-            if starts:
-                self.started = True
-                self._resolve()
-                self._nudge()
-        if starts:
-            observers, target = self.settings.observers, self.settings.target.text
-            tell(observers, Observer.channel_started, target, self.snapshot)
+        if connect:
+            self._start_resolution()
+
+    def _start_resolution(self) -> None:
+        # Observers are told first, and no other thread's RPC goes on before they have been.
+        with self._starting:
+            if not self._announced:
+                self._announced = True
+                observers, target = self.settings.observers, self.settings.target.text
+                tell(observers, Observer.channel_started, target, self.snapshot)
+            with self.lock:
+                if not self.started and not self.closed:
+                    self.started = True
+                    self._resolve()
+                    self._nudge()
 
     def _resolve(self) -> None:
         self._resolution = Resolution(self.settings, self)
@@ -392,7 +401,7 @@ class Driver:
             thread.join(_JOIN)
         self._connections.shut()
         self._advance(self.pending.all())
-        if self.started:
+        if self._announced:
             self._subscriptions.tell()
             observers, target = self.settings.observers, self.settings.target.text
             tell(observers, Observer.channel_closed, target, self.snapshot)

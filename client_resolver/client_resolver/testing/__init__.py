@@ -1,11 +1,16 @@
 """Real servers on loopback to test clients with: backends that fail on demand, and a balancer.
 
-    with testing.Backends(3, add=add_greeter) as backends, testing.Balancer() as balancer:
-        balancer.serve("greeter", backends)
-        backends[0].fail(grpc.StatusCode.UNAVAILABLE)
-        with client_resolver.insecure_channel(balancer.target("greeter")) as channel:
-            testing.connect(channel, 3)
-            ...
+```python
+import grpc
+import client_resolver
+from client_resolver import testing
+
+with testing.Backends(3) as backends, testing.Balancer() as balancer:
+    balancer.serve("greeter", backends)
+    backends[0].fail(grpc.StatusCode.UNAVAILABLE)
+    with client_resolver.insecure_channel(balancer.target("greeter")) as channel:
+        testing.connect(channel, 3)
+```
 
 The servers run on threads of their own, so that they serve tests with and without asyncio. What
 waits for them (`wait_for`, `Backend.wait_for_calls`…) blocks. In a test with asyncio, take
