@@ -1,4 +1,4 @@
-"""Generate the checked-in Python stubs of every package that uses them.
+"""Generate the checked-in Python stubs of every package that uses them, and copy what they share.
 
 Run by ``make protos`` with the lowest grpcio-tools that the packages support: generated code
 refuses a runtime older than its generator. Both distributions get the same bytes of descriptor
@@ -22,6 +22,12 @@ STUBS = {
     ROOT / "../examples/greeter/_pb": ("greeter",),
     ROOT / "../tests/conformance/_pb": ("echo",),
 }
+SHARED = ROOT / "service_config/config_fields.py"
+COPIES = (
+    ROOT / "../lookaside/policy/config_fields.py",
+    ROOT / "../client_resolver/client_resolver/config_fields.py",
+)
+"""What neither distribution can import from the other, and both must agree on."""
 
 
 def generate(package: str) -> dict[str, str]:
@@ -48,20 +54,21 @@ def generate(package: str) -> dict[str, str]:
 def main() -> int:
     """Write the stubs, or compare them, and return the exit code."""
     check = "--check" in sys.argv[1:]
-    drift = False
+    wanted = {copy: SHARED.read_text() for copy in COPIES}
     for folder, packages in STUBS.items():
-        stubs = {"__init__.py": ""}
+        wanted[folder / "__init__.py"] = ""
         for package in packages:
-            stubs |= generate(package)
-        for name, text in stubs.items():
-            path = (folder / name).resolve()
-            if path.exists() and path.read_text() == text:
-                continue
-            drift = True
-            print(f"{path.relative_to(ROOT.parent.resolve())} {'differs' if check else 'written'}")
-            if not check:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text)
+            wanted |= {folder / name: text for name, text in generate(package).items()}
+    drift = False
+    for place, text in wanted.items():
+        path = place.resolve()
+        if path.exists() and path.read_text() == text:
+            continue
+        drift = True
+        print(f"{path.relative_to(ROOT.parent.resolve())} {'differs' if check else 'written'}")
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
     return int(check and drift)
 
 

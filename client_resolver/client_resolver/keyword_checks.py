@@ -101,6 +101,7 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
             lambda value: isinstance(value, str | os.PathLike),
             "a str or a pathlib.Path",
         ),
+        "max_table_size": (_whole(2, 8 * 1024 * 1024), "a whole number from 2 to 8388608"),
         "subset_size": (_whole(1, 2**32 - 1), f"a whole number from 1 to {2**32 - 1}"),
         "watch_backoff": (_rising, "two rising positive numbers of seconds"),
         "zone": (_text, "a str"),

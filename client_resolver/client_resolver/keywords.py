@@ -38,6 +38,8 @@ class Keywords(TypedDict, total=False):
             a service config, also in the balancer's.
         policies: Policies of the user's own, by name: what makes one of its config. See
             `client_resolver.Policy`.
+        max_table_size: How many entries a ring of `ring_hash` or a table of `maglev` has at most,
+            whatever the service config asks for. Default: 4096.
         hash_key: What keyed policies go by. Default: the policy's `requestHashHeader`.
         connect: `"eager"` (default): every backend is connected from the first use on. `"lazy"`: a
             backend is connected when it is first picked.
@@ -78,6 +80,7 @@ class Keywords(TypedDict, total=False):
     service_config: ServiceConfigLike | None
     policy: str | Mapping[str, Mapping[str, object]] | None
     policies: Mapping[str, PolicyFactory]
+    max_table_size: int
     hash_key: HashKey | None
     connect: Literal["eager", "lazy"]
     idle_timeout: float | None

@@ -12,7 +12,6 @@ __all__ = ["MethodConfig", "parse_forwarded_methods", "parse_methods"]
 
 _logger = logging.getLogger("client_resolver")
 
-_OURS = frozenset({"name", "timeout", "waitForReady", "retryPolicy", "hedgingPolicy"})
 _FORWARDED = ("maxRequestMessageBytes", "maxResponseMessageBytes")
 
 
@@ -58,8 +57,6 @@ def parse_methods(config: Mapping[str, object]) -> dict[str, MethodConfig]:
                     raise ValueError(f"name has {key!r}, as an entry before it has")
                 methods[key] = method
             capped += [f"{where}.{name}" for name in _above_cap(entry)]
-        for name in sorted(entry.keys() - _OURS - set(_FORWARDED), key=str):
-            _logger.warning("service config: %s.%s is not known and has no effect", where, name)
     if capped:
         _logger.warning(
             "service config: %s is above %d, the most that gRPC allows, which holds instead",

@@ -1,15 +1,22 @@
 """Which load-balancing policy a service config, or a channel's arguments, ask for."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from client_resolver.config_fields import MAX_TABLE_SIZE
+from client_resolver.config_fields import POLICIES as POLICY_FIELDS
 from client_resolver.core import fields
 from client_resolver.core.outlier import OutlierDetection
 from client_resolver.core.picker import Policy, PolicyFactory
 from client_resolver.core.pickers import DEFAULT_POLICY, POLICIES, known_policies
+from client_resolver.core.pickers.maglev import Maglev
+from client_resolver.core.pickers.ring_hash import RingHash
 
 __all__ = ["Balancing", "PolicyLike", "choose_policy"]
+
+_logger = logging.getLogger("client_resolver")
 
 PolicyLike: TypeAlias = str | Mapping[str, object]
 """A policy's name, or an object with its name as the one field and its settings in it."""
@@ -39,6 +46,7 @@ def choose_policy(
     policy: PolicyLike | None,
     policy_name: str | None,
     policies: Mapping[str, PolicyFactory],
+    max_table_size: int = MAX_TABLE_SIZE,
 ) -> Balancing:
     """Find the policy that holds.
 
@@ -51,11 +59,15 @@ def choose_policy(
         policy: The channel's argument of this name.
         policy_name: The channel argument `grpc.lb_policy_name`.
         policies: The user's own, by name. They go before those of this package.
+        max_table_size: How many entries a ring or table has at most.
 
     Raises:
         ValueError: There is no such policy, or its settings are malformed.
     """
-    known = known_policies(policies)
+    known = {
+        name: factory if name in policies else _capped(name, factory, max_table_size)
+        for name, factory in known_policies(policies).items()
+    }
     chosen = None
     if policy is not None:
         entry = {policy: {}} if isinstance(policy, str) else policy
@@ -108,6 +120,24 @@ def _unwrap(
         f"names {', '.join(map(repr, names))}: no such policy is known" if names else "names none"
     )
     raise ValueError(f"{where} {what}. Known: {wanted}")
+
+
+def _capped(name: str, factory: PolicyFactory, most: int) -> PolicyFactory:
+    """Cut the sizes of the rings and tables that a policy of this package builds."""
+    sizes = [field for field, about in POLICY_FIELDS[name].items() if about.table]
+
+    def make(settings: Mapping[str, object]) -> Policy:
+        policy = factory(settings)
+        if not isinstance(policy, RingHash | Maglev):
+            return policy
+        for field in sizes:
+            size = fields.whole(settings, field, 0)
+            if size > most:
+                text = "service config: %s.%s is %d, more than the channel's max_table_size, %d"
+                _logger.warning(text, name, field, size, most)
+        return policy.capped(most)
+
+    return make if sizes else factory
 
 
 def _wrapped(name: str, settings: Mapping[str, object], child: Balancing) -> Balancing:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from client_resolver.config_fields import MAX_TABLE_SIZE, out_of_bounds, unknown_fields
 from client_resolver.core import fields
 from client_resolver.core.breaker import Limits
 from client_resolver.core.config import PoolConfig
@@ -29,14 +30,6 @@ __all__ = ["MethodConfig", "ServiceConfig", "parse_service_config"]
 _logger = logging.getLogger("client_resolver")
 
 T = TypeVar("T")
-
-_FIELDS = frozenset(
-    {
-        *("loadBalancingConfig", "loadBalancingPolicy", "methodConfig", "retryThrottling"),
-        *("healthCheckConfig", "outlierDetection", "slowStart", "circuitBreaker"),
-        *("panicThreshold", "localityPriorities"),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,26 +92,29 @@ def parse_service_config(
     policy: PolicyLike | None = None,
     policy_name: str | None = None,
     policies: Mapping[str, PolicyFactory] | None = None,
+    max_table_size: int = MAX_TABLE_SIZE,
 ) -> ServiceConfig:
     """Read a service config.
 
     The policy is the channel's own `policy`; without it, the first of `loadBalancingConfig` that is
     known; then `loadBalancingPolicy`, `policy_name`, the default. gRPC's wrappers for outlier
     detection and subsetting are taken off in `loadBalancingConfig`; `outlierDetection` at the top
-    goes before theirs. A field at the top that isn't known is named in a warning and left out.
+    goes before theirs. A field that isn't known, at whatever level, is named in a warning and left
+    out. Values that could harm the process, such as a sweep without a pause, are refused.
 
     Args:
         config: The config as JSON or as what JSON gives. None: an empty one.
         policy: The policy that goes before the config's: its name, or `{name: settings}`.
         policy_name: The channel argument `grpc.lb_policy_name`.
         policies: The user's own policies: factories, by name.
+        max_table_size: How many entries a ring or table has at most: larger ones are cut to it.
 
     Raises:
         ServiceConfigError: It is malformed, or names no policy that is known. The text names the
             field, its value and what is allowed.
     """
     try:
-        return _parse(_decode(config), policy, policy_name, policies or {})
+        return _parse(_decode(config), policy, policy_name, policies or {}, max_table_size)
     except RecursionError as error:
         raise ServiceConfigError("service config is nested too deep") from error
     except ValueError as error:
@@ -144,14 +140,19 @@ def _parse(
     policy: PolicyLike | None,
     policy_name: str | None,
     policies: Mapping[str, PolicyFactory],
+    max_table_size: int,
 ) -> ServiceConfig:
-    for name in sorted(config.keys() - _FIELDS, key=str):
-        _logger.warning("service config: %r is not known and has no effect", name)
-    balancing = choose_policy(config, policy, policy_name, policies)
+    own = tuple(policies)
+    for unknown in unknown_fields(config, own):
+        _logger.warning("service config: %s", unknown)
+    given = {} if policy is None or isinstance(policy, str) else {"loadBalancingConfig": [policy]}
+    for unknown in unknown_fields(given, own):
+        _logger.warning("policy: %s", unknown.removeprefix("loadBalancingConfig."))
+    balancing = choose_policy(config, policy, policy_name, policies, max_table_size)
     health = fields.object_in(config, "healthCheckConfig") or {}
     with fields.inside("healthCheckConfig"):
         health_service = fields.text(health, "serviceName", None)
-    return ServiceConfig(
+    parsed = ServiceConfig(
         policy=balancing.policy,
         methods=parse_methods(config),
         throttling=_object(config, "retryThrottling", Throttling.parse),
@@ -164,6 +165,9 @@ def _parse(
         subset_size=balancing.subset_size,
         forwarded=_forwarded(config, health_service),
     )
+    if harm := "; ".join((*out_of_bounds(config, own), *out_of_bounds(given, own))):
+        raise ValueError(harm)
+    return parsed
 
 
 def _object(

@@ -11,6 +11,7 @@ from typing import Any, cast
 import grpc
 
 from client_resolver._pb import lookaside_pb2
+from client_resolver.config_fields import MAX_TABLE_SIZE
 from client_resolver.core.backoff import FullJitter
 from client_resolver.core.config import PoolConfig, PoolOptions
 from client_resolver.core.machine import Machine
@@ -97,6 +98,7 @@ class Settings:
     own_config: bool
     policy: str | Mapping[str, object] | None
     policies: Mapping[str, PolicyFactory]
+    max_table_size: int
     hash_key: HashKey | None
     credentials: grpc.ChannelCredentials | None
     compression: grpc.Compression | None
@@ -146,9 +148,9 @@ class Settings:
         if service_config is None and in_options is not None:
             service_config = str(in_options)
         policy, policies = given.get("policy"), given.get("policies", {})
-        config = parse_service_config(
-            service_config, policy, None if named is None else str(named), policies
-        )
+        max_table_size = given.get("max_table_size", MAX_TABLE_SIZE)
+        name = None if named is None else str(named)
+        config = parse_service_config(service_config, policy, name, policies, max_table_size)
         defaults = dict(_CONNECTION_OPTIONS)
         if keepalive := given.get("keepalive"):
             defaults |= _pings(*keepalive)
@@ -163,6 +165,7 @@ class Settings:
             own_config=service_config is not None or named is not None,
             policy=policy,
             policies=policies,
+            max_table_size=max_table_size,
             hash_key=given.get("hash_key"),
             credentials=credentials,
             compression=compression,
@@ -193,7 +196,7 @@ class Settings:
         Raises:
             ServiceConfigError: It cannot be understood.
         """
-        return parse_service_config(text, self.policy, None, self.policies)
+        return parse_service_config(text, self.policy, None, self.policies, self.max_table_size)
 
     def dialling(
         self, endpoint: Endpoint, config: ServiceConfig

@@ -3,10 +3,13 @@
 https://github.com/grpc/grpc/blob/master/doc/service_config.md
 """
 
+from collections.abc import Iterable
+
 import msgspec
 from msgspec import Struct
 
 from lookaside.policy.checks import check_codes, check_duration, check_range, expect
+from lookaside.policy.config_fields import MAX_TABLE_SIZE, out_of_bounds, unknown_fields
 from lookaside.policy.resilience import (
     CircuitBreaker,
     LocalityPriorities,
@@ -127,7 +130,18 @@ def parse_service_config(text: str) -> str:
     if len(text.encode()) > _MAX_BYTES:
         raise ValueError(f"longer than {_MAX_BYTES} bytes")
     try:
+        config: object = msgspec.json.decode(text)
+        if isinstance(config, dict):
+            _refuse(unknown_fields(config))
         msgspec.json.decode(text, type=_ServiceConfig)
-        return msgspec.json.encode(msgspec.json.decode(text)).decode()
+        if isinstance(config, dict):
+            _refuse(out_of_bounds(config, max_table_size=MAX_TABLE_SIZE))
+        return msgspec.json.encode(config).decode()
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(str(error)) from error
+
+
+def _refuse(faults: Iterable[str]) -> None:
+    found = "; ".join(faults)
+    if found:
+        raise ValueError(found)

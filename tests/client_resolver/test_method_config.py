@@ -88,14 +88,6 @@ def test_more_attempts_than_grpc_allows_are_told_of_once(caplog: pytest.LogCaptu
     assert "[0].retryPolicy.maxAttempts, methodConfig[1].hedgingPolicy.maxAttempts is" in message
 
 
-def test_a_field_that_isnt_known_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "client_resolver"):
-        parse_methods({"methodConfig": [{"name": NAME, "retry": {}, "timeout": "1s"}]})
-    assert caplog.messages == [
-        "service config: methodConfig[0].retry is not known and has no effect"
-    ]
-
-
 def test_limits_of_sizes_are_forwarded_and_hide_those_of_less_exact_entries() -> None:
     entries = [
         {"name": [{}], "maxRequestMessageBytes": "10", "maxResponseMessageBytes": 20},

@@ -9,7 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import client_resolver
-from client_resolver import service_config, testing
+from client_resolver import testing
+from client_resolver.config_fields import OBJECTS
 from client_resolver.core.pickers import POLICIES
 from client_resolver.core.slow_start import SlowStart
 from client_resolver.keywords import Keywords
@@ -48,6 +49,7 @@ def test_every_keyword_is_in_the_table_and_no_other() -> None:
         "idle_timeout",
         "drain_timeout",
         "subset_size",
+        "max_table_size",
         "dial",
         "fallback",
         "snapshot_path",
@@ -77,7 +79,7 @@ def test_the_channel_arguments_that_are_set_are_told() -> None:
 
 
 def test_every_field_of_a_service_config_is_in_the_table_and_no_other() -> None:
-    assert rows("## Service config").keys() == service_config._FIELDS
+    assert rows("## Service config").keys() == OBJECTS[""].keys()
 
 
 def test_every_policy_is_in_the_table_and_no_other() -> None:
@@ -89,7 +91,7 @@ def test_a_policy_takes_the_fields_with_the_defaults_that_the_table_gives(name: 
     config = " ".join(rows("## Policies")[name][1:])
     given: dict[str, object] = {}
     for field, default in re.findall(r"`(\w+)`(?: \(([\w.]+))?", config):
-        if field not in {"requestHashHeader", "endpointHashKey"}:
+        if field not in {"requestHashHeader", "endpointHashKey", "max_table_size"}:
             given[field] = json.loads(default) if not default.endswith("s") else default
     assert POLICIES[name](given) == POLICIES[name]({})
     for field in given:

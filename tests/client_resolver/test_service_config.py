@@ -115,7 +115,8 @@ def test_what_is_malformed_is_named(config: Any, why: str) -> None:
 def test_a_field_that_isnt_known_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "client_resolver"):
         parse_service_config({**FULL, "slowstart": {}})
-    assert caplog.messages == ["service config: 'slowstart' is not known and has no effect"]
+    text = "service config: slowstart is not known and has no effect: did you mean slowStart?"
+    assert caplog.messages == [text]
 
 
 def test_the_most_exact_method_config_applies() -> None:

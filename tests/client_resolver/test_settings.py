@@ -106,6 +106,7 @@ NAN = float("nan")
         ("refresh_interval", [0.0, NAN, "5"]),
         ("resolvers", [5, {"mine": 5}]),
         ("snapshot_path", [5]),
+        ("max_table_size", [1, 2**23 + 1, 2.5, "3"]),
         ("subset_size", [0, 2**32, 2.5, "3"]),
         ("watch_backoff", [5, "ab", (1.0,), (1.0, "a"), (0.0, 1.0), (2.0, 1.0), (1.0, NAN)]),
         ("zone", [5]),

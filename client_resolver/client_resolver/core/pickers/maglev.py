@@ -6,7 +6,7 @@ backend's claim grows by its weight over the largest one.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 from random import Random
 from typing import ClassVar, Generic, TypeVar
@@ -122,6 +122,12 @@ class Maglev(BasePolicy):
         if not _is_prime(size):
             raise ValueError(f"tableSize is {size}: a prime is wanted")
         return cls(size, text(config, "endpointHashKey", ""), hash_header(config))
+
+    def capped(self, most: int) -> "Maglev":
+        """Return the policy with a table of at most so many entries: the largest prime, from 2."""
+        if self.table_size <= most:
+            return self
+        return replace(self, table_size=next(n for n in range(most, 1, -1) if _is_prime(n)))
 
     def build(
         self,

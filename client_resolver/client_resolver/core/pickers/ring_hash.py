@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from random import Random
 from typing import ClassVar, Generic, TypeVar
@@ -116,6 +116,11 @@ class RingHash(BasePolicy):
         if low > high:
             raise ValueError(f"minRingSize is {low}, more than maxRingSize, {high}")
         return cls(low, high, text(config, "endpointHashKey", ""), hash_header(config))
+
+    def capped(self, most: int) -> "RingHash":
+        """Return the policy with rings of at most so many points (gRFC A42: `ring_size_cap`)."""
+        low, high = min(self.min_ring_size, most), min(self.max_ring_size, most)
+        return replace(self, min_ring_size=low, max_ring_size=high)
 
     def build(
         self,

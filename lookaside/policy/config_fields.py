@@ -1,0 +1,277 @@
+"""The fields of a gRPC service config, at every level, and the bounds of their values.
+
+Written once, in protos/service_config/, and copied from there into both distributions by
+`make protos`: so the service refuses exactly those fields that its clients would pass over, and
+neither lets a value through that could harm the clients of a Service whose annotation sets it.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
+
+__all__ = ["MAX_TABLE_SIZE", "OBJECTS", "POLICIES", "Field", "out_of_bounds", "unknown_fields"]
+
+MAX_TABLE_SIZE = 4096
+"""How many entries a ring or table has at most, unless an application allows more (gRFC A42)."""
+
+_MAX_DEPTH = 8
+"""How many policies may be wrapped around one another."""
+_YEAR = 31_536_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field.
+
+    Attributes:
+        inside: The name in `OBJECTS` of what the object that it has, or the objects that it lists,
+            may have. Empty: it has neither.
+        low: The least number, or seconds of a duration, that is allowed.
+        high: The most.
+        table: It is the size of a ring or table that every client builds.
+    """
+
+    inside: str = ""
+    low: float | None = None
+    high: float | None = None
+    table: bool = False
+
+
+_PLAIN = Field()
+_POLICIES = Field(inside="<policies>")
+_DURATION = Field(low=0.0, high=_YEAR)
+_HEADER = {"requestHashHeader": _PLAIN, "endpointHashKey": _PLAIN}
+_TABLE = Field(table=True)
+_RING: Mapping[str, Field] = {"minRingSize": _TABLE, "maxRingSize": _TABLE, **_HEADER}
+_EJECTION = {"enforcementPercentage": _PLAIN, "minimumHosts": _PLAIN, "requestVolume": _PLAIN}
+_OUTLIERS: Mapping[str, Field] = {
+    # A sweep looks at every backend.
+    "interval": Field(low=0.01, high=_YEAR),
+    "baseEjectionTime": _DURATION,
+    "maxEjectionTime": _DURATION,
+    "maxEjectionPercent": _PLAIN,
+    "successRateEjection": Field(inside="successRateEjection"),
+    "failurePercentageEjection": Field(inside="failurePercentageEjection"),
+    "consecutiveErrors": _PLAIN,
+    "errorCodes": _PLAIN,
+}
+_LEAST_REQUEST: Mapping[str, Field] = {
+    "choiceCount": Field(low=2, high=100),
+    # RPCs in flight are raised to this power, which must stay a number.
+    "activeRequestBias": Field(low=0, high=10),
+}
+
+OBJECTS: Mapping[str, Mapping[str, Field]] = MappingProxyType(
+    {
+        "": {
+            "loadBalancingConfig": _POLICIES,
+            "loadBalancingPolicy": _PLAIN,
+            "methodConfig": Field(inside="methodConfig"),
+            "retryThrottling": Field(inside="retryThrottling"),
+            "healthCheckConfig": Field(inside="healthCheckConfig"),
+            "outlierDetection": Field(inside="outlierDetection"),
+            "slowStart": Field(inside="slowStart"),
+            "circuitBreaker": Field(inside="circuitBreaker"),
+            "panicThreshold": _PLAIN,
+            "localityPriorities": Field(inside="localityPriorities"),
+        },
+        "methodConfig": {
+            "name": Field(inside="name"),
+            "timeout": _DURATION,
+            "waitForReady": _PLAIN,
+            "maxRequestMessageBytes": _PLAIN,
+            "maxResponseMessageBytes": _PLAIN,
+            "retryPolicy": Field(inside="retryPolicy"),
+            "hedgingPolicy": Field(inside="hedgingPolicy"),
+        },
+        "name": {"service": _PLAIN, "method": _PLAIN},
+        "retryPolicy": {
+            "maxAttempts": _PLAIN,
+            "initialBackoff": _DURATION,
+            "maxBackoff": _DURATION,
+            "backoffMultiplier": Field(high=1000),
+            "retryableStatusCodes": _PLAIN,
+            "perAttemptRecvTimeout": _DURATION,
+        },
+        "hedgingPolicy": {
+            "maxAttempts": _PLAIN,
+            "hedgingDelay": _DURATION,
+            "nonFatalStatusCodes": _PLAIN,
+        },
+        "retryThrottling": {"maxTokens": _PLAIN, "tokenRatio": Field(high=1000)},
+        "healthCheckConfig": {"serviceName": _PLAIN},
+        "outlierDetection": _OUTLIERS,
+        "successRateEjection": {"stdevFactor": _PLAIN, **_EJECTION},
+        "failurePercentageEjection": {"threshold": _PLAIN, **_EJECTION},
+        "slowStart": {
+            # In each window, weights are set and pickers built many times.
+            "window": Field(low=0.1, high=_YEAR),
+            "aggression": Field(low=0.01, high=100),
+            "minWeightPercent": _PLAIN,
+        },
+        "circuitBreaker": {
+            "maxConnections": _PLAIN,
+            "maxPendingRequests": _PLAIN,
+            "maxRequests": _PLAIN,
+            "maxRetries": _PLAIN,
+        },
+        "localityPriorities": {"levels": _PLAIN, "overprovisioningFactor": _PLAIN},
+    }
+)
+"""Which fields an object may have, by the object's name. Empty: the service config itself."""
+
+POLICIES: Mapping[str, Mapping[str, Field]] = MappingProxyType(
+    {
+        "least_request": _LEAST_REQUEST,
+        "least_request_experimental": _LEAST_REQUEST,
+        "maglev": {"tableSize": _TABLE, **_HEADER},
+        "outlier_detection": {**_OUTLIERS, "childPolicy": _POLICIES},
+        "outlier_detection_experimental": {**_OUTLIERS, "childPolicy": _POLICIES},
+        # Below a millisecond, a latency would be forgotten before the next answer.
+        "peak_ewma": {"decay": Field(low=0.001, high=_YEAR), "failurePenalty": _DURATION},
+        "pick_first": {"shuffleAddressList": _PLAIN},
+        "random": {},
+        "random_subsetting": {"subsetSize": _PLAIN, "childPolicy": _POLICIES},
+        "random_subsetting_experimental": {"subsetSize": _PLAIN, "childPolicy": _POLICIES},
+        "ring_hash": _RING,
+        "ring_hash_experimental": _RING,
+        "round_robin": {},
+        "weighted_round_robin": {
+            "backendMetrics": _PLAIN,
+            "enableOobLoadReport": _PLAIN,
+            # Each backend sends a report as often.
+            "oobReportingPeriod": Field(low=0.1, high=_YEAR),
+            "blackoutPeriod": _DURATION,
+            "weightExpirationPeriod": _DURATION,
+            "weightUpdatePeriod": _DURATION,
+            "errorUtilizationPenalty": Field(low=0, high=1_000_000),
+        },
+    }
+)
+"""Which fields a load-balancing policy may have, by its name."""
+
+
+def unknown_fields(config: Mapping[str, object], skipped: Sequence[str] = ()) -> Iterator[str]:
+    """Name the fields that are not known, at every level, each with the one that may be meant.
+
+    Args:
+        config: A service config, as JSON gives it. What isn't of the right type is passed over.
+        skipped: Policies whose own fields are not looked at, for they are the user's.
+
+    Yields:
+        For example "outlierDetection.consecutiveError is not known and has no effect: did you mean
+        consecutiveErrors?".
+    """
+    for where, value, fields in _objects("", config, OBJECTS[""], skipped, 0):
+        for name in sorted(value.keys() - fields.keys(), key=str):
+            meant = _meant(str(name), fields)
+            hint = f": did you mean {meant}?" if meant else ""
+            yield f"{_under(where, str(name))} is not known and has no effect{hint}"
+
+
+def out_of_bounds(
+    config: Mapping[str, object],
+    skipped: Sequence[str] = (),
+    max_table_size: int | None = None,
+) -> Iterator[str]:
+    """Name the values that could do harm, and policies that are nested too deep.
+
+    What has another form than its field wants is not looked at here.
+
+    Args:
+        config: A service config, as JSON gives it.
+        skipped: Policies whose own fields are not looked at, for they are the user's.
+        max_table_size: How many entries a ring or table may have. None: sizes are not looked at.
+
+    Yields:
+        For example "outlierDetection.interval is '0.0001s': from 0.01s to 31536000s is allowed".
+    """
+    for where, value, fields in _objects("", config, OBJECTS[""], skipped, 0):
+        for name, field in fields.items():
+            given = value.get(name)
+            number, unit = _number(given)
+            path = _under(where, name)
+            if given is not None and path.count("childPolicy") > _MAX_DEPTH:
+                yield f"{path}: more than {_MAX_DEPTH} policies are wrapped around one another"
+            elif number is None:
+                continue
+            elif field.table and max_table_size is not None and number > max_table_size:
+                yield f"{path} is {given!r}: clients build no table of more than {max_table_size}"
+            elif not _within(number, field):
+                yield f"{path} is {given!r}: {_allowed(field, unit)} is allowed"
+
+
+def _objects(
+    where: str,
+    value: Mapping[str, object],
+    fields: Mapping[str, Field],
+    skipped: Sequence[str],
+    depth: int,
+) -> Iterator[tuple[str, Mapping[str, object], Mapping[str, Field]]]:
+    """Give every object whose fields are known: where it is, itself, and its fields."""
+    yield where, value, fields
+    for name, field in fields.items():
+        found = value.get(name)
+        if not field.inside or depth > _MAX_DEPTH:
+            continue
+        path = _under(where, name)
+        for place, item in _items(path, found):
+            if field is not _POLICIES:
+                yield from _objects(place, item, OBJECTS[field.inside], skipped, depth)
+                continue
+            for policy, settings in item.items():
+                inside = POLICIES.get(policy)
+                if inside is not None and policy not in skipped and isinstance(settings, Mapping):
+                    below = f"{path}.{policy}"
+                    yield from _objects(below, settings, inside, skipped, depth + 1)
+
+
+def _items(path: str, value: object) -> Iterator[tuple[str, Mapping[str, object]]]:
+    if isinstance(value, Mapping):
+        yield path, value
+    elif isinstance(value, list | tuple):
+        for place, item in enumerate(value):
+            if isinstance(item, Mapping):
+                yield f"{path}[{place}]", item
+
+
+def _under(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
+
+
+def _meant(name: str, fields: Mapping[str, Field]) -> str:
+    plain = {field.lower(): field for field in fields}
+    found = get_close_matches(name.replace("_", "").lower(), plain, 1)
+    return plain[found[0]] if found else ""
+
+
+def _number(value: object) -> tuple[float | None, str]:
+    """Return a number, or the seconds of a duration, with its unit. None: it is neither."""
+    if isinstance(value, bool):
+        return None, ""
+    unit = ""
+    if isinstance(value, str):
+        found = re.fullmatch(r"(-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]+)?)(s?)", value)
+        if found is None:
+            return None, ""
+        value, unit = float(found[1]), found[2]
+    if isinstance(value, int | float):
+        try:
+            return float(value), unit
+        except OverflowError:
+            return float("inf"), unit
+    return None, ""
+
+
+def _within(number: float, field: Field) -> bool:
+    # Written so that NaN is not within any bounds.
+    low = field.low is None or number >= field.low
+    return low and (field.high is None or number <= field.high)
+
+
+def _allowed(field: Field, unit: str) -> str:
+    if field.low is None:
+        return f"at most {field.high:.10g}{unit}"
+    return f"from {field.low:.10g}{unit} to {field.high:.10g}{unit}"
