@@ -14,9 +14,11 @@ from typing import Self
 import uvloop
 
 from lookaside import logging
+from lookaside.admin.connections import ConnectionBounds
 from lookaside.admin.server import AdminServer
 from lookaside.admin.status import ServiceStatus, SourceStatus, Status
 from lookaside.api.authorization import Authorizer
+from lookaside.api.calls import Bounds
 from lookaside.api.server import GrpcServer
 from lookaside.api.tls import TlsFiles
 from lookaside.api.tokens import TokenCache
@@ -82,12 +84,20 @@ class App:
 
     Args:
         settings: What to serve, and where.
+        bounds: What callers of gRPC may take.
+        admin_bounds: What connections to the admin port may take.
 
     Raises:
         ConfigError: The service can't run as it is set up.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        bounds: Bounds | None = None,
+        admin_bounds: ConnectionBounds | None = None,
+    ) -> None:
         if not settings.sources:
             raise ConfigError(f"no source is given; expected --source {SOURCE_FORMS}")
         self._settings = settings
@@ -122,12 +132,14 @@ class App:
             listen=settings.listen.target,
             tls=_tls(settings),
             describe=settings.reflection,
+            bounds=bounds,
         )
         self._admin = settings.admin and AdminServer(
             settings.admin,
             self._metrics,
             not_ready=lambda: list(self._not_ready()),
             status=self._status,
+            bounds=admin_bounds,
         )
 
     @property

@@ -5,7 +5,7 @@
     - `ListenError`: it can't be listened where it is told to
     - `SourceError`: a source can't be read, or refuses to say
     - `RequestError`: a request can't be answered
-        - `InvalidRequest`: its fields don't go together
+        - `InvalidRequest`: it can't be read, or its fields don't go together
         - `InvalidServiceName`: malformed, or names a port that the service has not
         - `AmbiguousPort`: the service has several ports and the name says none
         - `ServiceNotFound`: no source knows the service
@@ -14,9 +14,25 @@
         - `Unidentified`: the caller shows no identity, or a token that is not good
         - `IdentityUnverified`: the caller's token can't be checked now
         - `NotAllowed`: the caller may not ask for a namespace
+        - `TooManyStreams`: as many streams are open as are taken
 
 Errors of other libraries are translated where they enter, with the original as `__cause__`.
 """
+
+_QUOTED = 100
+
+
+def quoted(text: str) -> str:
+    """Return what a caller sent as an error may show it: escaped, and its beginning alone.
+
+    A status travels in the trailing metadata, of which clients take 8 KiB by default.
+    """
+    return repr(text) if len(text) <= _QUOTED else f"{text[:_QUOTED]!r}... ({len(text)} characters)"
+
+
+def shortened(text: str) -> str:
+    """Return the same without quotation marks, for names that stand in a sentence."""
+    return repr(text[:_QUOTED])[1:-1] + ("..." if len(text) > _QUOTED else "")
 
 
 class LookasideError(Exception):
@@ -40,7 +56,7 @@ class RequestError(LookasideError):
 
 
 class InvalidRequest(RequestError):
-    """The fields of a request don't go together."""
+    """A request can't be read, or its fields don't go together."""
 
 
 class InvalidServiceName(RequestError):
@@ -73,3 +89,7 @@ class IdentityUnverified(RequestError):
 
 class NotAllowed(RequestError):
     """The caller may not ask for a namespace, whatever is in it."""
+
+
+class TooManyStreams(RequestError):
+    """As many streams are open as are taken, in all or from one host."""

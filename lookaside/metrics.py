@@ -6,6 +6,7 @@ Children of labelled metrics are kept: looking one up costs three times what cou
 import platform
 import time
 from collections.abc import Callable
+from typing import Final
 
 import grpc
 from prometheus_client import (
@@ -18,6 +19,9 @@ from prometheus_client import (
     ProcessCollector,
 )
 from prometheus_client.exposition import choose_encoder
+
+DOORS: Final = ("LoadBalancer", "Health", "Reflection")
+"""What streams are of: the gRPC services that have any."""
 
 _PROPAGATION_BUCKETS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -119,6 +123,27 @@ class Metrics:
             buckets=_REQUEST_BUCKETS,
             registry=self.registry,
         )
+        self._clients = Gauge(
+            "lookaside_clients",
+            "Connections that have a stream open, by what it is of.",
+            ["door"],
+            registry=self.registry,
+        )
+        self._refused_streams = Counter(
+            "lookaside_refused_streams",
+            "Streams refused since as many were open as are taken, in all or from one host.",
+            ["door", "bound"],
+            registry=self.registry,
+        )
+        for door in DOORS:
+            self._clients.labels(door)
+            for bound in ("total", "host"):
+                self._refused_streams.labels(door, bound)
+        self._malformed = Counter(
+            "lookaside_malformed_admin_requests",
+            "Requests to the admin port that are no HTTP.",
+            registry=self.registry,
+        )
         Info("lookaside_build", "What runs.", registry=self.registry).info(
             {
                 "version": version,
@@ -194,6 +219,18 @@ class Metrics:
     def pushed(self) -> None:
         """A message was written to a watch."""
         self._pushes.inc()
+
+    def clients(self, door: str, count: int) -> None:
+        """So many connections have a stream open now, by what it is of."""
+        self._clients.labels(door).set(count)
+
+    def malformed(self) -> None:
+        """A request to the admin port could not be read."""
+        self._malformed.inc()
+
+    def stream_refused(self, door: str, bound: str) -> None:
+        """A stream was refused by a bound, ``total`` or ``host``."""
+        self._refused_streams.labels(door, bound).inc()
 
     def superseded(self) -> None:
         """A list was replaced by a newer one before its watch took it."""

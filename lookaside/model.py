@@ -12,7 +12,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from lookaside.errors import InvalidServiceName
+from lookaside.errors import InvalidServiceName, quoted
 
 DEFAULT_WEIGHT = 100
 MAX_WEIGHT = 1_000_000
@@ -72,19 +72,24 @@ class ServiceName(Struct, frozen=True, gc=False):
         """
         host, colon, port = text.partition(":")
         if colon and not _PORT_NAME.fullmatch(port):
-            raise InvalidServiceName(f"service name {text!r}: {port!r} is no port name or number")
+            raise InvalidServiceName(
+                f"service name {quoted(text)}: {quoted(port)} is no port name or number"
+            )
         if port.isdecimal() and not 0 < int(port) < 65536:
-            raise InvalidServiceName(f"service name {text!r}: {port} is not within 1 to 65535")
+            raise InvalidServiceName(
+                f"service name {quoted(text)}: {port} is not within 1 to 65535"
+            )
         name, _, rest = host.partition(".")
         namespace, _, suffix = rest.partition(".")
         for label in (name, namespace) if rest else (name,):
             if not _LABEL.fullmatch(label):
                 raise InvalidServiceName(
-                    f"service name {text!r}: {label!r} is not a DNS label; expected {_NAME_FORM}"
+                    f"service name {quoted(text)}: {quoted(label)} is not a DNS label; "
+                    f"expected {_NAME_FORM}"
                 )
         if suffix not in ("", "svc", f"svc.{cluster_domain}") or host.endswith("."):
             raise InvalidServiceName(
-                f"service name {text!r}: expected {_NAME_FORM} with the cluster domain "
+                f"service name {quoted(text)}: expected {_NAME_FORM} with the cluster domain "
                 f"{cluster_domain!r}"
             )
         return cls(ServiceKey(namespace or default_namespace, name), port)

@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.churn", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10, 1_000, 10_000])
     parser.add_argument("--watches", type=int, default=1_000, help="of each kind (1000)")
-    parser.add_argument("--channels", type=int, default=4, help="that they share (4)")
+    parser.add_argument("--channels", type=int, default=16, help="that they share (16)")
     parser.add_argument("--changes", type=int, default=30, help="of each list, at most (30)")
     parser.add_argument(
         "--seconds", type=float, default=30.0, help="after which a list is changed no more (30)"

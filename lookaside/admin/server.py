@@ -1,19 +1,24 @@
 """The HTTP server of the admin port."""
 
+import asyncio
 import errno
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from lookaside.admin.connections import ConnectionBounds, Connections
 from lookaside.admin.status import Status, render
 from lookaside.config import Listen
 from lookaside.errors import ListenError
 
 _STOP_SECONDS = 2.0
+# Longer than Prometheus and kubelets wait between two requests, as a rule.
+_IDLE_SECONDS = 75.0
+_BACKLOG = 128
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -22,6 +27,9 @@ class Exposition(Protocol):
 
     def expose(self, accept: str) -> tuple[bytes, str]:
         """Return all metrics as text, and its content type."""
+
+    def malformed(self) -> None:
+        """A request could not be read."""
 
 
 class AdminServer:
@@ -35,6 +43,7 @@ class AdminServer:
         metrics: What ``/metrics`` shows.
         not_ready: Returns why the service is not ready, a line each; nothing if it is.
         status: Returns what the status page shows.
+        bounds: What connections may take.
     """
 
     def __init__(
@@ -44,12 +53,15 @@ class AdminServer:
         *,
         not_ready: Callable[[], Sequence[str]],
         status: Callable[[], Status],
+        bounds: ConnectionBounds | None = None,
     ) -> None:
         self._listen = listen
         self._metrics = metrics
         self._not_ready = not_ready
         self._status = status
+        self._bounds = bounds or ConnectionBounds()
         self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
         self._bound: int | None = None
 
     def __repr__(self) -> str:
@@ -78,31 +90,41 @@ class AdminServer:
         app.router.add_get("/metrics", self._serve_metrics)
         app.router.add_get("/livez", self._serve_live)
         app.router.add_get("/readyz", self._serve_ready)
-        self._runner = web.AppRunner(
+        runner = self._runner = web.AppRunner(
             app,
             access_log=None,
             handle_signals=False,
-            logger=_logger(),
+            logger=_logger(self._metrics),
             shutdown_timeout=_STOP_SECONDS,
+            keepalive_timeout=_IDLE_SECONDS,
         )
-        await self._runner.setup()
+        await runner.setup()
+        connections = Connections(self._bounds, cast("web.Server", runner.server))
         try:
-            await self._site(self._runner).start()
+            self._listening = await self._listen_with(connections)
         except OSError as error:
             await self.stop()
             raise ListenError(
                 f"admin {self._listen}: can't listen: {error.strerror or error}"
             ) from error
-        self._bound = int(self._runner.addresses[0][1])
+        self._bound = int(self._listening.sockets[0].getsockname()[1])
 
-    def _site(self, runner: web.AppRunner) -> web.BaseSite:
+    async def _listen_with(self, connections: Connections) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
         if self._listen.host:
-            return web.TCPSite(runner, self._listen.host, self._listen.port)
-        return web.SockSite(runner, _every_address(self._listen.port))
+            return await loop.create_server(
+                connections.make, self._listen.host, self._listen.port, backlog=_BACKLOG
+            )
+        return await loop.create_server(
+            connections.make, sock=_every_address(self._listen.port), backlog=_BACKLOG
+        )
 
     async def stop(self) -> None:
         """Stop listening and end what is open, within two seconds. May be called twice."""
         runner, self._runner, self._bound = self._runner, None, None
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            listening.close()
         if runner is not None:
             await runner.cleanup()
 
@@ -122,19 +144,24 @@ class AdminServer:
         return web.Response(text=render(self._status(), self._not_ready()), headers=_NO_STORE)
 
 
-def _logger() -> logging.Logger:
-    """Return what logs the errors of the server's own, and nothing that callers do wrong.
+def _logger(metrics: Exposition) -> logging.Logger:
+    """Return what logs the errors of the server's own, and counts what callers do wrong.
 
     They get a 400. aiohttp logs that as an error with a traceback, so that one gRPC client on the
     wrong port would fill the log.
     """
-    logger = logging.getLogger("admin")
-    logger.addFilter(_is_own)
+
+    def is_own(record: logging.LogRecord) -> bool:
+        malformed = bool(record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+        if malformed:
+            metrics.malformed()
+        return not malformed
+
+    # One of its own: filters of a shared one would add up with each server.
+    logger = logging.Logger("admin")  # noqa: LOG001
+    logger.parent = logging.getLogger()
+    logger.addFilter(is_own)
     return logger
-
-
-def _is_own(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def _every_address(port: int) -> socket.socket:

@@ -17,7 +17,7 @@ from grpc.aio import ServicerContext
 from msgspec import Struct
 
 from lookaside.config import ALL, OWN, Allowance
-from lookaside.errors import NotAllowed, Unidentified
+from lookaside.errors import NotAllowed, Unidentified, shortened
 from lookaside.model import ServiceAccount
 
 Request = TypeVar("Request")
@@ -94,7 +94,9 @@ class Grant(Struct, frozen=True):
             NotAllowed: It may not.
         """
         if not self.allows(namespace):
-            raise NotAllowed(f"{self.caller} may not ask for the namespace {namespace}")
+            raise NotAllowed(
+                f"{shortened(self.caller)} may not ask for the namespace {shortened(namespace)}"
+            )
 
 
 EVERYTHING = Grant("everyone", None)

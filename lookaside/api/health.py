@@ -2,28 +2,41 @@
 
 The overall status, asked for by "" or by a gRPC service's name, is SERVING once every source has
 synced and until a shutdown begins. The name of a balanced service, such as ``greeter.default``, is
-SERVING while it has backends; to a caller that may not ask for it, it is as one that is not known.
+SERVING while it has backends; to a caller that may not ask for it, it is as one that is not known,
+and one that shows no identity where it must can watch the overall status alone.
 List gives the overall names alone: the balanced ones may be many thousands.
 (https://github.com/grpc/grpc/blob/master/doc/health-checking.md)
 """
 
+import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import NoReturn, TypeVar
 
 import grpc
 from grpc.aio import ServicerContext
 from grpc_health.v1 import health_pb2 as pb
 
 from lookaside.api.authorization import NOTHING, Authorizer, Grant
+from lookaside.api.calls import HEALTH, Calls, parsed
+from lookaside.api.servicer import CODES, ApiObserver
 from lookaside.api.watch import Watch, WatchLimits
-from lookaside.errors import IdentityUnverified, NotSynced, RequestError, Unidentified
+from lookaside.errors import (
+    NotSynced,
+    RequestError,
+    ServiceNotFound,
+    Unidentified,
+    quoted,
+)
 from lookaside.model import ServiceName
 from lookaside.registry.readiness import Readiness
 from lookaside.registry.store import Store
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Health"].full_name
 
-WatchContext = ServicerContext[pb.HealthCheckRequest, pb.HealthCheckResponse]
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Context = ServicerContext[bytes, pb.HealthCheckResponse]
 
 
 class Health:
@@ -32,21 +45,25 @@ class Health:
     Args:
         store: What is known of the balanced services.
         readiness: What the overall status is made of.
+        observer: Is told of every call.
         authorizer: Decides what each caller may ask for.
         services: The names of the gRPC services whose status is the overall one.
         parse: Reads the name of a balanced service.
         limits: What ends a watch that its client keeps open.
+        calls: The calls that are open, and how many may be.
     """
 
     def __init__(
         self,
         store: Store,
         readiness: Readiness,
+        observer: ApiObserver,
         *,
         authorizer: Authorizer,
         services: frozenset[str],
         parse: Callable[[str], ServiceName],
         limits: WatchLimits,
+        calls: Calls,
     ) -> None:
         self._store = store
         self._readiness = readiness
@@ -54,72 +71,106 @@ class Health:
         self._overall = services | {""}
         self._parse = parse
         self._limits = limits
+        self._observer = observer
+        self._calls = calls
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return what a grpc.aio server is to be given."""
-        read, write = pb.HealthCheckRequest.FromString, pb.HealthCheckResponse.SerializeToString
+        write = pb.HealthCheckResponse.SerializeToString
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
-                "Check": grpc.unary_unary_rpc_method_handler(self.check, read, write),
+                "Check": grpc.unary_unary_rpc_method_handler(self.check, response_serializer=write),
                 "List": grpc.unary_unary_rpc_method_handler(
-                    self.list,
-                    pb.HealthListRequest.FromString,
-                    pb.HealthListResponse.SerializeToString,
+                    self.list, response_serializer=pb.HealthListResponse.SerializeToString
                 ),
-                "Watch": grpc.unary_stream_rpc_method_handler(self.watch, read, write),
+                "Watch": grpc.unary_stream_rpc_method_handler(
+                    self.watch, response_serializer=write
+                ),
             },
         )
 
-    async def check(
-        self, request: pb.HealthCheckRequest, context: WatchContext
-    ) -> pb.HealthCheckResponse:
+    async def check(self, raw: bytes, context: Context) -> pb.HealthCheckResponse:
         """Answer with the status of a service; NOT_FOUND for one that is not known."""
-        grant = await self._grant(request.service, context)
-        status = self._status(request.service, grant)
-        if status == pb.HealthCheckResponse.SERVICE_UNKNOWN:
-            await context.abort(
-                grpc.StatusCode.NOT_FOUND, f"service {request.service!r} is not known"
-            )
+        with self._calls.running():
+            try:
+                service = parsed(pb.HealthCheckRequest, raw).service
+                try:
+                    grant = await self._grant(service, context)
+                except Unidentified:
+                    grant = NOTHING
+                status = self._status(service, grant)
+                if status == pb.HealthCheckResponse.SERVICE_UNKNOWN:
+                    raise ServiceNotFound(f"service {quoted(service)} is not known")
+            except RequestError as error:
+                await self._refuse("Check", context, error)
+        self._observer.request("Check", "OK")
         return pb.HealthCheckResponse(status=status)
 
     async def list(
-        self,
-        request: pb.HealthListRequest,  # noqa: ARG002 - grpc passes both
-        context: ServicerContext[pb.HealthListRequest, pb.HealthListResponse],  # noqa: ARG002
+        self, raw: bytes, context: ServicerContext[bytes, pb.HealthListResponse]
     ) -> pb.HealthListResponse:
         """Answer with the overall status under each of its names."""
+        try:
+            parsed(pb.HealthListRequest, raw)
+        except RequestError as error:
+            await self._refuse("List", context, error)
         overall = pb.HealthCheckResponse(status=self._status("", NOTHING))
+        self._observer.request("List", "OK")
         return pb.HealthListResponse(statuses=dict.fromkeys(self._overall, overall))
 
-    async def watch(self, request: pb.HealthCheckRequest, context: WatchContext) -> None:
+    async def watch(self, raw: bytes, context: Context) -> None:
         """Write the status of a service at once and whenever it changes."""
-        grant = await self._grant(request.service, context)
-        with Watch(self._readiness, self._limits) as watch, ExitStack() as stack:
-            watch.wake()
-            subscribed = request.service in self._overall
-            told: pb.HealthCheckResponse.ServingStatus | None = None
-            alive = True
-            while alive:
-                alive = await watch.woken()
-                if not subscribed:
-                    subscribed = self._subscribe(request.service, grant, watch, stack)
-                status = self._status(request.service, grant)
-                if status != told:
-                    await watch.write(context, pb.HealthCheckResponse(status=status))
-                    told = status
-            context.set_code(watch.code)
-            context.set_details(watch.details)
+        with self._calls.running(), Watch(self._readiness, self._limits) as watch:
+            try:
+                self._calls.admit(HEALTH, context)
+                service = parsed(pb.HealthCheckRequest, raw).service
+                grant = await self._grant(service, context)
+            except RequestError as error:
+                await self._refuse("Watch", context, error)
+            try:
+                with ExitStack() as stack:
+                    await self._serve(service, grant, watch, stack, context)
+            except asyncio.CancelledError:
+                self._observer.request("Watch", "CANCELLED")
+                raise
 
-    async def _grant(self, service: str, context: WatchContext) -> Grant:
+    async def _serve(
+        self, service: str, grant: Grant, watch: Watch, stack: ExitStack, context: Context
+    ) -> None:
+        await watch.begin(context)
+        watch.wake()
+        subscribed = service in self._overall
+        told: pb.HealthCheckResponse.ServingStatus | None = None
+        alive = True
+        while alive:
+            alive = await watch.woken()
+            if not subscribed:
+                subscribed = self._subscribe(service, grant, watch, stack)
+            status = self._status(service, grant)
+            if status != told:
+                alive &= await watch.write(context, pb.HealthCheckResponse(status=status))
+                told = status
+        watch.finish(context)
+        self._observer.request("Watch", watch.code.name)
+
+    async def _grant(self, service: str, context: Context) -> Grant:
+        """Return what the caller may ask for; nothing is needed for the overall status.
+
+        Raises:
+            Unidentified: The caller shows nothing, or a token that is not good.
+            IdentityUnverified: The token can't be checked now.
+        """
         if service in self._overall:
             return NOTHING
-        try:
-            return await self._authorizer.grant(context)
-        except Unidentified:
-            return NOTHING
-        except IdentityUnverified as error:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        return await self._authorizer.grant(context)
+
+    async def _refuse(
+        self, method: str, context: ServicerContext[Request, Response], error: RequestError
+    ) -> NoReturn:
+        code = CODES[type(error)]
+        self._observer.request(method, code.name)
+        await context.abort(code, str(error))
 
     def _subscribe(self, service: str, grant: Grant, watch: Watch, stack: ExitStack) -> bool:
         """Have changes of a balanced service wake a watch; False if that must wait for a sync."""

@@ -4,41 +4,120 @@ grpcio-reflection has v1alpha alone. The messages of both are the same on the wi
 servicer answers under both names; v1's own descriptor is made from v1alpha's.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import AsyncIterator, Iterable
 
 import grpc
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
+from grpc.aio import ServicerContext
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio
 
+from lookaside.api.calls import REFLECTION, Calls, parsed
+from lookaside.api.servicer import CODES, ApiObserver
+from lookaside.api.watch import Watch, WatchLimits
+from lookaside.errors import RequestError
+from lookaside.registry.readiness import Readiness
+
+Context = ServicerContext[bytes, reflection_pb2.ServerReflectionResponse]
+
 V1ALPHA = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"].full_name
 V1 = V1ALPHA.replace("v1alpha", "v1")
+_METHOD = "ServerReflectionInfo"
 
 
-def handlers(files: Iterable[FileDescriptor]) -> list[grpc.GenericRpcHandler]:
-    """Return what a grpc.aio server is to be given to describe services, reflection among them.
+class Reflection:
+    """Answers what a stream asks of the services, one request after the other.
 
     Args:
-        files: The descriptors of the services' files.
+        files: The descriptors of the services' files; reflection's own is added.
+        readiness: Ends every stream when a shutdown begins.
+        observer: Is told of every call.
+        limits: What ends a stream that its client keeps open.
+        calls: The calls that are open, and how many may be.
     """
-    described = [*files, reflection_pb2.DESCRIPTOR]
-    pool = _Pool()
-    for file in described:
-        pool.add(_proto(file))
-    pool.add(_v1())
-    services = [name.full_name for file in described for name in file.services_by_name.values()]
-    servicer = aio.ReflectionServicer([*services, V1], pool=pool)
-    method = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        reflection_pb2.ServerReflectionRequest.FromString,
-        reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
-    return [
-        grpc.method_handlers_generic_handler(service, {"ServerReflectionInfo": method})
-        for service in (V1, V1ALPHA)
-    ]
+
+    def __init__(
+        self,
+        files: Iterable[FileDescriptor],
+        readiness: Readiness,
+        observer: ApiObserver,
+        *,
+        limits: WatchLimits,
+        calls: Calls,
+    ) -> None:
+        described = [*files, reflection_pb2.DESCRIPTOR]
+        pool = _Pool()
+        for file in described:
+            pool.add(_proto(file))
+        pool.add(_v1())
+        services = [name.full_name for file in described for name in file.services_by_name.values()]
+        self._servicer = aio.ReflectionServicer([*services, V1], pool=pool)
+        self._readiness = readiness
+        self._observer = observer
+        self._limits = limits
+        self._calls = calls
+
+    def handlers(self) -> list[grpc.GenericRpcHandler]:
+        """Return what a grpc.aio server is to be given."""
+        method: grpc.RpcMethodHandler[bytes, reflection_pb2.ServerReflectionResponse] = (
+            grpc.stream_stream_rpc_method_handler(
+                self.info,
+                response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+            )
+        )
+        return [
+            grpc.method_handlers_generic_handler(service, {_METHOD: method})
+            for service in (V1, V1ALPHA)
+        ]
+
+    async def info(self, _requests: AsyncIterator[bytes], context: Context) -> None:
+        """Answer each request."""
+        with self._calls.running(), Watch(self._readiness, self._limits) as watch:
+            try:
+                self._calls.admit(REFLECTION, context)
+                await watch.begin(context)
+                while (request := await self._read(watch, context)) is not None:
+                    answers = self._servicer.ServerReflectionInfo(_alone(request), context)
+                    async for answer in answers:
+                        await watch.write(context, answer)
+                watch.finish(context)
+                self._observer.request(_METHOD, watch.code.name)
+            except RequestError as error:
+                code = CODES[type(error)]
+                self._observer.request(_METHOD, code.name)
+                await context.abort(code, str(error))
+            except asyncio.CancelledError:
+                self._observer.request(_METHOD, "CANCELLED")
+                raise
+
+    async def _read(
+        self, watch: Watch, context: Context
+    ) -> reflection_pb2.ServerReflectionRequest | None:
+        """Return the next request; None when there is none any more, or the stream is to end.
+
+        Raises:
+            InvalidRequest: It can't be read.
+        """
+        reading: asyncio.Future[object] = asyncio.ensure_future(context.read())
+        ending = asyncio.ensure_future(watch.ended())
+        try:
+            await asyncio.wait((reading, ending), return_when=asyncio.FIRST_COMPLETED)
+            if ending.done() or not isinstance(raw := reading.result(), bytes):
+                return None
+            return parsed(reflection_pb2.ServerReflectionRequest, raw)
+        finally:
+            for task in (reading, ending):
+                task.cancel()
+            await asyncio.gather(reading, ending, return_exceptions=True)
+
+
+async def _alone(
+    request: reflection_pb2.ServerReflectionRequest,
+) -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
+    yield request
 
 
 class _Pool:

@@ -1,5 +1,7 @@
 """The gRPC server: its settings, its services, and how it stops."""
 
+import asyncio
+import resource
 from collections.abc import Callable
 
 import grpc
@@ -8,9 +10,10 @@ from grpc_health.v1 import health_pb2
 from lookaside._pb import lookaside_pb2
 from lookaside.api import health, reflection, servicer
 from lookaside.api.authorization import Authorizer
+from lookaside.api.calls import Bounds, Calls
 from lookaside.api.servicer import ApiObserver, LoadBalancer
 from lookaside.api.tls import TlsFiles, server_credentials
-from lookaside.api.watch import WatchLimits
+from lookaside.api.watch import FLUSH, WatchLimits
 from lookaside.errors import ListenError
 from lookaside.model import ServiceName
 from lookaside.registry.readiness import Readiness
@@ -33,6 +36,31 @@ OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", 64 * 1024),
 ]
 
+# Files and sockets that gRPC leaves to the rest: the admin port, the API server, files.
+_SPARE_DESCRIPTORS = 500
+
+
+def options(bounds: Bounds, limits: WatchLimits) -> list[tuple[str, int]]:
+    """Return gRPC's settings, by which it bounds what a connection may take."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    found = [
+        *OPTIONS,
+        ("grpc.max_concurrent_streams", bounds.streams_per_connection),
+        ("grpc.server_handshake_timeout_ms", int(bounds.handshake * 1000)),
+        (
+            "grpc.max_allowed_incoming_connections",
+            max(1, min(bounds.connections, descriptors - _SPARE_DESCRIPTORS)),
+        ),
+    ]
+    if limits.max_age:
+        # A stream that is never read stays with gRPC until its connection ends, whatever it was
+        # ended with here. New watches go to a new connection; those of the old one end by their
+        # own age, within the grace.
+        age = int(limits.max_age * 1000)
+        found.append(("grpc.max_connection_age_ms", age))
+        found.append(("grpc.max_connection_age_grace_ms", age + int(limits.write_timeout * 1000)))
+    return found
+
 
 class GrpcServer:
     """Serves the LoadBalancer, health and reflection on one port.
@@ -47,8 +75,10 @@ class GrpcServer:
         listen: HOST:PORT; port 0 has the system choose.
         tls: The certificates; None serves in plain text.
         describe: Whether reflection is served.
+        bounds: What callers may take.
 
     Attributes:
+        calls: The calls that are open.
         port: The port that is listened on.
     """
 
@@ -64,24 +94,42 @@ class GrpcServer:
         listen: str,
         tls: TlsFiles | None,
         describe: bool,
+        bounds: Bounds | None = None,
     ) -> None:
         self._readiness = readiness
-        self._server = grpc.aio.server(options=OPTIONS)
+        bounds = bounds or Bounds()
+        self.calls = calls = Calls(bounds, observer)
+        self._server = grpc.aio.server(options=options(bounds, limits))
         handlers = [
             LoadBalancer(
-                store, readiness, observer, authorizer=authorizer, parse=parse, limits=limits
+                store,
+                readiness,
+                observer,
+                authorizer=authorizer,
+                parse=parse,
+                limits=limits,
+                calls=calls,
             ).handler(),
             health.Health(
                 store,
                 readiness,
+                observer,
                 authorizer=authorizer,
                 services=frozenset({servicer.SERVICE, health.SERVICE}),
                 parse=parse,
                 limits=limits,
+                calls=calls,
             ).handler(),
         ]
         if describe:
-            handlers += reflection.handlers([lookaside_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR])
+            age = min(limits.max_age, bounds.reflection_age) or bounds.reflection_age
+            handlers += reflection.Reflection(
+                [lookaside_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR],
+                readiness,
+                observer,
+                limits=WatchLimits(age, limits.write_timeout),
+                calls=calls,
+            ).handlers()
         self._server.add_generic_rpc_handlers(handlers)
         self.port = self._bind(listen, tls)
 
@@ -93,10 +141,20 @@ class GrpcServer:
         """Turn to not serving, end the watches, let the other calls finish, and close.
 
         Args:
-            grace: Seconds after which calls that are still open are cancelled.
+            grace: Seconds after which calls that are still open are cancelled. Those that have been
+                answered and whose callers don't read are not waited for.
         """
         self._readiness.drain()
-        await self._server.stop(grace)
+        stopping = asyncio.create_task(self._server.stop(grace), name="stop gRPC")
+        answered = asyncio.create_task(self.calls.answered(), name="calls answered")
+        await asyncio.wait((stopping, answered), return_when=asyncio.FIRST_COMPLETED)
+        answered.cancel()
+        if grace > FLUSH:
+            await asyncio.wait((stopping,), timeout=FLUSH)
+            if not stopping.done():
+                # Never on a server that has stopped: in grpc 1.85 that ends the process.
+                await self._server.stop(None)
+        await stopping
 
     def _bind(self, listen: str, tls: TlsFiles | None) -> int:
         try:

@@ -11,6 +11,7 @@ from grpc.aio import ServicerContext
 
 from lookaside._pb import lookaside_pb2 as pb
 from lookaside.api.authorization import Authorizer
+from lookaside.api.calls import WATCHES, CallObserver, Calls, parsed
 from lookaside.api.watch import Watch, WatchLimits
 from lookaside.api.wire import explanation, summary
 from lookaside.errors import (
@@ -23,6 +24,7 @@ from lookaside.errors import (
     NotSynced,
     RequestError,
     ServiceNotFound,
+    TooManyStreams,
     Unidentified,
 )
 from lookaside.model import ServiceName
@@ -34,11 +36,11 @@ from lookaside.registry.subscription import Subscription
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
-WatchContext = ServicerContext[pb.WatchServersRequest, bytes]
+Context = ServicerContext[bytes, bytes]
 
 SERVICE = pb.DESCRIPTOR.services_by_name["LoadBalancer"].full_name
 
-_CODES: dict[type[RequestError], grpc.StatusCode] = {
+CODES: dict[type[RequestError], grpc.StatusCode] = {
     InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     InvalidServiceName: grpc.StatusCode.INVALID_ARGUMENT,
     AmbiguousPort: grpc.StatusCode.INVALID_ARGUMENT,
@@ -48,10 +50,11 @@ _CODES: dict[type[RequestError], grpc.StatusCode] = {
     Unidentified: grpc.StatusCode.UNAUTHENTICATED,
     IdentityUnverified: grpc.StatusCode.UNAVAILABLE,
     NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
+    TooManyStreams: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 
-class ApiObserver(Protocol):
+class ApiObserver(CallObserver, Protocol):
     """What the API tells of itself, for metrics."""
 
     def watch_opened(self) -> None:
@@ -77,6 +80,7 @@ class LoadBalancer:
         authorizer: Decides what each caller may ask for.
         parse: Reads a service name as the client wrote it.
         limits: What ends a watch that its client keeps open.
+        calls: The calls that are open, and how many may be.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class LoadBalancer:
         authorizer: Authorizer,
         parse: Callable[[str], ServiceName],
         limits: WatchLimits,
+        calls: Calls,
     ) -> None:
         self._store = store
         self._readiness = readiness
@@ -95,46 +100,38 @@ class LoadBalancer:
         self._authorizer = authorizer
         self._parse = parse
         self._limits = limits
+        self._calls = calls
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return what a grpc.aio server is to be given. Snapshots go out as their own bytes."""
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
-                "GetServers": grpc.unary_unary_rpc_method_handler(
-                    self.get_servers, pb.GetServersRequest.FromString
-                ),
-                "WatchServers": grpc.unary_stream_rpc_method_handler(
-                    self.watch_servers, pb.WatchServersRequest.FromString
-                ),
+                "GetServers": grpc.unary_unary_rpc_method_handler(self.get_servers),
+                "WatchServers": grpc.unary_stream_rpc_method_handler(self.watch_servers),
                 "ListServices": grpc.unary_unary_rpc_method_handler(
                     self.list_services,
-                    pb.ListServicesRequest.FromString,
-                    pb.ListServicesResponse.SerializeToString,
+                    response_serializer=pb.ListServicesResponse.SerializeToString,
                 ),
                 "Explain": grpc.unary_unary_rpc_method_handler(
-                    self.explain,
-                    pb.ExplainRequest.FromString,
-                    pb.ExplainResponse.SerializeToString,
+                    self.explain, response_serializer=pb.ExplainResponse.SerializeToString
                 ),
             },
         )
 
-    async def get_servers(
-        self, request: pb.GetServersRequest, context: ServicerContext[pb.GetServersRequest, bytes]
-    ) -> bytes:
+    async def get_servers(self, raw: bytes, context: Context) -> bytes:
         """Answer with the list as it is now, as the bytes of a GetServersResponse."""
         async with self._answering("GetServers", context):
+            request = parsed(pb.GetServersRequest, raw)
             name = await self._allowed(request.service_name, context)
             return self._store.get(name, _view(request)).whole()
 
     async def list_services(
-        self,
-        request: pb.ListServicesRequest,
-        context: ServicerContext[pb.ListServicesRequest, pb.ListServicesResponse],
+        self, raw: bytes, context: ServicerContext[bytes, pb.ListServicesResponse]
     ) -> pb.ListServicesResponse:
         """Answer with every service that is known and that the caller may ask for."""
         async with self._answering("ListServices", context):
+            request = parsed(pb.ListServicesRequest, raw)
             grant = await self._authorizer.grant(context)
             if request.namespace:
                 grant.require(request.namespace)
@@ -147,19 +144,20 @@ class LoadBalancer:
             )
 
     async def explain(
-        self,
-        request: pb.ExplainRequest,
-        context: ServicerContext[pb.ExplainRequest, pb.ExplainResponse],
+        self, raw: bytes, context: ServicerContext[bytes, pb.ExplainResponse]
     ) -> pb.ExplainResponse:
         """Answer with every endpoint of a service and why it is in its list or not."""
         async with self._answering("Explain", context):
+            request = parsed(pb.ExplainRequest, raw)
             name = await self._allowed(request.service_name, context)
             return explanation(*self._store.explain(name, _view(request)))
 
-    async def watch_servers(self, request: pb.WatchServersRequest, context: WatchContext) -> None:
+    async def watch_servers(self, raw: bytes, context: Context) -> None:
         """Write the list at once and after every change, as bytes of WatchServersResponses."""
-        with Watch(self._readiness, self._limits) as watch:
+        with self._calls.running(), Watch(self._readiness, self._limits) as watch:
             try:
+                self._calls.admit(WATCHES, context)
+                request = parsed(pb.WatchServersRequest, raw)
                 name = await self._allowed(request.service_name, context)
                 subscription = self._store.subscribe(
                     name,
@@ -186,10 +184,11 @@ class LoadBalancer:
     ) -> AsyncIterator[None]:
         """Tell the observer how a unary call ended, and the caller what it was refused for."""
         began = time.monotonic()
-        try:
-            yield
-        except RequestError as error:
-            await self._refuse(context, method, error, began)
+        with self._calls.running():
+            try:
+                yield
+            except RequestError as error:
+                await self._refuse(context, method, error, began)
         self._observer.request(method, "OK", time.monotonic() - began)
 
     async def _allowed(
@@ -205,7 +204,8 @@ class LoadBalancer:
         grant.require(name.key.namespace)
         return name
 
-    async def _serve(self, watch: Watch, subscription: Subscription, context: WatchContext) -> None:
+    async def _serve(self, watch: Watch, subscription: Subscription, context: Context) -> None:
+        await watch.begin(context)
         while await watch.woken():
             match subscription.take():
                 case None:
@@ -216,8 +216,7 @@ class LoadBalancer:
                     if await watch.write(context, message):
                         self._observer.pushed()
                     subscription.written()
-        context.set_code(watch.code)
-        context.set_details(watch.details)
+        watch.finish(context)
         self._observer.request("WatchServers", watch.code.name)
 
     async def _refuse(
@@ -227,7 +226,7 @@ class LoadBalancer:
         error: RequestError,
         began: float | None = None,
     ) -> NoReturn:
-        code = _CODES[type(error)]
+        code = CODES[type(error)]
         seconds = None if began is None else time.monotonic() - began
         self._observer.request(method, code.name, seconds)
         await context.abort(code, str(error))

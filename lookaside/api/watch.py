@@ -14,6 +14,9 @@ from lookaside.registry.readiness import Readiness
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
+FLUSH = 0.5
+"""Seconds that a reader who takes nothing has when a shutdown begins."""
+
 
 class WatchLimits(Struct, frozen=True):
     """What ends a watch that its client keeps open.
@@ -43,7 +46,8 @@ class Watch:
         self._write_timeout = limits.write_timeout
         self._woken = asyncio.Event()
         self._ended = False
-        self._forget = readiness.subscribe(self.wake)
+        self._writing: asyncio.Timeout | None = None
+        self._forget = readiness.subscribe(self._readiness_changed)
         self._expiry: asyncio.TimerHandle | None = None
         if limits.max_age:
             age = limits.max_age * random.uniform(0.9, 1.0)  # noqa: S311 - spreads reconnects
@@ -61,22 +65,45 @@ class Watch:
             self._end(grpc.StatusCode.UNAVAILABLE, "the balancer is shutting down")
         return not self._ended
 
+    async def ended(self) -> None:
+        """Wait until the watch is to end."""
+        while await self.woken():
+            pass
+
+    async def begin(self, context: ServicerContext[Request, Response]) -> None:
+        """Send the initial metadata, before any message.
+
+        A first write sends them along, and if it is cut short, gRPC ends the call with them once
+        more, which fails, so that the client never hears of the end. They need no room in the
+        stream's window, so only a connection that takes no bytes at all holds them up, and
+        keepalive ends that.
+        """
+        await context.send_initial_metadata(())
+
     async def write(self, context: ServicerContext[Request, Response], message: Response) -> bool:
         """Write a message; if the reader takes none for too long, end the watch.
 
         Returns:
             Whether the message was taken.
         """
+        timeout = FLUSH if self._readiness.draining else self._write_timeout
         try:
-            async with asyncio.timeout(self._write_timeout):
+            async with asyncio.timeout(timeout) as self._writing:
                 await context.write(message)
         except TimeoutError:
             self._end(
                 grpc.StatusCode.DEADLINE_EXCEEDED,
-                f"the watch was not read for {self._write_timeout:g} s",
+                f"the watch was not read for {timeout:g} s",
             )
             return False
+        finally:
+            self._writing = None
         return True
+
+    def finish(self, context: ServicerContext[Request, Response]) -> None:
+        """Have the stream end with the status that the watch has ended with."""
+        context.set_code(self.code)
+        context.set_details(self.details)
 
     def __enter__(self) -> Self:
         return self
@@ -90,6 +117,12 @@ class Watch:
         self._forget()
         if self._expiry is not None:
             self._expiry.cancel()
+
+    def _readiness_changed(self) -> None:
+        if self._readiness.draining and self._writing is not None:
+            at = asyncio.get_running_loop().time() + FLUSH
+            self._writing.reschedule(min(self._writing.when() or at, at))
+        self.wake()
 
     def _expire(self) -> None:
         self._end(grpc.StatusCode.OK, "")

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from lookaside.errors import quoted
 from lookaside.model import Explanation, ServiceName, ServiceRecord, Verdict
 from lookaside.policy.view import View
 from lookaside.registry.reasons import NO_REQUESTS
@@ -37,7 +38,7 @@ def explain(name: ServiceName, record: ServiceRecord, view: View) -> Explanation
         target = (verdict.address, verdict.port)
         if not verdict.listed or target in mine:
             return verdict
-        reason = f"not in the subset of {view.subset} for client {view.client!r}"
+        reason = f"not in the subset of {view.subset} for client {quoted(view.client)}"
         if target not in near:
             hint = meant[target]
             node = bool(narrow.place.node)

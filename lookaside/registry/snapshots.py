@@ -18,6 +18,9 @@ from lookaside.model import (
 from lookaside.policy.view import View
 from lookaside.registry.feed import SourceFeed
 
+# An error is sent as a header, of which clients take 8 KiB.
+_SHOWN = 20
+
 
 def resolve_port(name: ServiceName, record: ServiceRecord, *, aliases: bool = False) -> ServiceName:
     """Return the name with the port's own name in the place of "" or a number.
@@ -101,7 +104,9 @@ def _instead(record: ServiceRecord) -> str:
 
 
 def _listed(record: ServiceRecord) -> str:
-    return ", ".join(_shown(port) for port in record.ports)
+    shown = ", ".join(_shown(port) for port in record.ports[:_SHOWN])
+    more = len(record.ports) - _SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _shown(port: ServicePort) -> str:

@@ -216,3 +216,15 @@ async def test_it_has_no_port_before_its_start_and_after_its_stop() -> None:
     await server.stop()
 
     assert repr(server) == "<AdminServer 127.0.0.1:0 stopped>"
+
+
+async def test_what_is_not_http_is_counted() -> None:
+    service = Service()
+    async with serving(service) as session:
+        assert session._base_url is not None
+        reader, writer = await asyncio.open_connection("127.0.0.1", session._base_url.port)
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0" * 20)
+        assert (await reader.readline()).startswith(b"HTTP/1.")
+        writer.close()
+    counted = b"lookaside_malformed_admin_requests_total 1.0"
+    assert counted in service.metrics.expose()[0].splitlines()

@@ -1,5 +1,7 @@
+import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import grpc
@@ -8,6 +10,7 @@ import pytest
 from lookaside._pb import lookaside_pb2 as pb
 from lookaside._pb.lookaside_pb2_grpc import LoadBalancerStub
 from lookaside.api.authorization import Authorizer
+from lookaside.api.calls import Bounds
 from lookaside.api.server import GrpcServer
 from lookaside.api.tls import TlsFiles
 from lookaside.api.watch import WatchLimits
@@ -34,11 +37,19 @@ class Observer:
     requests: list[tuple[str, str]] = field(default_factory=list)
     watches: int = 0
     pushes: int = 0
+    at_doors: dict[str, int] = field(default_factory=dict)
+    refused: list[tuple[str, str]] = field(default_factory=list)
 
     def services(self, source: str, count: int, endpoints: int) -> None: ...
     def source_stale(self, source: str, stale: bool) -> None: ...
     def superseded(self) -> None: ...
     def propagated(self, seconds: float) -> None: ...
+
+    def clients(self, door: str, count: int) -> None:
+        self.at_doors[door] = count
+
+    def stream_refused(self, door: str, bound: str) -> None:
+        self.refused.append((door, bound))
 
     def watch_opened(self) -> None:
         self.watches += 1
@@ -63,6 +74,7 @@ class Balancer:
         limits: WatchLimits | None = None,
         tls: TlsFiles | None = None,
         describe: bool = True,
+        bounds: Bounds | None = None,
     ) -> None:
         self.observer = Observer()
         self.readiness = Readiness(["test"])
@@ -84,6 +96,7 @@ class Balancer:
             listen="127.0.0.1:0",
             tls=tls,
             describe=describe,
+            bounds=bounds,
         )
         self.address = f"localhost:{self.server.port}"
 
@@ -93,18 +106,32 @@ class Balancer:
     def update(self, record: ServiceRecord, version: int = 8) -> None:
         self.feed.update({record.key: record}, version=version, at=0)
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something holds."""
+        async with asyncio.timeout(20):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
     def watch(self, channel: grpc.aio.Channel, name: str) -> Watch:
         request = pb.WatchServersRequest(service_name=name)
         call: Watch = LoadBalancerStub(channel).WatchServers(request)
         return call
 
 
+@asynccontextmanager
+async def running(balancer: Balancer) -> AsyncIterator[Balancer]:
+    """Start a balancer, and stop it at the end."""
+    await balancer.server.start()
+    try:
+        yield balancer
+    finally:
+        await balancer.server.stop(0)
+
+
 @pytest.fixture
 async def balancer() -> AsyncIterator[Balancer]:
-    balancer = Balancer()
-    await balancer.server.start()
-    yield balancer
-    await balancer.server.stop(0)
+    async with running(Balancer()) as balancer:
+        yield balancer
 
 
 @pytest.fixture

@@ -242,10 +242,12 @@ async def test_a_shutdown_ends_watches_at_once_and_lets_calls_finish(
 
 
 async def test_more_watches_than_grpc_accepts_by_default_are_all_answered(
-    balancer: Balancer, channel: grpc.aio.Channel
+    balancer: Balancer,
 ) -> None:
     balancer.sync(record("10.0.0.1"))
-    calls = [balancer.watch(channel, "greeter") for _ in range(3_000)]
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    channels = [grpc.aio.insecure_channel(balancer.address, options) for _ in range(15)]
+    calls = [balancer.watch(channel, "greeter") for channel in channels for _ in range(200)]
     responses = await asyncio.gather(*map(read, calls))
     assert {tuple(addresses(response)) for response in responses} == {("10.0.0.1:50051",)}
     balancer.update(record("10.0.0.2"))
@@ -253,3 +255,5 @@ async def test_more_watches_than_grpc_accepts_by_default_are_all_answered(
     assert {tuple(addresses(response)) for response in responses} == {("10.0.0.2:50051",)}
     for call in calls:
         call.cancel()
+    for channel in channels:
+        await channel.close()
