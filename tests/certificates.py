@@ -81,13 +81,14 @@ class Issued:
 
 
 def shaped(
-    shape: Shape, *, address: str = "127.0.0.1", valid_days: Sequence[int] = (-1, 1)
+    shape: Shape, *, address: str | None = "127.0.0.1", valid_days: Sequence[int] = (-1, 1)
 ) -> Issued:
     """Make an authority of this shape and the certificate of a server at an address.
 
     Args:
         shape: The extensions.
-        address: The IP address that the server's certificate is for.
+        address: The IP address that the server's certificate is for; None: 127.0.0.1 is its common
+            name alone.
         valid_days: From when to when it is valid, in days from now.
     """
     signer, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
@@ -100,11 +101,11 @@ def shaped(
     identifier = x509.SubjectKeyIdentifier.from_public_key(signer.public_key())
     if shape.subject_key:
         root = root.add_extension(identifier, critical=False)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
-    leaf = _builder(subject, name, key.public_key(), valid_days).add_extension(
-        x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]),
-        critical=False,
-    )
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    leaf = _builder(subject, name, key.public_key(), valid_days)
+    if address is not None:
+        names = [x509.IPAddress(ipaddress.ip_address(address))]
+        leaf = leaf.add_extension(x509.SubjectAlternativeName(names), critical=False)
     if shape.authority_key:
         leaf = leaf.add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False

@@ -127,12 +127,7 @@ async def _cluster(settings: Settings, seconds: float) -> AsyncIterator[Outcome]
         for right in rights:
             yield await _right(access, right)
     except ConfigError as error:
-        yield Outcome(
-            check,
-            "failed",
-            str(error),
-            "outside of a Pod --kubeconfig says where the cluster is",
-        )
+        yield Outcome(check, "failed", str(error), "the service would not start")
     except KubernetesError as error:
         yield Outcome(check, "failed", str(error), _hint(error, client.host))
     finally:

@@ -39,7 +39,7 @@ class Settings:
         listen: Where gRPC is served.
         admin: Where metrics, health and status are served over HTTP; None for nowhere.
         namespaces: The namespaces whose services are served; none: all.
-        kubeconfig: The kubeconfig file; None for the Pod's service account or kubectl's own.
+        kubeconfig: The kubeconfig file; None for kubectl's own or the Pod's service account.
         context: The context of the kubeconfig file; None for its current one.
         pods: Whether the metadata of Pods is watched, for their weights and labels.
         pod_selector: The label selector of the Pods that are watched; None for all.
@@ -249,7 +249,7 @@ SETTINGS: Final = (
         "FILE",
         Path,
         "The kubeconfig file to reach the cluster with.",
-        default="the Pod's service account, else as kubectl",
+        default="as kubectl: KUBECONFIG, ~/.kube/config, else the Pod's service account",
     ),
     Setting(
         "context",

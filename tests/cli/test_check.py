@@ -485,7 +485,7 @@ async def test_no_kubeconfig_is_a_failure(cluster: ApiServer) -> None:
         "API server",
         "failed",
         f"kubeconfig {cluster.kubeconfig}: no such file",
-        "outside of a Pod --kubeconfig says where the cluster is",
+        "the service would not start",
     )
 
 

@@ -1,11 +1,14 @@
 import asyncio
+import base64
 import json
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+import trustme
 
 from lookaside.registry.inputs import MergeOptions
 from lookaside.sources import Source
@@ -21,10 +24,19 @@ from tests.faults.recording import FakeTime, RecordingFeed, RecordingObserver
 
 
 class World:
-    """An API server with one service, and a source that watches it."""
+    """An API server with one service, and a source that watches it.
 
-    def __init__(self, server: ApiServer, directory: Path) -> None:
+    Args:
+        server: The API server.
+        directory: Where the kubeconfig is written.
+        authority: Who signed the server's certificate; None: it serves in plain text.
+    """
+
+    def __init__(
+        self, server: ApiServer, directory: Path, authority: trustme.CA | None = None
+    ) -> None:
         self.server = server
+        self.authority = authority
         self.directory = directory
         self.time = FakeTime()
         self.feed = RecordingFeed()
@@ -76,12 +88,16 @@ class World:
 
     def kubeconfig(self, **user: str) -> Path:
         path = self.directory / "kubeconfig"
+        cluster = {"server": self.server.url}
+        if self.authority is not None:
+            pem = self.authority.cert_pem.bytes()
+            cluster["certificate-authority-data"] = base64.b64encode(pem).decode()
         path.write_text(
             json.dumps(
                 {
                     "current-context": "test",
                     "contexts": [{"name": "test", "context": {"cluster": "test", "user": "me"}}],
-                    "clusters": [{"name": "test", "cluster": {"server": self.server.url}}],
+                    "clusters": [{"name": "test", "cluster": cluster}],
                     "users": [{"name": "me", "user": user}],
                 }
             )
@@ -103,6 +119,26 @@ async def server() -> AsyncIterator[ApiServer]:
     server.put(SLICES, slice_json("greeter-1", "10.0.0.1", "10.0.0.2"))
     await server.start()
     yield server
+    await server.stop()
+
+
+def server_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest_asyncio.fixture
+async def secure_world(tmp_path: Path) -> AsyncIterator[World]:
+    """A world whose server is reached by TLS: in plain text no token is sent."""
+    authority = trustme.CA()
+    server = ApiServer(tls=server_context(authority))
+    server.put(SERVICES, service_json())
+    server.put(SLICES, slice_json("greeter-1", "10.0.0.1", "10.0.0.2"))
+    await server.start()
+    world = World(server, tmp_path, authority)
+    yield world
+    await world.stop()
     await server.stop()
 
 

@@ -1,7 +1,6 @@
 """Tokens that expire and certificates that change under a running source."""
 
 import json
-import ssl
 import stat
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from lookaside.sources.kubernetes import (
     Kubeconfig,
 )
 from tests.faults.apiserver import SERVICES, SLICES, ApiServer, service_json, slice_json
-from tests.faults.conftest import World
+from tests.faults.conftest import World, server_context
 
 
 async def reconnect(world: World) -> None:
@@ -24,34 +23,34 @@ async def reconnect(world: World) -> None:
     await world.server.watched()
 
 
-async def test_a_token_that_was_rotated_is_read_again(world: World, tmp_path: Path) -> None:
+async def test_a_token_that_was_rotated_is_read_again(secure_world: World, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("old\n")
-    config = world.kubeconfig(tokenFile=str(token))
-    world.server.tokens = {"old"}
-    await world.start_synced(credentials=Kubeconfig(config))
-    world.server.tokens = {"new"}
-    for watcher in world.server.open_watches():
+    config = secure_world.kubeconfig(tokenFile=str(token))
+    secure_world.server.tokens = {"old"}
+    await secure_world.start_synced(credentials=Kubeconfig(config))
+    secure_world.server.tokens = {"new"}
+    for watcher in secure_world.server.open_watches():
         watcher.end()
-    await world.observer.failed("unauthorized", times=4)
-    assert world.feed.addresses == ["10.0.0.1", "10.0.0.2"]
+    await secure_world.observer.failed("unauthorized", times=4)
+    assert secure_world.feed.addresses == ["10.0.0.1", "10.0.0.2"]
     token.write_text("new\n")
-    await world.server.watched()
-    assert world.server.requests[-1].token == "new"
-    assert world.server.count("stream", "list") == 2
+    await secure_world.server.watched()
+    assert secure_world.server.requests[-1].token == "new"
+    assert secure_world.server.count("stream", "list") == 2
 
 
-async def test_a_kubeconfig_that_was_rewritten_is_read_again(world: World) -> None:
-    world.server.tokens = {"old"}
-    await world.start_synced(credentials=Kubeconfig(world.kubeconfig(token="old")))
-    world.server.tokens = {"brand-new"}
-    world.kubeconfig(token="brand-new")
-    await reconnect(world)
-    assert world.server.requests[-1].token == "brand-new"
+async def test_a_kubeconfig_that_was_rewritten_is_read_again(secure_world: World) -> None:
+    secure_world.server.tokens = {"old"}
+    await secure_world.start_synced(credentials=Kubeconfig(secure_world.kubeconfig(token="old")))
+    secure_world.server.tokens = {"brand-new"}
+    secure_world.kubeconfig(token="brand-new")
+    await reconnect(secure_world)
+    assert secure_world.server.requests[-1].token == "brand-new"
 
 
 async def test_an_exec_plugin_is_run_again_when_its_token_is_refused(
-    world: World, tmp_path: Path
+    secure_world: World, tmp_path: Path
 ) -> None:
     plugin = tmp_path / "plugin"
     plugin.write_text(f"#!/bin/sh\necho run >> {tmp_path}/runs\ncat {tmp_path}/credential\n")
@@ -69,19 +68,23 @@ async def test_an_exec_plugin_is_run_again_when_its_token_is_refused(
         )
 
     give("first")
-    path = world.kubeconfig()
+    path = secure_world.kubeconfig()
     config = json.loads(path.read_text())
-    execution = {"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin)}
+    execution = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": str(plugin),
+        "interactiveMode": "Never",
+    }
     config["users"][0]["user"] = {"exec": execution}
     path.write_text(json.dumps(config))
-    world.server.tokens = {"first"}
-    await world.start_synced(credentials=Kubeconfig(path))
+    secure_world.server.tokens = {"first"}
+    await secure_world.start_synced(credentials=Kubeconfig(path))
     assert (tmp_path / "runs").read_text().count("run") == 1
     give("second")
-    world.server.tokens = {"second"}
-    await reconnect(world)
-    assert world.server.requests[-1].token == "second"
-    assert world.observer.errors["unauthorized"] >= 1
+    secure_world.server.tokens = {"second"}
+    await reconnect(secure_world)
+    assert secure_world.server.requests[-1].token == "second"
+    assert secure_world.observer.errors["unauthorized"] >= 1
 
 
 @pytest.fixture
@@ -90,12 +93,6 @@ def service_account(tmp_path: Path) -> Path:
     directory.mkdir()
     (directory / "token").write_text("mounted\n")
     return directory
-
-
-def server_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    return context
 
 
 async def test_a_rotated_ca_is_trusted_without_a_restart(

@@ -1,7 +1,4 @@
-"""Services of a Kubernetes cluster, from its EndpointSlices, Services and Pods.
-
-The only place where the `kubernetes` package is imported.
-"""
+"""Services of a Kubernetes cluster, from its EndpointSlices, Services and Pods."""
 
 from lookaside.sources.kubernetes.access import (
     REVIEW_TOKENS,

@@ -1,21 +1,19 @@
-"""The connection to the API server: `kubernetes.aio` for addresses, credentials and TLS.
-
-Foreign errors end here.
-"""
+"""The connection to the API server, by aiohttp, whose errors end here."""
 
 import asyncio
 import contextlib
-import hashlib
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Protocol
 
 import aiohttp
-from kubernetes.aio.client import ApiClient, Configuration
+import msgspec
+from yarl import URL
 
 from lookaside.errors import ConfigError
+from lookaside.sources.kubernetes.connection import Connection, ssl_context
 from lookaside.sources.kubernetes.credentials import Credentials
 from lookaside.sources.kubernetes.decode import decode_status
 from lookaside.sources.kubernetes.errors import (
@@ -27,7 +25,9 @@ from lookaside.sources.kubernetes.errors import (
 )
 
 _STATUS_LIMIT = 65_536
-_CREDENTIALS_TIMEOUT = 30.0
+# As Go's http.Transport: what stands between may add a lot.
+_HEADER_LIMIT = 10 * 2**20
+_BUFFER = 2**21
 
 
 class Stream(Protocol):
@@ -94,7 +94,7 @@ class _Body:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         while True:
-            with _translated():
+            with _translated(Broken):
                 chunk = await self._response.content.readany()
             if not chunk:
                 return
@@ -115,12 +115,28 @@ class _Body:
 
 
 class _Session:
-    """An `ApiClient` and the TLS settings that it was built with."""
+    """A pool of TCP connections, and what they depend on."""
 
-    def __init__(self, configuration: Configuration, fingerprint: bytes, user_agent: str) -> None:
-        self.api = ApiClient(configuration)
-        self.api.user_agent = user_agent
-        self.fingerprint = fingerprint
+    def __init__(self, connection: Connection, user_agent: str) -> None:
+        secure = connection.server.startswith("https:")
+        proxy = URL(connection.proxy)
+        self.connection = connection
+        self.http = aiohttp.ClientSession(
+            # A watch holds its connection for good: a bound would be one on what is watched.
+            connector=aiohttp.TCPConnector(
+                limit=0, ssl=ssl_context(connection.tls) if secure else True
+            ),
+            headers={"User-Agent": user_agent},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            proxy=proxy.with_user(None) if connection.proxy else None,
+            read_bufsize=_BUFFER,
+            max_line_size=_HEADER_LIMIT,
+            max_field_size=_HEADER_LIMIT,
+        )
+        self.proxy_headers: Mapping[str, str] | None = None
+        if proxy.user is not None:
+            pair = aiohttp.encode_basic_auth(proxy.user, proxy.password or "")
+            self.proxy_headers = {"Proxy-Authorization": pair}
         self.requests = 0
         self.retired = False
 
@@ -142,15 +158,15 @@ class Client:
         self._user_agent = user_agent
         self._session: _Session | None = None
         self._loading = asyncio.Lock()
+        self._failure: tuple[float, str] | None = None
 
     def __repr__(self) -> str:
-        host = self._session.api.configuration.host if self._session else "not connected"
-        return f"<Client {self._credentials!r} {host}>"
+        return f"<Client {self._credentials!r} {self.host or 'not connected'}>"
 
     @property
     def host(self) -> str:
         """The URL of the API server; "" before `prepare`."""
-        return str(self._session.api.configuration.host) if self._session else ""
+        return self._session.connection.server if self._session else ""
 
     async def prepare(self) -> None:
         """Read the credentials for the first time.
@@ -164,7 +180,7 @@ class Client:
         """Close every connection."""
         session, self._session = self._session, None
         if session is not None:
-            await session.api.close()
+            await session.http.close()
 
     @asynccontextmanager
     async def open(
@@ -221,13 +237,20 @@ class Client:
         timeouts: aiohttp.ClientTimeout,
     ) -> AsyncIterator[Stream]:
         try:
-            session = await self._current()
+            session, connection = await self._current()
         except ConfigError as error:
             raise Unreachable(str(error)) from error
         session.requests += 1
         try:
             response = await self._send(
-                session, method, path, query, accept=accept, body=body, timeouts=timeouts
+                session,
+                connection,
+                method,
+                path,
+                query,
+                accept=accept,
+                body=body,
+                timeouts=timeouts,
             )
             try:
                 yield _Body(response)
@@ -236,31 +259,35 @@ class Client:
         finally:
             session.requests -= 1
             if session.retired and not session.requests:
-                await session.api.close()
+                await session.http.close()
 
     async def _send(
         self,
         session: _Session,
+        connection: Connection,
         method: str,
         path: str,
         query: Mapping[str, str],
         *,
-        accept: str = "application/json",
+        accept: str,
         body: Mapping[str, object] | None,
         timeouts: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
-        with _translated():
-            _, url, headers, _, _ = await session.api.param_serialize(
+        headers = [("Accept", accept), *connection.headers]
+        if not connection.compression:
+            headers.append(("Accept-Encoding", "identity"))
+        if body is not None:
+            headers.append(("Content-Type", "application/json"))
+        with _translated(Unreachable):
+            response = await session.http.request(
                 method,
-                path,
-                query_params=list(query.items()),
-                header_params={"Accept": accept},
-                auth_settings=["BearerToken"],
+                URL(connection.server + path).with_query(query),
+                headers=headers,
+                data=None if body is None else msgspec.json.encode(body),
+                timeout=timeouts,
+                server_hostname=connection.tls.server_name or None,
+                proxy_headers=session.proxy_headers,
             )
-            answer = await session.api.call_api(
-                method, url, headers, body, _request_timeout=timeouts
-            )
-        response: aiohttp.ClientResponse = answer.response
         if response.status in (200, 201):
             return response
         try:
@@ -271,63 +298,60 @@ class Client:
         finally:
             response.close()
         if response.status == 401:
-            self._credentials.forget()
+            self._credentials.forget(connection)
         seconds = float(retry_after) if retry_after.isdecimal() else 0.0
         raise decode_status(said, response.status, seconds)
 
-    async def _current(self) -> _Session:
-        """Return a session with the credentials of this moment."""
+    async def _current(self) -> tuple[_Session, Connection]:
+        """Return the credentials of this moment, and a session for them."""
+        since = time.monotonic()
         async with self._loading:
+            # Those who have waited for a load that failed don't each run a plugin that hangs.
+            if self._failure is not None and self._failure[0] >= since:
+                raise ConfigError(self._failure[1])
             try:
-                async with asyncio.timeout(_CREDENTIALS_TIMEOUT):
-                    configuration = await self._credentials.load()
-                fingerprint = _fingerprint(configuration)
-            except OSError as error:
-                raise ConfigError(f"credentials can't be read: {_said(error)}") from error
-            old = self._session
-            if old is not None and old.fingerprint == fingerprint:
-                old.api.configuration.api_key = configuration.api_key
-                return old
-            try:
-                self._session = _Session(configuration, fingerprint, self._user_agent)
-            except OSError as error:
-                raise ConfigError(f"TLS can't be set up: {error}") from error
-            if old is not None:
+                connection = await self._credentials.load()
+                session = self._session
+                if session is None or not session.connection.shares_pool(connection):
+                    session = _Session(connection, self._user_agent)
+            except ConfigError as error:
+                self._failure = (time.monotonic(), str(error))
+                raise
+            old, self._session = self._session, session
+            if old is not None and old is not session:
                 old.retired = True
                 if not old.requests:
-                    await old.api.close()
-            return self._session
+                    await old.http.close()
+            return session, connection
 
 
 def _timeouts(connect: float, read: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=read)
 
 
-def _fingerprint(configuration: Configuration) -> bytes:
-    """Hash all that a connection depends on, files by their content."""
-    settings = (
-        configuration.host,
-        configuration.verify_ssl,
-        configuration.tls_server_name,
-        configuration.proxy,
-    )
-    digest = hashlib.sha256(repr(settings).encode())
-    for name in (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file):
-        digest.update(b"\0" + (Path(name).read_bytes() if name else b""))
-    return digest.digest()
-
-
 @contextmanager
-def _translated() -> Iterator[None]:
-    """Raise own errors in the place of aiohttp's."""
+def _translated(otherwise: type[KubernetesError]) -> Iterator[None]:
+    """Raise own errors in the place of whatever else a request may raise.
+
+    Args:
+        otherwise: What an error becomes that is none of aiohttp's: of a host name that can't be
+            encoded, say, ValueError comes through.
+    """
     try:
         yield
-    except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError, ssl.SSLError) as error:
+    except (
+        aiohttp.ConnectionTimeoutError,
+        aiohttp.ClientConnectorError,
+        aiohttp.InvalidURL,
+        ssl.SSLError,
+    ) as error:
         raise Unreachable(f"the API server can't be reached: {_said(error)}") from error
     except TimeoutError as error:
         raise Silent("the API server is silent") from error
     except (aiohttp.ClientError, OSError) as error:
         raise Broken(f"the connection to the API server broke: {_said(error)}") from error
+    except Exception as error:
+        raise otherwise(f"a request to the API server failed: {_said(error)}") from error
 
 
 def _said(error: Exception) -> str:

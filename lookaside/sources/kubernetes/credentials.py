@@ -1,44 +1,48 @@
-"""Where the API server is and who one is to it: in a cluster, or by a kubeconfig file.
+"""Where the API server is and who one is to it: in a cluster, or by kubeconfig files.
 
 Each load reads again what may have changed: service account tokens are rotated under a running
-pod, certificates too, and exec plugins give credentials that expire.
+Pod, certificates too, and exec plugins give credentials that expire.
 """
 
+import base64
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import yaml
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import ConfigException
-from kubernetes.aio.config.incluster_config import InClusterConfigLoader
-from kubernetes.aio.config.kube_config import KubeConfigLoader, load_kube_config
+from yarl import URL
 
+from lookaside.config import document
 from lookaside.errors import ConfigError
+from lookaside.sources.kubernetes import kubeconfig
+from lookaside.sources.kubernetes.connection import Connection, Tls, web_url
+from lookaside.sources.kubernetes.exec_credentials import Credential, ExecPlugin
+from lookaside.sources.kubernetes.kubeconfig import Cluster, Config, Pem, User
+from lookaside.sources.kubernetes.proxies import environment_proxy, proxy_url
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_HOST = "KUBERNETES_SERVICE_HOST"
-# The loader digs in YAML that it has not checked.
-_MALFORMED = (KeyError, TypeError, AttributeError)
+_HOST, _PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
+_DEFAULT = "~/.kube/config"
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Credentials(Protocol):
-    """Fills in the configuration of a client."""
+    """Says how the API server is reached."""
 
-    async def load(self) -> Configuration:
-        """Return the configuration as it is now.
+    async def load(self) -> Connection:
+        """Return what holds now. One load at a time is the caller's concern.
 
         Raises:
             ConfigError: It can't be read, or is incomplete.
         """
 
-    def forget(self) -> None:
-        """Keep nothing that was cached: the API server refused it."""
+    def forget(self, refused: Connection) -> None:
+        """Keep nothing that was cached of a connection: the API server answered it with 401."""
 
 
 class InCluster:
-    """A pod's service account.
+    """A Pod's service account.
 
     Args:
         directory: Where its token and CA certificate are mounted.
@@ -54,29 +58,26 @@ class InCluster:
     def __repr__(self) -> str:
         return f"InCluster({str(self._directory)!r})"
 
-    async def load(self) -> Configuration:
+    async def load(self) -> Connection:
         """Read the mounted token and CA certificate.
 
         Raises:
-            ConfigError: This is not a pod, or its service account is not mounted.
+            ConfigError: This is not a Pod, or its service account is not mounted.
         """
-        configuration = Configuration()
-        loader = InClusterConfigLoader(
-            str(self._directory / "token"),
-            str(self._directory / "ca.crt"),
-            try_refresh_token=False,
-            environ=self._environ,
-        )
+        host, port = self._environ.get(_HOST), self._environ.get(_PORT)
+        if not host or not port:
+            raise _not_mounted(f"{_HOST} and {_PORT} are not set")
         try:
-            loader.load_and_set(configuration)
-        except (ConfigException, OSError, ValueError) as error:
-            said = str(error).rstrip(".")
-            raise ConfigError(
-                f"no in-cluster credentials: {said}; automountServiceAccountToken mounts them"
-            ) from error
-        return _finished(configuration)
+            token = _token(self._directory / "token")
+            tls = Tls(ca=_read(self._directory / "ca.crt"))
+        except ConfigError as error:
+            raise _not_mounted(str(error)) from error
+        url = web_url(f"https://{f'[{host}]' if ':' in host else host}:{port}", _HOST)
+        return Connection(
+            _shown(url), tls, environment_proxy(url, self._environ), (_bearer(token),)
+        )
 
-    def forget(self) -> None:
+    def forget(self, refused: Connection) -> None:
         """Do nothing: the token is read each time."""
 
 
@@ -84,8 +85,7 @@ class Kubeconfig:
     """A kubeconfig file, or several that are merged.
 
     Args:
-        path: The file, or several with ":" between them; None: what $KUBECONFIG says, else
-            ~/.kube/config.
+        path: The file; None: those of $KUBECONFIG, with ":" between them, else ~/.kube/config.
         context: The context to use; None: the current one.
         environ: The environment.
     """
@@ -96,77 +96,189 @@ class Kubeconfig:
         context: str | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        default = environ.get("KUBECONFIG") or "~/.kube/config"
-        self._paths = str(path or default)
+        named = str(path) if path else environ.get("KUBECONFIG") or _DEFAULT
+        self._named = named
+        self._paths = [named] if path else list(dict.fromkeys(named.split(os.pathsep)))
         self._hint = "" if path else "; --kubeconfig or KUBECONFIG says where it is"
         self._context = context
-        self._loader: KubeConfigLoader | None = None
-        self._stamp: tuple[tuple[str, int, int, int], ...] = ()
+        self._environ = environ
+        self._texts: Sequence[tuple[str, str]] = ()
+        self._config = Config()
+        self._plugin: ExecPlugin | None = None
+        self._given: Connection | None = None
 
     def __repr__(self) -> str:
-        return f"Kubeconfig({self._paths!r}, {self._context!r})"
+        return f"Kubeconfig({self._named!r}, {self._context!r})"
 
-    async def load(self) -> Configuration:
-        """Read the file if it changed, and what it points at.
+    def is_empty(self) -> bool:
+        """Whether there is nothing in the files, or none, or only another user's."""
+        try:
+            return not self._read()
+        except ConfigError as error:
+            return isinstance(error.__cause__, PermissionError)
+
+    async def load(self) -> Connection:
+        """Read the files, and what they point at.
 
         Raises:
-            ConfigError: No such file, no such context, or it is malformed.
+            ConfigError: No such file, no such context, it is malformed or uses what is not
+                supported, or its exec plugin fails.
         """
-        configuration = Configuration()
         try:
-            stamp = self._stat()
-            if self._loader is None or stamp != self._stamp:
-                self._loader = None
-                self._loader = await load_kube_config(
-                    self._paths, self._context, configuration, persist_config=False
-                )
-                self._stamp = stamp
-            else:
-                await self._loader.load_and_set(configuration)
-        except _MALFORMED as error:
-            raise ConfigError(f"kubeconfig {self._paths}: it is not a kubeconfig") from error
-        except (OSError, ConfigException, yaml.YAMLError, ValueError) as error:
-            said = " ".join(str(error).split())
-            raise ConfigError(f"kubeconfig {self._paths}: {said}") from error
-        return _finished(configuration)
+            cluster, user = kubeconfig.select(self._found(), self._context)
+            self._given = await self._connection(cluster, user)
+        except ConfigError as error:
+            names_file = str(error).startswith((self._named, *(path for path, _ in self._texts)))
+            raise ConfigError(
+                f"kubeconfig {error}" if names_file else f"kubeconfig {self._named}: {error}"
+            ) from error
+        return self._given
 
-    def forget(self) -> None:
-        """Load all anew next time, and run the exec plugin again."""
-        self._loader = None
+    def forget(self, refused: Connection) -> None:
+        """Run the exec plugin next time, unless it has given something else meanwhile."""
+        if self._plugin is not None and refused == self._given:
+            self._plugin.forget()
 
-    def _stat(self) -> tuple[tuple[str, int, int, int], ...]:
-        stamps = []
-        for name in self._paths.split(os.pathsep):
-            path = Path(name).expanduser()
-            if name and path.exists():
-                stat = path.stat()
-                stamps.append((str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino))
-        if not stamps:
-            raise ConfigError(f"kubeconfig {self._paths}: no such file{self._hint}")
-        return tuple(stamps)
+    def _found(self) -> Config:
+        config = self._read()
+        if not self._texts:
+            raise ConfigError(f"{self._named}: no such file{self._hint}")
+        return config
+
+    def _read(self) -> Config:
+        """Read the files that exist, anew if one has changed."""
+        texts = []
+        for path in filter(None, self._paths):
+            file = os.path.expanduser(path)  # noqa: PTH111 - Path's raises where there is no home
+            try:
+                texts.append((file, document.load(Path(file), "it")))
+            except ConfigError as error:
+                if not isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+                    raise
+        if texts != self._texts:
+            self._config = kubeconfig.merge([kubeconfig.parse(text, path) for path, text in texts])
+            self._texts = texts
+        return self._config
+
+    async def _connection(self, cluster: Cluster, user: User) -> Connection:
+        url = _server(cluster.server)
+        proxy = (
+            proxy_url(cluster.proxy_url, "proxy-url")
+            if cluster.proxy_url
+            else environment_proxy(url, self._environ)
+        )
+        tls, headers = Tls(), user.impersonation
+        # As kubectl: in plain text nobody is told who one is.
+        if url.scheme == "https":
+            ca = _content(cluster.ca)
+            given = await self._ask(cluster, user, ca)
+            tls = Tls(
+                ca,
+                _content(user.certificate) or (given.certificate if given else None),
+                _content(user.key) or (given.key if given else None),
+                not cluster.insecure,
+                cluster.tls_server_name,
+            )
+            headers = (*_authorization(user, given), *headers)
+        if url.user is not None and not any(name == "Authorization" for name, _ in headers):
+            headers = (_basic(url.user, url.password or ""), *headers)
+        return Connection(_shown(url), tls, proxy, _checked(headers), cluster.compression)
+
+    async def _ask(self, cluster: Cluster, user: User, ca: bytes | None) -> Credential | None:
+        """Ask the exec plugin, if there is one and nothing goes before it."""
+        if user.plugin is None or user.token or user.token_file or user.username:
+            return None
+        if user.certificate:
+            return None
+        if self._plugin is None or not self._plugin.is_for(user.plugin, cluster, ca):
+            self._plugin = ExecPlugin(user.plugin, cluster, ca, self._environ)
+        return await self._plugin.credential()
 
 
 def discover(
-    kubeconfig: str | Path | None = None,
+    path: str | Path | None = None,
     context: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Credentials:
-    """Choose as kubectl does: a file that is named, else the pod's service account, else a file.
+    """Choose as kubectl does: kubeconfig files if there are any, else the Pod's service account.
 
     Args:
-        kubeconfig: A kubeconfig file.
+        path: A kubeconfig file.
         context: A context in it.
         environ: The environment.
     """
-    if kubeconfig is None and context is None and environ.get(_HOST):
+    files = Kubeconfig(path, context, environ)
+    if path is None and context is None and environ.get(_HOST) and files.is_empty():
         return InCluster(environ=environ)
-    return Kubeconfig(kubeconfig, context, environ)
+    return files
 
 
-def _finished(configuration: Configuration) -> Configuration:
-    # No header may hold the line end that a token file may have.
-    configuration.api_key = {key: value.strip() for key, value in configuration.api_key.items()}
-    # Python 3.13 demands the form of RFC 5280 of each certificate. The CAs of EKS and others lack
-    # key identifiers; client-go, as Go's crypto/x509, checks chain, validity and name alone.
-    configuration.disable_strict_ssl_verification = True
-    return configuration
+def _server(text: str) -> URL:
+    """Read a cluster's server: a URL, or HOST[:PORT], which means http, as to kubectl."""
+    whole = "://" in text
+    url = web_url(text if whole else f"http://{text}", "server")
+    if not whole and url.path not in ("", "/"):
+        raise ConfigError(f"server {text!r} is neither a URL nor HOST:PORT")
+    return url
+
+
+def _shown(url: URL) -> str:
+    return str(url.with_user(None).with_query(None).with_fragment(None)).rstrip("/")
+
+
+def _authorization(user: User, given: Credential | None) -> tuple[tuple[str, str], ...]:
+    if user.token_file:
+        return (_bearer(_refreshed(user)),)
+    if user.token or (given and given.token):
+        return (_bearer(user.token or (given.token if given else "")),)
+    return (_basic(user.username, user.password),) if user.username else ()
+
+
+def _refreshed(user: User) -> str:
+    """Return the token of a file; where it can't be read, the one of the kubeconfig, if any."""
+    try:
+        return _token(Path(user.token_file))
+    except ConfigError:
+        if user.token:
+            return user.token
+        raise
+
+
+def _token(path: Path) -> str:
+    token = _read(path).decode(errors="replace").strip()
+    if not token:
+        raise ConfigError(f"{path} is empty; expected a token")
+    return token
+
+
+def _bearer(token: str) -> tuple[str, str]:
+    return ("Authorization", f"Bearer {token}")
+
+
+def _basic(user: str, password: str) -> tuple[str, str]:
+    pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return ("Authorization", f"Basic {pair}")
+
+
+def _checked(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    for name, value in headers:
+        if _CONTROL.search(value):
+            raise ConfigError(f"the header {name} can't hold a line end or a control character")
+    return headers
+
+
+def _content(pem: Pem) -> bytes | None:
+    return pem.data or (_read(Path(pem.path)) if pem.path else None)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror or error}") from error
+
+
+def _not_mounted(said: str) -> ConfigError:
+    return ConfigError(
+        f"no in-cluster credentials: {said}; automountServiceAccountToken mounts them"
+    )

@@ -1,10 +1,13 @@
 """The client against a web server on loopback."""
 
 import asyncio
+import base64
 import json
+import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,12 @@ import pytest
 import pytest_asyncio
 import trustme
 from aiohttp import web
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from lookaside.errors import ConfigError
 from lookaside.sources.kubernetes.client import Client, Stream
+from lookaside.sources.kubernetes.connection import Connection
 from lookaside.sources.kubernetes.credentials import Kubeconfig
 from lookaside.sources.kubernetes.errors import (
     ApiStatus,
@@ -48,7 +54,13 @@ class Site:
         self.port = self.runner.addresses[0][1]
 
     def client(
-        self, cluster: dict[str, str] | None = None, *, scheme: str = "http", port: int = 0
+        self,
+        cluster: Mapping[str, object] | None = None,
+        user: Mapping[str, object] | None = None,
+        *,
+        scheme: str = "http",
+        port: int = 0,
+        environ: Mapping[str, str] = os.environ,
     ) -> Client:
         path = self.directory / "config"
         server = f"{scheme}://127.0.0.1:{port or self.port}"
@@ -56,10 +68,10 @@ class Site:
             "current-context": "c",
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
             "clusters": [{"name": "c", "cluster": {"server": server, **(cluster or {})}}],
-            "users": [{"name": "u", "user": {"token": "secret"}}],
+            "users": [{"name": "u", "user": user or {"token": "secret"}}],
         }
         path.write_text(json.dumps(content))
-        client = Client(Kubeconfig(path), user_agent="lookaside/test")
+        client = Client(Kubeconfig(path, environ=environ), user_agent="lookaside/test")
         self.clients.append(client)
         return client
 
@@ -77,7 +89,7 @@ class Site:
 
 def _app(handler: Handler) -> web.Application:
     app = web.Application()
-    app.router.add_get("/{path:.*}", handler)
+    app.router.add_route("*", "/{path:.*}", handler)
     return app
 
 
@@ -109,7 +121,6 @@ async def test_a_request_is_as_it_must_be(site: Site) -> None:
     [request] = site.requests
     assert request.path == "/api/v1/services"
     assert dict(request.query) == {"continue": "a=b/c+d", "limit": "5"}
-    assert request.headers["Authorization"] == "Bearer secret"
     assert request.headers["User-Agent"] == "lookaside/test"
     assert request.headers["Accept"] == "application/json"
 
@@ -293,6 +304,50 @@ async def tls_client(directory: Path, issued: Issued, trusted: bytes) -> AsyncIt
         await site.close()
 
 
+@asynccontextmanager
+async def secure(
+    directory: Path, name: str = "127.0.0.1", *, clients: trustme.CA | None = None
+) -> AsyncIterator[tuple[Site, dict[str, object]]]:
+    """Serve by TLS, and enter with the server and what a cluster needs to trust it.
+
+    Args:
+        directory: Where kubeconfigs are written.
+        name: The name in the certificate.
+        clients: Whose certificates clients must have; None: they need none.
+    """
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    if clients is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        clients.configure_trust(context)
+    site = Site(directory)
+    await site.start(context)
+    try:
+        yield site, {"certificate-authority-data": encoded(authority.cert_pem.bytes())}
+    finally:
+        await site.close()
+
+
+def encoded(pem: bytes) -> str:
+    return base64.b64encode(pem).decode()
+
+
+def memory_files() -> list[Path]:
+    links = [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    return [each for each in links if "memfd:pem" in str(each.readlink())]
+
+
+def shown_key(
+    encryption: serialization.KeySerializationEncryption | None = None,
+) -> bytes:
+    return ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        encryption or serialization.NoEncryption(),
+    )
+
+
 SHAPES = {
     "as RFC 5280 says": Shape(),
     "without an authority key identifier": Shape(authority_key=False),
@@ -330,6 +385,292 @@ async def test_a_certificate_of_any_form_must_be_of_the_ca_valid_and_for_the_ser
         async with tls_client(tmp_path, issued, trusted) as client:
             with pytest.raises(Unreachable, match=said):
                 await get(client)
+
+
+async def test_any_certificate_that_is_trusted_ends_a_chain(tmp_path: Path) -> None:
+    issued = shaped(Shape())
+    async with tls_client(tmp_path, issued, issued.certificate) as client:
+        assert await get(client) == b"hello"
+
+
+async def test_a_bundle_may_hold_what_is_no_certificate(tmp_path: Path) -> None:
+    issued = shaped(Shape())
+    broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    bundle = "# Wurzel, für die Prüfung\n".encode() + broken + issued.authority + b"end"
+    async with tls_client(tmp_path, issued, bundle) as client:
+        assert await get(client) == b"hello"
+
+
+async def test_a_common_name_is_no_name_of_a_server(tmp_path: Path) -> None:
+    issued = shaped(Shape(), address=None)
+    async with tls_client(tmp_path, issued, issued.authority) as client:
+        with pytest.raises(Unreachable, match="mismatch"):
+            await get(client)
+
+
+async def test_a_token_is_sent_by_tls_alone(tmp_path: Path, site: Site) -> None:
+    await get(site.client())
+    assert "Authorization" not in site.requests[0].headers
+    async with secure(tmp_path) as (tls_site, trusting):
+        await get(tls_site.client(trusting, scheme="https"))
+        assert tls_site.requests[0].headers["Authorization"] == "Bearer secret"
+
+
+async def test_a_clients_certificate_is_shown_and_its_key_is_on_no_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = tmp_path / "tmp"
+    empty.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(empty))
+    authority = trustme.CA()
+    shown = authority.issue_cert("me", common_name="me")
+    user = {
+        "client-certificate-data": encoded(shown.cert_chain_pems[0].bytes()),
+        "client-key-data": encoded(shown.private_key_pem.bytes()),
+    }
+    async with secure(tmp_path, clients=authority) as (site, trusting):
+        client = site.client(trusting, user, scheme="https")
+        await get(client)
+        transport = site.requests[0].transport
+        assert transport is not None
+        subject = transport.get_extra_info("peercert")["subject"]
+        assert subject[-1] == (("commonName", "me"),)
+        with pytest.raises(KubernetesError):
+            await get(site.client(trusting, scheme="https"))
+    assert not list(empty.iterdir())
+    assert not memory_files()
+
+
+@pytest.mark.parametrize("what", ["another's", "encrypted", "nonsense"])
+async def test_a_key_that_can_not_be_used_is_a_configuration_error(site: Site, what: str) -> None:
+    shown = trustme.CA().issue_cert("me")
+    key = {
+        "another's": shown_key(),
+        "encrypted": shown_key(serialization.BestAvailableEncryption(b"secret")),
+        "nonsense": b"nonsense",
+    }[what]
+    user = {
+        "client-certificate-data": encoded(shown.cert_chain_pems[0].bytes()),
+        "client-key-data": encoded(key),
+    }
+    client = site.client(None, user, scheme="https")
+    with pytest.raises(ConfigError, match="the client's certificate and key can't be used"):
+        await client.prepare()
+
+
+async def test_the_name_in_the_certificate_may_be_another_one(tmp_path: Path) -> None:
+    async with secure(tmp_path, "kubernetes.default") as (site, trusting):
+        with pytest.raises(Unreachable, match="mismatch"):
+            await get(site.client(trusting, scheme="https"))
+        named = {**trusting, "tls-server-name": "kubernetes.default"}
+        assert await get(site.client(named, scheme="https")) == b"hello"
+        assert await get(site.client({"insecure-skip-tls-verify": True}, scheme="https"))
+
+
+async def test_no_netrc_is_read(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".netrc").write_text("default login me password hidden\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    await get(site.client())
+    assert "Authorization" not in site.requests[0].headers
+    async with secure(tmp_path) as (tls_site, trusting):
+        await get(tls_site.client(trusting, scheme="https"))
+        assert tls_site.requests[0].headers["Authorization"] == "Bearer secret"
+
+
+async def test_user_and_password_of_the_url_are_sent_and_not_shown(site: Site) -> None:
+    client = site.client({"server": f"http://me:hidden@127.0.0.1:{site.port}"})
+    await get(client)
+    assert site.requests[0].headers["Authorization"] == "Basic bWU6aGlkZGVu"
+    assert client.host == f"http://127.0.0.1:{site.port}"
+    assert "hidden" not in repr(client)
+
+
+async def test_impersonation_is_sent_whole(site: Site) -> None:
+    user = {"as": "jane", "as-groups": ["a", "b"], "as-user-extra": {"x/y": ["1"]}}
+    await get(site.client(None, user))
+    headers = site.requests[0].headers
+    assert headers["Impersonate-User"] == "jane"
+    assert headers.getall("Impersonate-Group") == ["a", "b"]
+    assert headers["Impersonate-Extra-x%2Fy"] == "1"
+
+
+async def test_compression_is_asked_for_unless_it_is_disabled(site: Site) -> None:
+    await get(site.client())
+    await get(site.client({"disable-compression": True}))
+    accepted = [request.headers["Accept-Encoding"] for request in site.requests]
+    assert "gzip" in accepted[0]
+    assert accepted[1] == "identity"
+
+
+@pytest.mark.parametrize(
+    "host", ["a" * 64 + ".invalid", "a." * 130 + "invalid", "ü" * 70, "a..invalid", "-.invalid"]
+)
+async def test_a_host_that_has_no_address_is_unreachable(site: Site, host: str) -> None:
+    with pytest.raises(Unreachable):
+        await get(site.client({"server": f"https://{host}:6443"}))
+
+
+async def test_headers_of_any_length_are_read(site: Site) -> None:
+    async def lengthy(request: web.Request) -> web.Response:
+        return web.Response(body=b"hello", headers={"Audit-Id": "x" * 100_000})
+
+    site.handler = lengthy
+    assert await get(site.client()) == b"hello"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"\0" * 100,
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 8\r\n\r\nnonsense",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: gopher://a\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: \xff=\xff\r\nContent-Length: 9\r\n\r\nshort",
+        b"",
+    ],
+)
+async def test_whatever_is_answered_is_an_error_of_ours(site: Site, answer: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(KubernetesError):
+            await get(site.client(port=port))
+    finally:
+        server.close()
+
+
+async def test_more_than_a_hundred_streams_are_open_at_once(site: Site) -> None:
+    held = asyncio.Event()
+    arrived = asyncio.Semaphore(0)
+
+    async def hold(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        arrived.release()
+        await held.wait()
+        return response
+
+    site.handler = hold
+    client = site.client()
+    streams = [asyncio.create_task(get(client, read_timeout=60)) for _ in range(150)]
+    for _ in streams:
+        await arrived.acquire()
+    held.set()
+    assert await asyncio.gather(*streams) == [b""] * 150
+
+
+async def test_those_who_wait_for_credentials_that_fail_share_the_failure(tmp_path: Path) -> None:
+    class Failing:
+        def __init__(self) -> None:
+            self.loads = 0
+            self.go_on = asyncio.Event()
+
+        async def load(self) -> Connection:
+            self.loads += 1
+            await self.go_on.wait()
+            raise ConfigError("the plugin failed")
+
+        def forget(self, refused: Connection) -> None:
+            raise AssertionError
+
+    failing = Failing()
+    client = Client(failing)
+    waiting = [asyncio.create_task(get(client)) for _ in range(20)]
+    await asyncio.sleep(0)
+    failing.go_on.set()
+    for each in waiting:
+        with pytest.raises(Unreachable, match="the plugin failed"):
+            await each
+    assert failing.loads == 1
+    with pytest.raises(Unreachable):
+        await get(client)
+    assert failing.loads == 2
+
+
+class Proxy:
+    """An HTTP proxy that connects wherever it is asked, and keeps the heads of requests."""
+
+    def __init__(self, to: int) -> None:
+        self.to = to
+        self.heads: list[str] = []
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.heads.append(head)
+        there, back = await asyncio.open_connection("127.0.0.1", self.to)
+        if head.startswith("CONNECT"):
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        else:
+            back.write(head.encode())
+        await asyncio.gather(self._copy(reader, back), self._copy(there, writer))
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65_536):
+                writer.write(data)
+        except OSError:
+            pass
+        writer.close()
+
+
+@asynccontextmanager
+async def proxy(to: int) -> AsyncIterator[tuple[Proxy, str]]:
+    """Serve as a proxy, and enter with it and its HOST:PORT."""
+    handler = Proxy(to)
+    server = await asyncio.start_server(handler, "127.0.0.1", 0)
+    try:
+        yield handler, f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+async def test_a_proxy_is_asked_for_a_tunnel_with_its_own_password_alone(tmp_path: Path) -> None:
+    async with secure(tmp_path, "api.test") as (site, trusting), proxy(site.port) as (seen, at):
+        cluster = {**trusting, "server": "https://api.test:6443"}
+        environ = {"HTTPS_PROXY": f"http://me:hidden@{at}", "NO_PROXY": "10.96.0.0/12"}
+        assert await get(site.client(cluster, environ=environ)) == b"hello"
+        [head] = seen.heads
+        assert head.startswith("CONNECT api.test:6443 HTTP/1.1\r\n")
+        assert "Proxy-Authorization: Basic bWU6aGlkZGVu\r\n" in head
+        assert "secret" not in head
+        assert "Proxy-Authorization" not in site.requests[0].headers
+        own = {**cluster, "proxy-url": f"http://{at}"}
+        assert await get(site.client(own, environ={"NO_PROXY": "*"})) == b"hello"
+        assert len(seen.heads) == 2
+
+
+async def test_a_label_that_is_too_long_for_dns_is_the_proxys_affair(site: Site) -> None:
+    async with proxy(site.port) as (seen, at):
+        long = f"http://{'a' * 64}.test"
+        assert await get(site.client({"server": long, "proxy-url": f"http://{at}"})) == b"hello"
+        assert seen.heads[0].startswith(f"GET {long}/api/v1/services?")
+
+
+async def test_a_proxy_that_refuses_is_an_error_without_its_password(site: Site) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    try:
+        at = f"http://me:hidden@127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(KubernetesError, match="403") as caught:
+            await get(site.client({"server": "https://api.test", "proxy-url": at}))
+        assert "hidden" not in str(caught.value)
+    finally:
+        server.close()
 
 
 async def test_a_new_configuration_leaves_open_streams_alone(site: Site) -> None:

@@ -1,13 +1,16 @@
 """TokenReviews, asked for at an API server on loopback."""
 
 import asyncio
+import base64
 import json
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+import trustme
 from aiohttp import web
 
 from lookaside.model import ServiceAccount
@@ -68,12 +71,17 @@ class ApiServer:
 
     async def start(self) -> None:
         await self.runner.setup()
-        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
-        server = f"http://127.0.0.1:{self.runner.addresses[0][1]}"
+        authority = trustme.CA()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        await web.TCPSite(self.runner, "127.0.0.1", 0, ssl_context=context).start()
+        ca = base64.b64encode(authority.cert_pem.bytes()).decode()
+        cluster = {"certificate-authority-data": ca}
+        cluster["server"] = f"https://127.0.0.1:{self.runner.addresses[0][1]}"
         content = {
             "current-context": "c",
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "clusters": [{"name": "c", "cluster": {"server": server}}],
+            "clusters": [{"name": "c", "cluster": cluster}],
             "users": [{"name": "u", "user": {"token": "own"}}],
         }
         self.kubeconfig.write_text(json.dumps(content))
