@@ -58,14 +58,17 @@ _CONNECTION_OPTIONS: Mapping[str, object] = {
     # By default, a backend that was away for 20 s is found again only 5 s after it is back.
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 2000,
-    # The least time that an attempt to connect gets, whatever its name says: a busy backend may
-    # need more than 100 ms for its handshake.
-    "grpc.min_reconnect_backoff_ms": 5000,
+    # The least time that an attempt to connect gets, whatever its name says. A slow TLS handshake
+    # may need all of what gRPC allows by default: other backends are tried meanwhile.
+    "grpc.min_reconnect_backoff_ms": 20_000,
 }
 _BALANCER_OPTIONS: Mapping[str, object] = {
     **_CONNECTION_OPTIONS,
     # A watch is silent for as long as nothing changes: only pings tell a dead one.
     **_pings(30, 10),
+    # A Service's address leads every try of one attempt to the same replica: one that is gone must
+    # not keep it for long. The next attempt may be led to another.
+    "grpc.min_reconnect_backoff_ms": 5000,
     # With the largest `watch_backoff` on top, a client is back within 5 s of its balancer.
     "grpc.max_reconnect_backoff_ms": 1000,
     # Balancers that come back at other addresses are found in that time as well.

@@ -29,7 +29,7 @@ def test_connections_have_the_options_that_a_pool_needs() -> None:
         "grpc.use_local_subchannel_pool": 1,
         "grpc.enable_http_proxy": 0,
         "grpc.initial_reconnect_backoff_ms": 100,
-        "grpc.min_reconnect_backoff_ms": 5000,
+        "grpc.min_reconnect_backoff_ms": 20_000,
         "grpc.max_reconnect_backoff_ms": 2000,
         "grpc.default_authority": "greeter.shop",
     }

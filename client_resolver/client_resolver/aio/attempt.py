@@ -4,19 +4,19 @@
 # ruff: noqa: ANN401
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 import grpc
 
-from client_resolver.aio.connection import Backend, Connection
+from client_resolver.aio.connection import Backend, Connection, peek
 from client_resolver.aio.driver import Driver
 from client_resolver.aio.requests import Reader
 from client_resolver.core.replay import Evidence, weigh
 from client_resolver.rpc import Trial
 
-__all__ = ["LOCALLY_CANCELLED", "Attempt", "Failed", "evidence_of", "peek"]
+__all__ = ["LOCALLY_CANCELLED", "Attempt", "Failed", "evidence_of"]
 
 T = TypeVar("T")
 
@@ -192,14 +192,3 @@ def evidence_of(code: grpc.StatusCode, inner: Any, backend: Backend) -> Evidence
         metadata=bool(peek(inner.initial_metadata()) or peek(inner.trailing_metadata())),
         address=backend.endpoint.address,
     )
-
-
-def peek(coroutine: Coroutine[object, None, T]) -> T | None:
-    """Return what a coroutine that needn't wait returns. None: it would wait."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        value: T = stop.value
-        return value
-    coroutine.close()
-    return None

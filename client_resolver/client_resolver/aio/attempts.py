@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import grpc
 
-from client_resolver.aio.attempt import LOCALLY_CANCELLED, Attempt, Failed, peek
-from client_resolver.aio.connection import Backend, Connection
+from client_resolver.aio.attempt import LOCALLY_CANCELLED, Attempt, Failed
+from client_resolver.aio.connection import Backend, Connection, peek
 from client_resolver.aio.ended import EndedCall
 from client_resolver.aio.method import Method
 from client_resolver.aio.requests import Requests

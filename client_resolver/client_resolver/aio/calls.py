@@ -14,8 +14,8 @@ from typing import Any, ClassVar, TypeVar
 import grpc
 
 from client_resolver.aio import managed
-from client_resolver.aio.attempt import Failed, evidence_of, peek
-from client_resolver.aio.connection import Backend
+from client_resolver.aio.attempt import Failed, evidence_of
+from client_resolver.aio.connection import Backend, peek
 from client_resolver.aio.method import Method
 from client_resolver.aio.requests import Requests
 from client_resolver.core.replay import Evidence

@@ -1,21 +1,25 @@
 """The connections of one backend, and how one is opened."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import TypeAlias, cast
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TypeAlias, TypeVar, cast
 
 import grpc
 
 from client_resolver.aio.drainable import DrainableChannel
 from client_resolver.core import backend as backends
+from client_resolver.core.connection_errors import EXPLAIN_METHOD, EXPLAIN_TIMEOUT
 from client_resolver.core.model import Connectivity
 
-__all__ = ["Action", "Backend", "Connection", "Undialled", "open_channel"]
+__all__ = ["Action", "Backend", "Connection", "Undialled", "open_channel", "peek"]
+
+T = TypeVar("T")
 
 _END = 0.25
 """Seconds that the end of a connection waits for its followers. gRPC ends them at once, but not
 while the application still refers to one of the connection's calls, even to one that has ended."""
 _READY = grpc.ChannelConnectivity.READY
+_FAILING = grpc.ChannelConnectivity.TRANSIENT_FAILURE
 _TOGETHER = (
     Connectivity.READY,
     Connectivity.CONNECTING,
@@ -67,6 +71,23 @@ class Connection:
             if isinstance(channel, DrainableChannel):
                 channel.end_calls(why)
 
+    def explain(self, explained: Callable[[str], None]) -> None:
+        """Find out why the connection fails.
+
+        gRPC ends an RPC that doesn't wait for ready locally, with the reason in its details, where
+        its channel is in TRANSIENT_FAILURE.
+
+        Args:
+            explained: Is called once, later, with the details. Empty: they don't tell.
+        """
+        channel = next((one for one in self.channels if one.get_state() is _FAILING), None)
+        if channel is None:
+            asyncio.get_running_loop().call_soon(explained, "")
+            return
+        ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(EXPLAIN_METHOD)
+        call = ask(b"", timeout=EXPLAIN_TIMEOUT, wait_for_ready=False)
+        call.add_done_callback(lambda ended: explained(_reason(ended)))
+
     async def shut(self, grace: float | None) -> None:
         """Close it. Its RPCs get `grace` seconds; without it they are cancelled."""
         await asyncio.gather(*(channel.close(grace) for channel in self.channels))
@@ -74,6 +95,23 @@ class Connection:
             _, left = await asyncio.wait(self.followers, timeout=_END)
             for follower in left:
                 follower.cancel()
+
+
+def _reason(call: grpc.aio.UnaryUnaryCall[bytes, bytes]) -> str:
+    if peek(call.code()) is not grpc.StatusCode.UNAVAILABLE:
+        return ""
+    return peek(call.details()) or ""
+
+
+def peek(coroutine: Coroutine[object, None, T]) -> T | None:
+    """Return what a coroutine that needn't wait returns. None: it would wait."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+    coroutine.close()
+    return None
 
 
 class Undialled(Connection):
@@ -92,6 +130,10 @@ class Undialled(Connection):
     async def shut(self, grace: float | None) -> None:  # noqa: ARG002
         """Dial no more."""
         self._again.cancel()
+
+    def explain(self, explained: Callable[[str], None]) -> None:
+        """See `Connection.explain`. Why it can't be dialled is known already."""
+        asyncio.get_running_loop().call_soon(explained, "")
 
 
 class _Nowhere:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import nullcontext, suppress
 from contextvars import Context
+from functools import partial
 from random import Random
 from typing import Protocol, cast
 
@@ -186,7 +187,7 @@ class Driver:
         """Pick a backend for an RPC's next attempt. None: there is none at this moment."""
         while True:
             idle, asked = self.outlook.idle_picker, rpc.asked
-            if idle is not None and (asked is None or asked.failing or not asked.accepting):
+            if idle is not None and (asked is None or not asked.promising):
                 rpc.asked = asked = idle.pick(rpc.key, rpc.tried)
                 if asked.handle is not None and asked.handle.ready():
                     return asked
@@ -199,7 +200,8 @@ class Driver:
             connection = backend.handle
             if connection is not None and connection.ready():
                 return backend
-            if not self._lost_sight_of(backend):
+            # If it is ready again by now, there will be no other outlook to wake the RPC.
+            if not self._lost_sight_of(backend) and not backend.ready:
                 return None
 
     def _lost_sight_of(self, backend: Backend) -> bool:
@@ -314,10 +316,23 @@ class Driver:
             state = channel.get_state(try_to_connect=len(connection.channels) > 1)
 
     def _observe(self, backend: Backend, connection: Connection) -> None:
+        if backend.handle is connection:
+            before = backend.connectivity
+            self._settle(backend, before, self._machine.observed(backend, connection.state()))
+
+    def _explained(self, backend: Backend, connection: Connection, details: str) -> None:
         if backend.handle is not connection:
             return
-        before, state = backend.connectivity, connection.state()
-        self._perform(self._machine.observed(backend, state))
+        if connection.state() is not Connectivity.TRANSIENT_FAILURE:
+            self._observe(backend, connection)
+            return
+        before = backend.connectivity
+        self._settle(backend, before, self._machine.explained(backend, details))
+
+    def _settle(self, backend: Backend, before: Connectivity, actions: Sequence[Action]) -> None:
+        """Do what follows from what was seen of a connection."""
+        self._perform(actions)
+        state = backend.connectivity
         failed = state is Connectivity.TRANSIENT_FAILURE or before is Connectivity.READY
         if failed and before is not state and self._resolution is not None:
             self._resolution.backend_failed()
@@ -343,6 +358,10 @@ class Driver:
                     if overdue and backend.handle is not None:
                         backend.handle.end_calls(settings.undrained(backend.address))
                     self._close(backend, None)
+                case backends.Explain():
+                    if backend.handle is not None:
+                        answer = partial(self._explained, backend, backend.handle)
+                        backend.handle.explain(answer)
         self._arm(loop)
 
     def _open(self, backend: Backend, loop: asyncio.AbstractEventLoop) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import grpc
 
 from client_resolver.aio import calls, managed
-from client_resolver.aio.attempt import Failed, peek
-from client_resolver.aio.connection import Backend, Connection
+from client_resolver.aio.attempt import Failed
+from client_resolver.aio.connection import Backend, Connection, peek
 from client_resolver.aio.method import Method
 from client_resolver.metadata import Metadata
 from client_resolver.rpc import Rpc, Trial

@@ -7,7 +7,7 @@ from typing import Generic, TypeAlias, TypeVar
 from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Connectivity, Endpoint
 
-__all__ = ["Action", "Backend", "Close", "Connect", "Open"]
+__all__ = ["Action", "Backend", "Close", "Connect", "Explain", "Open"]
 
 H = TypeVar("H")
 
@@ -24,6 +24,8 @@ class Backend(Generic[H]):
             and looks at this then: so one of the two sees the other.
         connectivity: The connection's state as last reported.
         failing: The connection failed and has not been ready since (gRFC A62).
+        slow: The connection attempt under way takes longer than others are held up for.
+        explaining: The shell was asked why the connection fails, and has not answered.
         draining: It has left the list: no new RPC.
         drain_until: When its RPCs must have ended. None: no limit.
         in_flight: One entry per RPC that it carries. A deque, because its append and pop are
@@ -45,6 +47,7 @@ class Backend(Generic[H]):
         "draining",
         "ejected_until",
         "endpoint",
+        "explaining",
         "failing",
         "handle",
         "in_flight",
@@ -54,6 +57,7 @@ class Backend(Generic[H]):
         "load",
         "opened",
         "ready_since",
+        "slow",
         "used_at",
         "weight",
     )
@@ -65,6 +69,8 @@ class Backend(Generic[H]):
         self.accepting = False
         self.connectivity = Connectivity.IDLE
         self.failing = False
+        self.slow = False
+        self.explaining = False
         self.draining = False
         self.drain_until: float | None = None
         self.in_flight: deque[None] = deque()
@@ -91,6 +97,11 @@ class Backend(Generic[H]):
     def ready(self) -> bool:
         """Whether its connection was ready when it was last looked at."""
         return self.connectivity is Connectivity.READY
+
+    @property
+    def promising(self) -> bool:
+        """Whether an RPC that asked for its connection should go on waiting for it alone."""
+        return self.accepting and not self.failing and not self.slow
 
     @property
     def ejected(self) -> bool:
@@ -131,4 +142,11 @@ class Close(Generic[H]):
     overdue: bool = False
 
 
-Action: TypeAlias = Open[H] | Connect[H] | Close[H]
+@dataclass(frozen=True, slots=True)
+class Explain(Generic[H]):
+    """Find out why the backend's connection fails, by an RPC that fails with it. Answer always."""
+
+    backend: Backend[H]
+
+
+Action: TypeAlias = Open[H] | Connect[H] | Close[H] | Explain[H]

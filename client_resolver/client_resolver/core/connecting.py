@@ -1,6 +1,6 @@
 """Which of the listed backends have a connection: all, those that were picked, or so many."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
@@ -12,14 +12,23 @@ __all__ = ["Connections"]
 
 H = TypeVar("H")
 
+ATTEMPT_DELAY = 0.25
+"""Seconds that a connection attempt gets before the next backend is tried beside it, where not all
+are connected anyway: the Connection Attempt Delay of RFC 8305, as in pick_first (gRFC A61)."""
+
+
+_ENDED = (Connectivity.READY, Connectivity.TRANSIENT_FAILURE)
+"""The states that an attempt to connect ends in."""
+
 
 class Connections(Generic[H]):
     """Opens and closes the connections of a channel's backends, as data.
 
     Without a limit, all listed backends are connected; lazily, those that were picked. With one, so
     many that can be reached are connected at most, in the order of preference. One that fails
-    doesn't count, stays open for C-core to try again, and makes place for the next; once there are
-    enough that are ready, the others are closed. Backends that drain count, yet one that may be
+    doesn't count, stays open for C-core to try again, and makes place for the next; so does one
+    whose attempt takes longer than `ATTEMPT_DELAY`. Once there are enough that are ready, the
+    others are closed. Backends that drain count, yet one that may be
     picked is always allowed. A limit that gets smaller ends no connection that is ready.
 
     Every operation but `arrange` takes O(log n), or what the connections that it closes have paid.
@@ -27,14 +36,16 @@ class Connections(Generic[H]):
     Args:
         lazy: Open a backend when it is asked for, not before.
         log: Takes the events.
+        now: The clock, in seconds.
 
     Attributes:
         limit: How many backends may be connected. None: any number.
     """
 
-    def __init__(self, lazy: bool, log: EventLog) -> None:
+    def __init__(self, lazy: bool, log: EventLog, now: Callable[[], float]) -> None:
         self._lazy = lazy
         self._log = log
+        self._now = now
         self.limit: int | None = None
         self._ranks: dict[Backend[H], int] = {}
         self._queue: list[tuple[int, Backend[H]]] = []
@@ -42,6 +53,17 @@ class Connections(Generic[H]):
         self._ready: dict[Backend[H], None] = {}
         self._failing: dict[Backend[H], None] = {}
         self._connecting: dict[Backend[H], None] = {}
+        self._slow: dict[Backend[H], None] = {}
+        # All attempts get the same time: the first to begin is the first whose time is over.
+        self._attempts: dict[Backend[H], float] = {}
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `overdue` has work to do. None: not at all."""
+        # Where all are connected, no attempt waits for another.
+        if self.limit is None and not self._lazy:
+            return None
+        return next(iter(self._attempts.values()), None)
 
     @property
     def ready(self) -> int:
@@ -56,7 +78,7 @@ class Connections(Generic[H]):
     @property
     def connecting(self) -> int:
         """How many backends that may be picked have a connection that is neither."""
-        return len(self._connecting)
+        return len(self._connecting) + len(self._slow)
 
     @property
     def full(self) -> bool:
@@ -77,7 +99,8 @@ class Connections(Generic[H]):
                 where there is neither a limit nor laziness.
         """
         self._ranks = {backend: rank for rank, backend in enumerate(preferred)}
-        self._held, self._ready, self._failing, self._connecting = {}, {}, {}, {}
+        self._held, self._ready, self._failing = {}, {}, {}
+        self._connecting, self._slow = {}, {}
         spare = [backend for backend in others if not backend.draining and not backend.opened]
         for backend in (*preferred, *others):
             self._sort(backend)
@@ -104,8 +127,18 @@ class Connections(Generic[H]):
         if backend not in self._ranks:
             return []
         if backend.opened:
-            return [Connect(backend)] if backend.connectivity is Connectivity.IDLE else []
+            return [self._connect(backend)] if backend.connectivity is Connectivity.IDLE else []
         return [] if self.full else [self._open(backend)]
+
+    def overdue(self, now: float) -> bool:
+        """Have the attempts that have taken too long make place. Return whether there are any."""
+        found = False
+        while (due := self.wake_at) is not None and due <= now:
+            backend = next(iter(self._attempts))
+            del self._attempts[backend]
+            backend.slow = found = True
+            self._sort(backend)
+        return found
 
     def observed(self, backend: Backend[H], connectivity: Connectivity) -> list[Action[H]]:
         """Take in the state that an open connection is in now."""
@@ -113,11 +146,11 @@ class Connections(Generic[H]):
         if connectivity is not before:
             backend.connectivity = connectivity
             self._tell(backend, before, connectivity)
+        if connectivity in _ENDED:
+            self._end_attempt(backend)
+            backend.failing = connectivity is Connectivity.TRANSIENT_FAILURE
         if connectivity is Connectivity.READY:
-            backend.failing = False
             backend.last_error = ""
-        elif connectivity is Connectivity.TRANSIENT_FAILURE:
-            backend.failing = True
         self._sort(backend)
         if connectivity is Connectivity.READY:
             return self._settled(backend)
@@ -132,6 +165,9 @@ class Connections(Generic[H]):
         backend.accepting = False
         backend.opened = False
         backend.failing = False
+        # The answer would be about the connection that is closed.
+        backend.explaining = False
+        self._end_attempt(backend)
         before, backend.connectivity = backend.connectivity, Connectivity.IDLE
         self._tell(backend, before, None)
         self._sort(backend)
@@ -151,9 +187,18 @@ class Connections(Generic[H]):
     def _open(self, backend: Backend[H]) -> Action[H]:
         backend.opened = True
         backend.accepting = True
+        self._attempts[backend] = self._now() + ATTEMPT_DELAY
         self._sort(backend)
         self._tell(backend, None, backend.connectivity)
         return Open(backend)
+
+    def _connect(self, backend: Backend[H]) -> Action[H]:
+        self._attempts[backend] = self._now() + ATTEMPT_DELAY
+        return Connect(backend)
+
+    def _end_attempt(self, backend: Backend[H]) -> None:
+        self._attempts.pop(backend, None)
+        backend.slow = False
 
     def _settled(self, backend: Backend[H]) -> list[Action[H]]:
         limit = self.limit
@@ -168,7 +213,7 @@ class Connections(Generic[H]):
         if len(self._held) > limit and len(self._ready) > 1:
             actions += self.park(backend)
         if len(self._ready) >= limit:
-            for other in list(self._failing):
+            for other in [*self._failing, *self._slow]:
                 actions += self.park(other)
         return actions
 
@@ -181,17 +226,19 @@ class Connections(Generic[H]):
             pickable = len(self._ready) + len(self._connecting)
             if backend not in self._ranks or pickable > 1:
                 return self.park(backend)
-        return [Connect(backend)]
+        return [self._connect(backend)]
 
     def _sort(self, backend: Backend[H]) -> None:
         """Put a backend into the groups that it belongs to now."""
         is_open, failing, ready = backend.opened, backend.failing, backend.ready
+        slow = backend.slow
         pickable = is_open and backend in self._ranks
         for group, belongs in (
-            (self._held, is_open and not failing),
+            (self._held, is_open and not failing and not slow),
             (self._ready, pickable and ready),
             (self._failing, pickable and failing),
-            (self._connecting, pickable and not ready and not failing),
+            (self._connecting, pickable and not ready and not failing and not slow),
+            (self._slow, pickable and slow),
         ):
             if belongs:
                 group[backend] = None
@@ -202,4 +249,6 @@ class Connections(Generic[H]):
         self, backend: Backend[H], before: Connectivity | None, after: Connectivity | None
     ) -> None:
         if self._log.on:
-            self._log.add(ConnectionChanged(backend.address, before, after))
+            failing = after is Connectivity.TRANSIENT_FAILURE
+            error = backend.last_error if failing else ""
+            self._log.add(ConnectionChanged(backend.address, before, after, error))

@@ -25,11 +25,13 @@ class ConnectionChanged:
         address: `HOST:PORT` of the backend.
         before: The state that it was in. None: there was no connection.
         after: The state that it is in. None: there is none any more.
+        error: Why it fails, as gRPC says it, where `after` is TRANSIENT_FAILURE.
     """
 
     address: str
     before: Connectivity | None
     after: Connectivity | None
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 from client_resolver.core.backend import Action, Backend
 from client_resolver.core.config import PoolConfig
+from client_resolver.core.connection_errors import ConnectionErrors, cause
 from client_resolver.core.delta import Delta
 from client_resolver.core.events import BalancerLost, Event, ListChanged, ListConfirmed
 from client_resolver.core.freshness import Freshness
@@ -40,6 +41,7 @@ class Machine(Generic[H]):
         self.pool = pool
         self.watch = watch
         self._adopt = adopt
+        self._errors: ConnectionErrors[H] = ConnectionErrors(pool.now)
         self._relisted = False
         self._taken_at: float | None = None
         self._lost = ""
@@ -86,8 +88,8 @@ class Machine(Generic[H]):
 
         It changes with every batch of actions, with a new outlook, and where `ended` says so.
         """
-        times = [time for time in (self.watch.wake_at, self.pool.wake_at) if time is not None]
-        return min(times, default=None)
+        times = (self.watch.wake_at, self.pool.wake_at, self._errors.wake_at)
+        return min((time for time in times if time is not None), default=None)
 
     def begun(self, now: float) -> Revision | None:
         """Take in that the balancer is asked for a watch. See `Watch.begun`."""
@@ -132,13 +134,38 @@ class Machine(Generic[H]):
         self.watch.fallback_failed(why)
 
     def observed(self, backend: Backend[H], connectivity: Connectivity) -> list[Action[H]]:
-        """Take in the state of a backend's connection.
+        """The connection of a backend is in this state.
+
+        One that fails is taken for one that connects until `explained` says why it fails.
 
         Args:
             backend: Whose. If it has no open connection, nothing happens.
             connectivity: The state of the connection that it has now, of no earlier one.
         """
-        return self.pool.observed(backend, connectivity)
+        if connectivity is not Connectivity.TRANSIENT_FAILURE or not backend.opened:
+            self._errors.forget(backend)
+            return self.pool.observed(backend, connectivity)
+        if backend.connectivity is connectivity:
+            return []
+        actions: list[Action[H]] = [*self._errors.failed(backend)]
+        if backend.ready:
+            actions += self.pool.observed(backend, Connectivity.CONNECTING)
+        return actions
+
+    def explained(self, backend: Backend[H], details: str) -> list[Action[H]]:
+        """An `Explain` was carried out, and the connection fails still.
+
+        Args:
+            backend: Whose connection.
+            details: Of the RPC that failed with it. Empty: they say nothing of it.
+        """
+        if not self._errors.answered(backend):
+            return []
+        if details:
+            backend.last_error = cause(details)
+        # The text of the outlook may be another.
+        self.pool.changed = True
+        return self.pool.observed(backend, Connectivity.TRANSIENT_FAILURE)
 
     def ended(
         self,
@@ -176,7 +203,7 @@ class Machine(Generic[H]):
     def tick(self, now: float) -> list[Action[H]]:
         """Do what has become due: see `wake_at`."""
         actions = self._apply(now) if self.watch.expire(now) else []
-        return actions + self.pool.tick(now)
+        return [*actions, *self.pool.tick(now), *self._errors.due(now)]
 
     def publish(self) -> bool:
         """Bring `outlook` up to date. Return whether it is a new one."""

@@ -46,6 +46,7 @@ class Pool(Generic[H]):
         urgent: And a picker may pick what it shouldn't any more, or there was none.
         tracked: The ends of RPCs are wanted. Each RPC asks for it.
         tracks_failures: The ends of those that fail are wanted.
+        now: The clock that all times are on.
         panic: Ejected backends are picked, for too few others are ready.
     """
 
@@ -63,10 +64,10 @@ class Pool(Generic[H]):
         self.changed = False
         self.urgent = False
         self.panic = False
-        self._now = now
+        self.now = now
         self._listed: dict[str, Backend[H]] = {}
         self._draining: dict[str, Backend[H]] = {}
-        self._connections: Connections[H] = Connections(options.lazy, self.log)
+        self._connections: Connections[H] = Connections(options.lazy, self.log, now)
         self._ejections: Ejections[H] = Ejections(config.outlier, rng, self.log)
         timeout = options.idle_timeout if options.lazy else None
         self._idleness: Idleness[H] | None = None if timeout is None else Idleness(timeout)
@@ -94,6 +95,7 @@ class Pool(Generic[H]):
         first = next(iter(self._draining.values()), None)
         times = (
             None if first is None else first.drain_until,
+            self._connections.wake_at,
             self._ejections.wake_at,
             self._renew_at,
             None if self._idleness is None else self._idleness.wake_at,
@@ -148,6 +150,8 @@ class Pool(Generic[H]):
             self._touch()
         if self._renew_at is not None and now >= self._renew_at:
             self._touch(urgent=False)
+        if self._connections.overdue(now):
+            self._touch()
         if self._idleness is not None:
             for backend in self._idleness.found(self._listed.values(), now):
                 actions += self._connections.park(backend)
@@ -163,7 +167,7 @@ class Pool(Generic[H]):
             self.changed = True
         actions = self._connections.observed(backend, connectivity)
         if backend.ready and backend.ready_since is None:
-            backend.ready_since = self._now()
+            backend.ready_since = self.now()
         if was_ready is not backend.ready or self._options.lazy or actions:
             more = backend.ready and not actions and self._pickers[0] is not None
             self._touch(urgent=not more)
@@ -232,7 +236,7 @@ class Pool(Generic[H]):
         self.usable = []
         self._connections.arrange((), ())
         self._ejections.keep(())
-        self._ejections.configure(None, self._now())
+        self._ejections.configure(None, self.now())
         self._track()
         self._idleness = None
         self._renew_at = None
@@ -242,7 +246,7 @@ class Pool(Generic[H]):
     def _renew(self) -> None:
         self._stale = False
         config, usable, lazy = self.config, self.usable, self._options.lazy
-        now = self._now()
+        now = self.now()
         ready = [backend for backend in usable if backend.connectivity is Connectivity.READY]
         step = reweigh(usable if lazy or config.policy.keyed else ready, config, now)
         steps = [time for time in (step, config.policy.refresh) if time is not None]
@@ -264,18 +268,19 @@ class Pool(Generic[H]):
             backend
             for backend in self.usable
             if not backend.failing
+            and not backend.slow
             and (backend.ejected_until is None or (self.panic and backend.ready))
         ]
         return well if any(not backend.opened for backend in well) else []
 
     def _counted(self, picker: Picker[Backend[H]] | None) -> Picker[Backend[H]] | None:
-        return None if picker is None else UsePicker(picker, self._now)
+        return None if picker is None else UsePicker(picker, self.now)
 
     def _noted(self, actions: list[Action[H]]) -> list[Action[H]]:
         if self._idleness is not None:
             for action in actions:
                 if isinstance(action, Open):
-                    self._idleness.opened(action.backend, self._now())
+                    self._idleness.opened(action.backend, self.now())
         return actions
 
     def _touch(self, *, urgent: bool = True) -> None:

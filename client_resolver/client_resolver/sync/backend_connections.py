@@ -1,6 +1,7 @@
 """The connections of a channel's backends: opens, watches and closes them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
 
 from client_resolver.central import Central
@@ -16,6 +17,7 @@ from client_resolver.sync.connection import (
     Handle,
     Undialled,
     open_channel,
+    why,
 )
 
 __all__ = ["IDLE", "BackendConnections"]
@@ -24,6 +26,8 @@ _READY = Connectivity.READY
 _SOON = 0.001
 _SELDOM = 0.1
 """Seconds between looks at connections that are not ready: from the first to the second."""
+_EXPLAINED_AT_ONCE = 20
+"""How many reasons are found out, at some 0.1 ms each, before the thread looks after the rest."""
 IDLE = 1.0
 """Seconds between looks at connections that are ready. A pick looks at its own."""
 
@@ -43,6 +47,7 @@ class BackendConnections:
         self._settings = settings
         self._central = central
         self._shutting: list[Connection] = []
+        self._unexplained: deque[Backend] = deque()
         self._pause = _SOON
         self._ready_due = 0.0
 
@@ -66,6 +71,8 @@ class BackendConnections:
                         if overdue:
                             part.why = self._settings.undrained(backend.address)
                         self._shutting.append(part)
+                case actions.Explain():
+                    self._unexplained.append(backend)
 
     def look(
         self, backends: Sequence[Backend], observed: Callable[[Backend, Connectivity], None]
@@ -99,6 +106,23 @@ class BackendConnections:
             return IDLE
         self._pause = min(self._pause * 1.5, _SELDOM)
         return self._pause
+
+    def explain(self) -> Iterator[tuple[Backend, Handle, str]]:
+        """Find out why connections fail. Each takes an RPC, so the owner holds no lock.
+
+        Yields:
+            A backend, its connection, and the details of the RPC that failed with it.
+        """
+        for _ in range(min(_EXPLAINED_AT_ONCE, len(self._unexplained))):
+            backend = self._unexplained.popleft()
+            handle = backend.handle
+            if handle is not None:
+                yield backend, handle, why(handle)
+
+    @property
+    def unexplained(self) -> bool:
+        """Whether `explain` has work to do."""
+        return bool(self._unexplained)
 
     def shut(self) -> None:
         """Close what was set aside. Its RPCs are cancelled, or fail where they are overdue."""

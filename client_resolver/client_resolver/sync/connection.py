@@ -7,6 +7,7 @@ from typing import TypeAlias
 import grpc
 
 from client_resolver.core import backend
+from client_resolver.core.connection_errors import EXPLAIN_METHOD, EXPLAIN_TIMEOUT
 from client_resolver.core.model import Connectivity
 from client_resolver.sync.connectivity import end_calls, probe
 
@@ -19,6 +20,7 @@ __all__ = [
     "Undialled",
     "one_of",
     "open_channel",
+    "why",
 ]
 
 _READY = Connectivity.READY
@@ -46,6 +48,27 @@ class Connection:
         if self.why is not None:
             end_calls(self.channel, self.why)
         self.channel.close()
+
+
+def why(handle: "Handle") -> str:
+    """Return why a connection fails, in gRPC's words. Empty: it doesn't, or that isn't known.
+
+    gRPC ends an RPC that doesn't wait for ready locally, with the reason in its details, where its
+    channel is in TRANSIENT_FAILURE. It takes some 0.1 ms, and blocks.
+    """
+    for part in handle.parts:
+        if part.state(False) is Connectivity.TRANSIENT_FAILURE:
+            ask: grpc.UnaryUnaryMultiCallable[bytes, bytes]
+            ask = part.channel.unary_unary(EXPLAIN_METHOD)
+            try:
+                ask(b"", timeout=EXPLAIN_TIMEOUT, wait_for_ready=False)
+            except grpc.RpcError as error:
+                if error.code() is grpc.StatusCode.UNAVAILABLE:
+                    return error.details() or ""
+            except ValueError:
+                # The channel was closed meanwhile.
+                return ""
+    return ""
 
 
 class Connections:

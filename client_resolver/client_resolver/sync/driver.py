@@ -20,7 +20,7 @@ from client_resolver.rpc import Rpc
 from client_resolver.rpcs import Rpcs
 from client_resolver.settings import Settings, describe
 from client_resolver.sync.backend_connections import BackendConnections
-from client_resolver.sync.connection import Backend, Handle
+from client_resolver.sync.connection import Action, Backend, Handle
 from client_resolver.sync.ended import EndedCall
 from client_resolver.sync.forks import follow
 from client_resolver.sync.resolution import Resolution
@@ -223,7 +223,7 @@ class Driver:
         """Pick among all, and connect what is idle. Return the backend if it is ready."""
         asked = rpc.asked
         idle = outlook.idle_picker
-        if idle is None or (asked is not None and asked.accepting and not asked.failing):
+        if idle is None or (asked is not None and asked.promising):
             return None
         with self.lock:
             with self._deciding:
@@ -279,13 +279,34 @@ class Driver:
             return (state if used is None else used.state(False)) is _READY
 
     def _observed(self, backend: Backend, state: Connectivity) -> None:
-        if self._resolution is not None and (
-            state is Connectivity.TRANSIENT_FAILURE or backend.connectivity is _READY
-        ):
-            self._resolution.backend_failed()
+        before = backend.connectivity
         with self._deciding:
             found = self._machine.observed(backend, state)
+        self._settle(backend, before, found)
+
+    def _explain(self) -> None:
+        """Find out why connections fail, and have that told."""
+        for backend, handle, details in self._connections.explain():
+            with self.lock:
+                if backend.handle is not handle:
+                    continue
+                state = handle.state(False)
+                if state is Connectivity.TRANSIENT_FAILURE:
+                    before = backend.connectivity
+                    with self._deciding:
+                        found = self._machine.explained(backend, details)
+                    self._settle(backend, before, found)
+                else:
+                    self._observed(backend, state)
+                self._publish()
+
+    def _settle(self, backend: Backend, before: Connectivity, found: Sequence[Action]) -> None:
+        """Do what follows from what was seen of a connection."""
         self._connections.perform(found)
+        state = backend.connectivity
+        failed = state is Connectivity.TRANSIENT_FAILURE or before is _READY
+        if failed and before is not state and self._resolution is not None:
+            self._resolution.backend_failed()
 
     def wait(
         self, deadline: float | None, *, wait_for_ready: bool, rpc: Rpc[Handle] | None = None
@@ -426,10 +447,12 @@ class Driver:
                 due = self.pending.due(self.outlook)
                 self._subscriptions.note(self.state_name())
             self._connections.shut()
+            self._explain()
             self._subscriptions.tell()
             self._advance(due)
             with self.lock:
-                if not self._working and not self.closed:
+                idle = not self._working and not self._connections.unexplained
+                if idle and not self.closed:
                     self._wakes_at = self._next_wake(pause)
                     self._work.wait(max(0.0, self._wakes_at - monotonic()))
                     self._wakes_at = 0.0

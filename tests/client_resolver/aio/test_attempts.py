@@ -474,3 +474,22 @@ async def test_closing_the_channel_ends_and_accounts_for_the_rpcs_on_backends(
     assert call.cancelled()
     breaker = channel._driver.rpcs.breaker
     assert (breaker.requests, breaker.pending, breaker.retries) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("config", [{}, retrying()], ids=["plain", "retried"])
+@pytest.mark.parametrize("flickers", [1, 2, 3])
+async def test_a_connection_that_is_ready_again_when_it_is_looked_at_keeps_no_rpc_waiting(
+    flickers: int,
+    config: dict[str, Any],
+    server: Start,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There is no other state to be told of, so that nothing would wake the RPC."""
+    channel, _ = await connected(server, connect, 1, service_config=config)
+    (backend,) = channel._driver._machine.pool
+    (own,) = backend.handle.channels
+    looks = iter([grpc.ChannelConnectivity.CONNECTING, own.get_state()] * flickers)
+    real = own.get_state
+    monkeypatch.setattr(own, "get_state", lambda *args: next(looks, None) or real(*args))
+    assert await channel.unary_unary("/t.S/UU")(b"x", timeout=BOUND) == b"x"

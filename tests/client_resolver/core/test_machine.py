@@ -1,6 +1,6 @@
 from random import Random
 
-from client_resolver.core.backend import Close, Connect, Open
+from client_resolver.core.backend import Close, Connect, Explain, Open
 from client_resolver.core.backoff import FullJitter
 from client_resolver.core.config import PoolConfig, PoolOptions
 from client_resolver.core.delta import Delta
@@ -39,6 +39,12 @@ def machine(options: PoolOptions | None = None, config: str = "round_robin") -> 
 def listed(*ports: int, version: int = 0, config: str = "round_robin") -> ServerList:
     revision = Revision(f"{ports}{config}", version, "e")
     return ServerList(tuple(endpoints(ports)), ListState.PRESENT, revision, service_config=config)
+
+
+def failure_of(subject: Machine[object]) -> str:
+    failure = subject.outlook.failure
+    assert failure is not None
+    return failure.details
 
 
 def test_a_burst_of_events_makes_one_outlook() -> None:
@@ -234,3 +240,74 @@ def test_a_snapshot_tells_the_whole_state() -> None:
     assert [backend.ejected_for for backend in seen.backends] == [25.0, None]
     subject.received(Delta(given.revision.digest, listed(version=9, config="measured")), 16.0)
     assert subject.snapshot(16.0).balancer == ""
+
+
+def test_a_connection_counts_as_failed_once_it_is_known_why() -> None:
+    subject = machine(PoolOptions(observed=True))
+    (opened,) = subject.received(listed(1), 0.0)
+    backend = opened.backend
+    subject.publish()
+    subject.events()
+    assert subject.observed(backend, Connectivity.TRANSIENT_FAILURE) == [Explain(backend)]
+    assert subject.observed(backend, Connectivity.TRANSIENT_FAILURE) == []
+    assert not subject.publish()
+    assert subject.outlook.failure is None
+    assert subject.explained(backend, "Connection refused") == []
+    assert subject.publish()
+    assert failure_of(subject) == (
+        "no connection to any of 1 backend: 10.0.0.1:1 (TRANSIENT_FAILURE: Connection refused)"
+    )
+    idle, failing = Connectivity.IDLE, Connectivity.TRANSIENT_FAILURE
+    changed = ConnectionChanged("10.0.0.1:1", idle, failing, "Connection refused")
+    assert subject.events() == [changed]
+
+
+def test_a_reason_that_has_changed_is_published() -> None:
+    subject = machine()
+    (opened,) = subject.received(listed(1), 0.0)
+    backend = opened.backend
+    subject.observed(backend, Connectivity.TRANSIENT_FAILURE)
+    subject.explained(backend, "refused")
+    subject.publish()
+    assert subject.wake_at is not None
+    assert subject.tick(subject.wake_at) == [Explain(backend)]
+    subject.explained(backend, "certificate has expired")
+    assert subject.publish()
+    assert subject.snapshot(2.0).backends[0].last_error == "certificate has expired"
+    assert "certificate has expired" in failure_of(subject)
+
+
+def test_a_reason_that_cannot_be_told_leaves_the_last_one() -> None:
+    subject = machine()
+    (opened,) = subject.received(listed(1), 0.0)
+    opened.backend.last_error = "dial failed: no such file"
+    subject.observed(opened.backend, Connectivity.TRANSIENT_FAILURE)
+    subject.explained(opened.backend, "")
+    subject.publish()
+    assert "dial failed: no such file" in failure_of(subject)
+
+
+def test_a_ready_connection_that_fails_is_not_picked_while_it_is_found_out_why() -> None:
+    subject = machine()
+    (opened,) = subject.received(listed(1), 0.0)
+    subject.observed(opened.backend, Connectivity.READY)
+    subject.publish()
+    before = subject.outlook
+    asked = subject.observed(opened.backend, Connectivity.TRANSIENT_FAILURE)
+    assert asked == [Explain(opened.backend)]
+    subject.publish()
+    assert before.picker is not None
+    assert (subject.outlook.picker, subject.outlook.failure) == (None, None)
+
+
+def test_a_connection_that_was_opened_again_is_asked_about_again() -> None:
+    subject = machine()
+    (opened,) = subject.received(listed(1), 0.0)
+    backend = opened.backend
+    subject.observed(backend, Connectivity.TRANSIENT_FAILURE)
+    subject.received(listed(2), 1.0)
+    assert subject.explained(backend, "of the connection that was closed") == []
+    (again,) = (one for one in subject.received(listed(1), 2.0) if isinstance(one, Open))
+    asked = subject.observed(again.backend, Connectivity.TRANSIENT_FAILURE)
+    assert asked == [Explain(again.backend)]
+    assert again.backend.last_error == ""

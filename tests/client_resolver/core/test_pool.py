@@ -529,6 +529,29 @@ def test_a_lazy_backend_that_fails_is_not_asked_for_again_until_it_is_ready() ->
     assert subject.connectivity() is FAILED
 
 
+def test_a_lazy_backend_that_takes_long_to_connect_is_not_asked_for_while_others_are_idle() -> None:
+    clock = Clock()
+    subject = make_pool(PoolConfig(policy=ROUND_ROBIN), PoolOptions(lazy=True), clock)
+    subject.update(endpoints([1, 2]), 0.0)
+    one, two = subject
+    subject.idle_picked(one, 0.0)
+    subject.pickers()
+    promising = [one.promising]
+    assert subject.wake_at == 0.25
+    clock.now = 0.25
+    assert subject.tick(clock.now) == []
+    assert subject.changed
+    assert [*promising, one.promising] == [True, False]
+    idle_picker = subject.pickers()[1]
+    assert idle_picker is not None
+    assert {idle_picker.pick() for _ in range(3)} == {two}
+    subject.idle_picked(two, clock.now)
+    assert subject.pickers() == (None, None), "both are waited for"
+    assert subject.connectivity() is CONNECTING
+    subject.observed(one, READY)
+    assert picked(subject) == {1}
+
+
 def test_a_lazy_pool_asks_for_no_more_than_may_be_connected() -> None:
     config = PoolConfig(policy=ROUND_ROBIN, limits=Limits(max_connections=1))
     subject = make_pool(config, PoolOptions(lazy=True))

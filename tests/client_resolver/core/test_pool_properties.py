@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from client_resolver.core.backend import Action, Backend, Close, Connect, Open
 from client_resolver.core.breaker import Limits
 from client_resolver.core.config import PoolConfig, PoolOptions
+from client_resolver.core.connecting import ATTEMPT_DELAY
 from client_resolver.core.model import Connectivity, Endpoint
 from client_resolver.core.outlier import OutlierDetection
 from client_resolver.core.picker import BasePolicy
@@ -82,6 +83,8 @@ class PoolMachine(RuleBasedStateMachine):
         self.listed: list[Endpoint] = []
         self.open: dict[Backend[object], Connectivity] = {}
         self.failed: set[Backend[object]] = set()
+        self.attempts: dict[Backend[object], float] = {}
+        self.slow: set[Backend[object]] = set()
         self.calls: list[Backend[object]] = []
         if up:
             self.a_list_comes(dict.fromkeys(PORTS, 1))
@@ -101,7 +104,7 @@ class PoolMachine(RuleBasedStateMachine):
         return [backends[one.address.text] for one in self.listed if one.weight > 0]
 
     def may_open(self) -> bool:
-        held = [backend for backend in self.open if backend not in self.failed]
+        held = [backend for backend in self.open if backend not in self.failed | self.slow]
         pickable = [backend for backend in held if backend in self.usable]
         return self.limit is None or len(held) < self.limit or not pickable
 
@@ -113,15 +116,22 @@ class PoolMachine(RuleBasedStateMachine):
                     assert backend not in self.open
                     assert self.may_open()
                     self.open[backend] = IDLE
+                    self.attempts[backend] = self.clock.now
                 case Connect():
                     assert self.open[backend] is IDLE
                     assert not backend.draining
+                    self.attempts[backend] = self.clock.now
                 case Close():
                     until = backend.drain_until
                     overdue = until is not None and until <= self.clock.now
                     assert not backend.in_flight or overdue
                     del self.open[backend]
                     self.failed.discard(backend)
+                    self.attempt_ends(backend)
+
+    def attempt_ends(self, backend: Backend[object]) -> None:
+        self.attempts.pop(backend, None)
+        self.slow.discard(backend)
 
     @rule(given=lists)
     def a_list_comes(self, given: dict[int, int]) -> None:
@@ -140,9 +150,10 @@ class PoolMachine(RuleBasedStateMachine):
     def a_connection_changes(self, data: st.DataObject, state: Connectivity) -> None:
         backend = data.draw(st.sampled_from(list(self.open)))
         self.open[backend] = state
-        if state is READY:
+        if state in {READY, FAILED}:
+            self.attempt_ends(backend)
             self.failed.discard(backend)
-        elif state is FAILED:
+        if state is FAILED:
             self.failed.add(backend)
         self.perform(self.pool.observed(backend, state))
 
@@ -153,6 +164,7 @@ class PoolMachine(RuleBasedStateMachine):
             if backend in self.open:
                 self.open[backend] = READY
                 self.failed.discard(backend)
+                self.attempt_ends(backend)
                 self.perform(self.pool.observed(backend, READY))
 
     @rule(key=st.integers(0, 9))
@@ -191,6 +203,9 @@ class PoolMachine(RuleBasedStateMachine):
             if wake_at is None or wake_at > end:
                 break
             self.clock.now = max(self.clock.now, wake_at)
+            if self.limit is not None or self.options.lazy:
+                late = self.clock.now - ATTEMPT_DELAY
+                self.slow |= {one for one, began in self.attempts.items() if began <= late}
             self.perform(self.pool.tick(self.clock.now))
             self.pool.pickers()
         else:
@@ -208,7 +223,7 @@ class PoolMachine(RuleBasedStateMachine):
         idle = {
             backend
             for backend in self.usable
-            if backend not in self.failed and (backend in well or not backend.ejected)
+            if backend not in self.failed | self.slow and (backend in well or not backend.ejected)
         }
         if not self.options.lazy or not self.may_open() or idle <= self.open.keys():
             idle = set()
