@@ -356,3 +356,22 @@ async def seen_since(client: Client, balancer: Balancer) -> None:
 
 def list_of(client: Client) -> Any:
     return client.channel._driver._machine.watch.current
+
+
+@pytest.mark.parametrize(("kind", "request_"), [("unary_stream", b"x"), ("stream_stream", [b"x"])])
+async def test_a_stream_that_could_be_drained_can_be_iterated(
+    kind: str,
+    request_: Any,
+    backend: Callable[[], Backend],
+    balancer: Balancer,
+    connect: Callable[..., Client],
+) -> None:
+    balancer.say([backend().address])
+    client = connect(balancer, drain_timeout=20)
+    method = {"unary_stream": "ServerStream", "stream_stream": "Bidi"}[kind]
+    for _ in ("cold", "warm"):
+        call = client.start(kind, method, request_, timeout=20).call
+        if hasattr(call, "__aiter__"):
+            assert [response async for response in call]
+        else:
+            assert await asyncio.to_thread(list, call)

@@ -8,7 +8,7 @@ of his own task. A channel with no drain timeout has nothing of this.
 # ruff: noqa: ANN401, D102
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
 import grpc
@@ -38,7 +38,7 @@ class DrainableCall:
             self._why = why
             self._inner.cancel()
 
-    async def _ask(self, answer: Coroutine[object, object, T]) -> T:
+    async def _ask(self, answer: Awaitable[T]) -> T:
         try:
             return await answer
         except asyncio.CancelledError:
@@ -57,6 +57,15 @@ class DrainableCall:
 
     async def _response(self) -> Any:
         return await self._inner
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        responses = aiter(self._inner)
+        while True:
+            try:
+                response = await self._ask(anext(responses))
+            except StopAsyncIteration:
+                return
+            yield response
 
     async def read(self) -> Any:
         return await self._ask(self._inner.read())
