@@ -21,6 +21,10 @@ class Backoff:
         self._step = base
         self._last: float | None = None
 
+    def reset(self) -> None:
+        """Note a success: the next pause is the shortest."""
+        self._step = self._base
+
     def pause(self, now: float) -> float:
         """Return how long to pause after a failure at `now`, in seconds.
 

@@ -132,6 +132,8 @@ class ApiServer:
         lists: What to do to lists, paged and streamed, by resource.
         watches: What to do to watches that resume at a position, by resource.
         streams_lists: Whether lists can be streamed.
+        ends_lists: Whether a streamed list tells its end; servers that don't know
+            `sendInitialEvents` send a watch like any other.
         tokens: The bearer tokens that are accepted; None: no one is asked.
         gone_by_status: A lost position is told by the HTTP status, not in the stream.
         tokens_expire: The tokens of pages expire at once.
@@ -143,6 +145,7 @@ class ApiServer:
         self.lists: defaultdict[str, Plan] = defaultdict(Plan)
         self.watches: defaultdict[str, Plan] = defaultdict(Plan)
         self.streams_lists = True
+        self.ends_lists = True
         self.tokens: set[str] | None = None
         self.gone_by_status = False
         self.tokens_expire = False
@@ -323,7 +326,8 @@ class ApiServer:
         if request.verb == "stream":
             for each in self._objects(request):
                 watcher.tell("ADDED", each)
-            watcher.send(line("BOOKMARK", self._bookmark(request.resource, initial_end=True)))
+            end = self._bookmark(request.resource, initial_end=self.ends_lists)
+            watcher.send(line("BOOKMARK", end))
         elif since < collection.oldest:
             watcher.send(line("ERROR", status(410, "too old resource version")))
             watcher.end()

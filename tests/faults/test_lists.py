@@ -424,3 +424,14 @@ async def relist(world: World, resource: str = SLICES) -> None:
 
 async def _allow() -> None:
     """Let the server answer as it will."""
+
+
+async def test_sixty_namespaces_are_watched_at_once(world: World) -> None:
+    """Each of them holds two connections for good; an HTTP client's pool has a hundred."""
+    names = [f"ns-{number}" for number in range(60)]
+    for name in names:
+        world.server.put(SERVICES, elsewhere(service_json(), name))
+    world.start(namespaces=names)
+    await world.feed.until(lambda: world.feed.synced, seconds=60.0)
+    assert len(world.feed.records) == 60
+    assert len(world.server.open_watches()) == 120

@@ -389,6 +389,8 @@ async def test_a_long_outage_is_logged_once(world: World) -> None:
         await world.observer.failed("unreachable", times=10)
         await world.server.start()
         await changes_reach(world)
+        world.server.bookmark()
+        await world.feed.until(lambda: world.feed.version == world.server.version)
     events = [(entry["event"], entry.get("reason")) for entry in logs]
     assert events.count(("interrupted", "unreachable")) == 2
     assert events.count(("recovered", None)) == 2

@@ -33,3 +33,11 @@ def test_pauses_are_short_again_after_two_quiet_minutes(quiet: float, short: boo
     for _ in range(10):
         now += backoff.pause(now)
     assert (backoff.pause(now + quiet) <= 1.6) is short
+
+
+def test_pauses_are_short_again_after_a_success() -> None:
+    backoff = Backoff(0.8, 30.0, 120.0, random.Random(1))
+    for now in range(10):
+        backoff.pause(float(now))
+    backoff.reset()
+    assert backoff.pause(11.0) <= 1.6

@@ -326,7 +326,8 @@ class Client:
 
 
 def _timeouts(connect: float, read: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=read)
+    # Without `connect`, names would be resolved for however long that takes.
+    return aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect, sock_read=read)
 
 
 @contextmanager

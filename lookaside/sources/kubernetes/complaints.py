@@ -18,7 +18,12 @@ class Complaints:
         self._rbac_rule = rbac_rule
         self._last = ""
 
-    def interrupted(self, error: KubernetesError, phase: Phase) -> None:
+    @property
+    def interrupted(self) -> bool:
+        """Whether a failure was logged, and nothing since that it is over."""
+        return bool(self._last)
+
+    def failed(self, error: KubernetesError, phase: Phase) -> None:
         """Log a failure once, however often it comes in a row."""
         quiet = isinstance(error, Silent) and phase is Phase.WATCH
         if quiet or error.reason == self._last:
@@ -47,6 +52,6 @@ class Complaints:
         """Log that resource versions went back."""
         self._log.warning("resource versions went back", last=last, now=now)
 
-    def pages_only(self) -> None:
+    def pages_only(self, error: KubernetesError) -> None:
         """Log that lists can't be streamed."""
-        self._log.info("the API server does not stream lists; pages are used")
+        self._log.info("the API server does not stream lists; pages are used", error=str(error))

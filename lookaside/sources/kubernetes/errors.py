@@ -7,6 +7,7 @@
     - `Garbled`: an answer that is not what the API promises
     - `Oversized`: an answer above the cap
     - `Rewound`: a resource version lower than one seen before
+    - `Endless`: a streamed list whose end is never told
     - `Doubtful`: a list that lacks most of what the last one had
     - `ApiStatus`: an answer that is a Status
 """
@@ -57,6 +58,15 @@ class Rewound(KubernetesError):
     """A resource version is lower than an earlier one, as after a restore of etcd."""
 
     reason = "rewound"
+
+
+class Endless(KubernetesError):
+    """A list was asked for as a stream, and what came doesn't tell where the list ends.
+
+    So do servers that don't know `sendInitialEvents`: theirs is a watch like any other.
+    """
+
+    reason = "endless"
 
 
 class Doubtful(KubernetesError):

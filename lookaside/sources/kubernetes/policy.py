@@ -16,10 +16,13 @@ from lookaside.sources.kubernetes.errors import (
     Oversized,
     Rewound,
     Silent,
+    Unreachable,
 )
 
 RETRY_AFTER_CAP = 30.0
+BRIEF_CAP = 2.0
 SHORT_WATCH = 5.0
+AWAY = 2.0
 FRUITLESS_WATCHES = 2
 
 
@@ -38,17 +41,22 @@ class Verdict(Struct, frozen=True, gc=False):
         charged: The relist counts against the budget.
         pause: Back off first.
         at_least: The shortest pause, in seconds.
+        brief: The pause is short however often this has happened: nobody is there to be spared,
+            and whoever comes up has changes to tell.
     """
 
     relist: bool
     charged: bool = False
     pause: bool = True
     at_least: float = 0.0
+    brief: bool = False
 
 
 _AGAIN = Verdict(relist=False)
 _AT_ONCE = Verdict(relist=False, pause=False)
 _RELIST = Verdict(relist=True, charged=True)
+# The budget bounds it: who pauses as well is behind one that has just been started.
+_RELIST_AT_ONCE = Verdict(relist=True, charged=True, pause=False)
 
 
 def judge(
@@ -67,19 +75,27 @@ def judge(
     if isinstance(error, Doubtful):
         return Verdict(relist=True)
     if isinstance(error, ApiStatus) and error.loses_position:
-        return _RELIST
-    if phase is Phase.WATCH:
-        refused = isinstance(error, ApiStatus) and error.code in (400, 422)
-        if refused or isinstance(error, Rewound | Oversized) or fruitless >= FRUITLESS_WATCHES:
-            return _RELIST
-        if isinstance(error, Silent):
-            return _AT_ONCE
+        return _RELIST_AT_ONCE if phase is Phase.WATCH else _RELIST
+    if phase is Phase.WATCH and (verdict := _of_watch(error, fruitless)):
+        return verdict
     return _again(error)
+
+
+def _of_watch(error: KubernetesError, fruitless: int) -> Verdict | None:
+    """Return the verdict that holds for watches alone, if there is one."""
+    if isinstance(error, Rewound):
+        return _RELIST_AT_ONCE
+    refused = isinstance(error, ApiStatus) and error.code in (400, 422)
+    if refused or isinstance(error, Oversized) or fruitless >= FRUITLESS_WATCHES:
+        return _RELIST
+    return _AT_ONCE if isinstance(error, Silent) else None
 
 
 def _again(error: KubernetesError) -> Verdict:
     if isinstance(error, ApiStatus) and error.retry_after:
         return Verdict(relist=False, at_least=min(error.retry_after, RETRY_AFTER_CAP))
+    if isinstance(error, Unreachable):
+        return Verdict(relist=False, brief=True)
     return _AGAIN
 
 
@@ -109,6 +125,12 @@ class RelistBudget:
         self._span = span
         self._granted: deque[float] = deque(maxlen=relists)
 
+    def free(self, now: float) -> float:
+        """Return in how many seconds a relist would be granted with no wait."""
+        if len(self._granted) < (self._granted.maxlen or 0):
+            return 0.0
+        return max(self._granted[0] + self._span - now, 0.0)
+
     def take(self, now: float, pause: float = 0.0) -> float:
         """Grant a relist and return how long to wait for it, in seconds.
 
@@ -116,8 +138,6 @@ class RelistBudget:
             now: The time, in seconds.
             pause: How long the caller waits in any case, in seconds.
         """
-        start = now + pause
-        if len(self._granted) == self._granted.maxlen:
-            start = max(start, self._granted[0] + self._span)
+        start = now + max(pause, self.free(now))
         self._granted.append(start)
         return start - now

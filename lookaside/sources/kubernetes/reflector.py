@@ -3,6 +3,7 @@
 What to do after a failure is decided in `policy`; here is the I/O.
 """
 
+import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, Protocol, TypeVar
@@ -14,13 +15,18 @@ from lookaside.sources.kubernetes.decode import Change, Item
 from lookaside.sources.kubernetes.errors import (
     ApiStatus,
     Broken,
+    Endless,
     Garbled,
     KubernetesError,
     Silent,
 )
 from lookaside.sources.kubernetes.lines import LineBuffer
 from lookaside.sources.kubernetes.mirror import Difference, Listed, Mirror
+from lookaside.sources.kubernetes.paging import read_pages
 from lookaside.sources.kubernetes.policy import (
+    AWAY,
+    BRIEF_CAP,
+    SHORT_WATCH,
     Phase,
     RelistBudget,
     Verdict,
@@ -29,7 +35,7 @@ from lookaside.sources.kubernetes.policy import (
 )
 from lookaside.sources.kubernetes.resources import Resource
 from lookaside.sources.kubernetes.settings import KubernetesSettings
-from lookaside.sources.kubernetes.timing import Timing
+from lookaside.sources.kubernetes.timing import Alarm, Timing
 
 J = TypeVar("J")
 T = TypeVar("T")
@@ -85,14 +91,22 @@ class Reflector(Generic[J, T]):
         self._backoff = Backoff(
             settings.backoff, settings.backoff_ceiling, settings.backoff_reset, timing.rng
         )
+        self._brief_backoff = Backoff(
+            settings.backoff, BRIEF_CAP, settings.backoff_reset, timing.rng
+        )
         self._budget = RelistBudget(settings.relists, settings.relist_span)
         self._complaints = Complaints(resource.plural, resource.rbac_rule(namespace))
         self._mirror: Mirror[T] = Mirror(settings.mass_removal)
+        self._verifications = RelistBudget(1, settings.relist_span)
+        self._verify = Alarm(timing.call_later)
+        self._settled = Alarm(timing.call_later)
         self._stream: Stream | None = None
+        self._end_by: asyncio.Timeout | None = None
+        self._unverified = False
         self._streams_lists = settings.stream_lists
         self._page_next = False
         self._distrusted = False
-        self._opened_at = 0.0
+        self._opened_at = self._alive_at = 0.0
         self._open_watch = False
         self._fruitful = False
         self._fruitless = 0
@@ -141,16 +155,20 @@ class Reflector(Generic[J, T]):
     async def _act(self, error: KubernetesError | None) -> None:
         now = self._timing.clock()
         phase = Phase.LIST if self._mirror.position is None else Phase.WATCH
+        lived = now - self._opened_at
+        if self._open_watch and lived >= SHORT_WATCH:
+            self._backoff.reset()
         if phase is Phase.WATCH and not self._fruitful and is_fruitless(error):
             self._fruitless += 1
         elif self._fruitful:
             self._fruitless = 0
         if self._open_watch and (error is None or isinstance(error, Broken)):
             # Whoever ended the connection was there until now, and would have sent what changed.
+            self._alive_at = now
             self._handler.contact(at=now)
-        verdict = judge(error, phase, lived=now - self._opened_at, fruitless=self._fruitless)
+        verdict = judge(error, phase, lived=lived, fruitless=self._fruitless)
         if error is not None:
-            self._complaints.interrupted(error, phase)
+            self._complaints.failed(error, phase)
             self._handler.failed(error.reason)
         elif verdict.pause:
             self._handler.failed("closed")
@@ -162,7 +180,8 @@ class Reflector(Generic[J, T]):
     async def _pause(self, verdict: Verdict, now: float) -> None:
         delay = 0.0
         if verdict.pause:
-            delay = max(self._backoff.pause(now), verdict.at_least)
+            backoff = self._brief_backoff if verdict.brief else self._backoff
+            delay = max(backoff.pause(now), verdict.at_least)
         if verdict.charged:
             delay = self._budget.take(now, delay)
         if delay:
@@ -171,15 +190,20 @@ class Reflector(Generic[J, T]):
     async def _stream_list(self) -> bool:
         """List and watch in one stream (WatchList, KEP-3157). False: it is not to be had."""
         query = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
+        longest = self._settings.stream_end
         try:
-            await self._watch(query, {})
+            async with asyncio.timeout(longest) as self._end_by:
+                await self._watch(query, {})
+        except TimeoutError:
+            self._pages_only(Endless(f"a streamed list has not ended after {longest:g} s"))
+            self._handler.failed(Endless.reason)
+            return False
         except KubernetesError as error:
             if self._mirror.position is not None:
                 raise
             match error:
                 case ApiStatus(in_stream=False, code=400 | 422):
-                    self._complaints.pages_only()
-                    self._streams_lists = False
+                    self._pages_only(error)
                     return False
                 case ApiStatus(code=401 | 403 | 429):
                     pass
@@ -188,32 +212,23 @@ class Reflector(Generic[J, T]):
             raise
         return True
 
+    def _pages_only(self, error: KubernetesError) -> None:
+        self._complaints.pages_only(error)
+        self._streams_lists = False
+
     async def _page_list(self) -> None:
-        """List in pages. With no resourceVersion each list is a quorum read."""
-        settings = self._settings
-        items: Listed[T] = {}
-        token, limit, version = "", settings.page_size, ""
-        while True:
-            query = {"limit": str(limit)} if limit else {}
-            if token:
-                query["continue"] = token
-            try:
-                async with self._open(query, self._resource.list_accept) as stream:
-                    body = await stream.read(settings.max_page)
-            except ApiStatus as error:
-                if error.code == 410 and token:
-                    # As client-go's pager: the token outlived its snapshot, and would again.
-                    items, token, limit = {}, "", 0
-                    continue
-                raise
-            page = self._resource.codec.page(body)
-            for item in page.items:
-                self._note_flaws(item)
-                self._mirror.collect(items, item)
-            token, version = page.token, page.version
-            if not token:
-                break
-        self._commit(items, version)
+        """List in pages."""
+        listed: Listed[T] = {}
+        items, version = await read_pages(
+            lambda query: self._open(query, self._resource.list_accept),
+            self._resource.codec,
+            size=self._settings.page_size,
+            limit=self._settings.max_page,
+        )
+        for item in items:
+            self._note_flaws(item)
+            self._mirror.collect(listed, item)
+        self._commit(listed, version)
 
     async def _watch(
         self, query: dict[str, str] | None = None, listed: Listed[T] | None = None
@@ -238,17 +253,45 @@ class Reflector(Generic[J, T]):
                 if self._distrusted:
                     return
                 if listed is None:
-                    self._open_watch = True
-                    self._complaints.recovered(self._mirror.position)
-                    self._handler.contact(at=self._opened_at)
+                    self._resumed()
                 async for chunk in stream.chunks():
                     listed = self._take(lines.feed(chunk), listed)
                 if lines.rest():
                     listed = self._take([lines.rest()], listed)
             finally:
                 self._stream = None
+                self._settled.cancel()
+                self._verify.cancel()
         if listed is not None:
             raise Garbled("a streamed list ended before its end")
+
+    def _resumed(self) -> None:
+        """Note that the API server has accepted a watch from the position on.
+
+        It does so of any position, one that its etcd has yet to come to too. After a restore that
+        is of another history, and nothing in the stream tells.
+        """
+        self._open_watch = True
+        self._handler.contact(at=self._opened_at)
+        self._await_settling()
+        self._unverified |= self._opened_at - self._alive_at > AWAY
+        if self._unverified:
+            shortest = self._settings.verify
+            self._verify.set(shortest * (1 + self._timing.rng.random()), self._list_to_verify)
+
+    def _await_settling(self) -> None:
+        """Have an incident's end told once the watch has brought something, or has lasted."""
+        if self._complaints.interrupted:
+            position = self._mirror.position
+            self._settled.set(SHORT_WATCH, lambda: self._complaints.recovered(position))
+
+    def _list_to_verify(self) -> None:
+        now = self._timing.clock()
+        if wait := self._verifications.free(now):
+            self._verify.set(wait, self._list_to_verify)
+            return
+        self._verifications.take(now)
+        self.distrust()
 
     def _open(self, query: dict[str, str], accept: str) -> AbstractAsyncContextManager[Stream]:
         return self._opener.open(
@@ -261,7 +304,8 @@ class Reflector(Generic[J, T]):
 
     def _take(self, lines: Sequence[bytes], listed: Listed[T] | None) -> Listed[T] | None:
         """Take the events of some lines, as one change; return what is still being listed."""
-        at = self._timing.clock()
+        at = self._alive_at = self._timing.clock()
+        before = len(listed or ())
         differences: list[Difference[T]] = []
         moved = False
         try:
@@ -282,11 +326,23 @@ class Reflector(Generic[J, T]):
                     self._commit(listed, event.version)
                     self._open_watch = True
                     listed = None
+            self._extend(len(listed) - before if listed is not None else None)
         finally:
             if moved:
                 self._fruitful = True
+                self._complaints.recovered(self._mirror.position)
                 self._handler.changed(differences, self._mirror.version, at=at)
         return listed
+
+    def _extend(self, more: int | None) -> None:
+        """Allow a streamed list more time for what it brought; None: it has come to its end."""
+        if self._end_by is None:
+            return
+        if more is None:
+            self._end_by.reschedule(None)
+            self._end_by = None
+        elif more and self._timing.clock() - self._opened_at < 6 * self._settings.stream_end:
+            self._end_by.reschedule(asyncio.get_running_loop().time() + self._settings.stream_end)
 
     def _note_flaws(self, item: Item[T]) -> None:
         flaws = item.flaws + item.malformed
@@ -310,6 +366,8 @@ class Reflector(Generic[J, T]):
             self._complaints.rewound(before, mirror.version)
         self._page_next = False
         self._fruitful = True
+        self._backoff.reset()
+        self._unverified = False
         self._complaints.recovered(self._mirror.position)
-        at = self._timing.clock()
+        at = self._alive_at = self._timing.clock()
         self._handler.replaced(mirror.items, mirror.version, rewound=rewound, at=at)

@@ -25,6 +25,10 @@ class KubernetesSettings(Struct, frozen=True, kw_only=True):
         pods: Watch the metadata of Pods too, for their weights and labels.
         pod_selector: The label selector of the Pods that are watched; "" for all.
         stream_lists: Ask for lists as streams first, where the API server offers that.
+        stream_end: How long a streamed list may go without another object or its end, in seconds;
+            one that has not ended after six times as long is given up too, and pages are used.
+        verify: How long after a gap a watch that was resumed is checked by a list, in seconds; up
+            to twice as long.
         page_size: How many objects a page of a list has.
         max_line: The longest watch event, in bytes.
         max_page: The longest page of a list, in bytes.
@@ -45,6 +49,8 @@ class KubernetesSettings(Struct, frozen=True, kw_only=True):
     pods: bool = False
     pod_selector: str = ""
     stream_lists: bool = True
+    stream_end: float = 10.0
+    verify: float = 5.0
     page_size: int = 500
     max_line: int = 16 * MIB
     max_page: int = 512 * MIB

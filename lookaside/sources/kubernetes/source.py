@@ -33,8 +33,8 @@ class KubernetesSource:
         feed: Where services are put.
         observer: Who is told of contacts, failures and refused annotations. Reasons of failures are
             "unreachable", "silent", "broken", "garbled", "oversized", "rewound", "emptied",
-            "closed", "malformed", "unauthorized", "forbidden", "expired", "throttled" and "error";
-            what supervises it adds "internal".
+            "endless", "closed", "malformed", "unauthorized", "forbidden", "expired", "throttled"
+            and "error"; what supervises it adds "internal".
         client: The connection to the API server. It is closed when `run` ends.
         namespaces: The namespaces that are watched, each by itself; none: all, as one.
         options: How endpoints are made. Labels of Pods are known where Pods are watched.

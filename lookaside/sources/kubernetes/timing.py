@@ -37,3 +37,36 @@ class Timing(Struct, frozen=True):
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     call_later: CallLater = _call_later
     rng: random.Random = field(default_factory=random.Random)
+
+
+class Alarm:
+    """At most one call that is still to come.
+
+    Args:
+        call_later: Arranges it.
+    """
+
+    def __init__(self, call_later: CallLater) -> None:
+        self._call_later = call_later
+        self._timer: Timer | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is still to come."""
+        return self._timer is not None
+
+    def set(self, seconds: float, call: Callable[[], None]) -> None:
+        """Arrange a call after so many seconds, in the place of the last one."""
+        self.cancel()
+
+        def ring() -> None:
+            self._timer = None
+            call()
+
+        self._timer = self._call_later(seconds, ring)
+
+    def cancel(self) -> None:
+        """Let it not come."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -11,7 +11,7 @@ def told(*errors: KubernetesError, phase: Phase = Phase.LIST) -> list[EventDict]
     with capture_logs() as logs:
         complaints = Complaints("pods", "a ClusterRole needs it")
         for error in errors:
-            complaints.interrupted(error, phase)
+            complaints.failed(error, phase)
         complaints.recovered("7")
         complaints.recovered("8")
     return logs

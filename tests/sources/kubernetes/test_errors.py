@@ -39,7 +39,7 @@ def test_every_error_is_a_source_error_with_a_word_of_its_own() -> None:
     ]
     assert all(issubclass(kind, SourceError) for kind in kinds)
     words = [kind.reason for kind in kinds if kind is not ApiStatus]
-    assert len(set(words)) == len(words) == 8
+    assert len(set(words)) == len(words) == 9
 
 
 def test_a_status_says_its_code_and_message() -> None:

@@ -25,6 +25,8 @@ TOO_LARGE = ApiStatus(504, "Too large resource version")
 AGAIN = Verdict(relist=False)
 AT_ONCE = Verdict(relist=False, pause=False)
 RELIST = Verdict(relist=True, charged=True)
+RELIST_AT_ONCE = Verdict(relist=True, charged=True, pause=False)
+SOON = Verdict(relist=False, brief=True)
 
 
 def in_stream(code: int) -> ApiStatus:
@@ -35,23 +37,23 @@ def in_stream(code: int) -> ApiStatus:
     ("error", "verdict"),
     [
         (None, AGAIN),
-        (Unreachable(), AGAIN),
+        (Unreachable(), SOON),
         (Broken(), AGAIN),
         (Garbled(), AGAIN),
         (Silent(), AT_ONCE),
-        (Rewound(), RELIST),
+        (Rewound(), RELIST_AT_ONCE),
         (Oversized(), RELIST),
         (Doubtful(), Verdict(relist=True)),
-        (TOO_LARGE, RELIST),
-        (in_stream(0), RELIST),
-        (in_stream(410), RELIST),
-        (in_stream(500), RELIST),
+        (TOO_LARGE, RELIST_AT_ONCE),
+        (in_stream(0), RELIST_AT_ONCE),
+        (in_stream(410), RELIST_AT_ONCE),
+        (in_stream(500), RELIST_AT_ONCE),
         (in_stream(429), AGAIN),
         (ApiStatus(400, ""), RELIST),
         (ApiStatus(401, ""), AGAIN),
         (ApiStatus(403, ""), AGAIN),
         (ApiStatus(404, ""), AGAIN),
-        (ApiStatus(410, ""), RELIST),
+        (ApiStatus(410, ""), RELIST_AT_ONCE),
         (ApiStatus(422, ""), RELIST),
         (ApiStatus(429, ""), AGAIN),
         (ApiStatus(429, "", retry_after=7), Verdict(relist=False, at_least=7)),
@@ -67,7 +69,7 @@ def test_a_watch_that_ended(error: KubernetesError | None, verdict: Verdict) -> 
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [
-        (Unreachable(), AGAIN),
+        (Unreachable(), SOON),
         (Broken(), AGAIN),
         (Garbled(), AGAIN),
         (Silent(), AGAIN),
@@ -122,6 +124,14 @@ def test_a_budget_grants_two_relists_a_minute() -> None:
     assert budget.take(112.0, 1.0) == 48.0
     assert budget.take(160.0) == 11.0
     assert budget.take(500.0) == 0.0
+
+
+def test_a_budget_says_when_it_is_free_and_grants_nothing_by_that() -> None:
+    budget = RelistBudget(2, 60.0)
+    for now in (100.0, 110.0):
+        assert budget.free(now) == 0.0
+        budget.take(now)
+    assert [budget.free(now) for now in (110.0, 159.0, 160.0, 200.0)] == [50.0, 1.0, 0.0, 0.0]
 
 
 @given(st.lists(st.floats(0, 100), min_size=3, max_size=50))
