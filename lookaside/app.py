@@ -247,8 +247,10 @@ class App:
     def _not_ready(self) -> Iterator[str]:
         if self._readiness.draining:
             yield "shutting down"
-        for source in self._readiness.unsynced:
-            yield f"{source}: the first list is still to come"
+        for source in self._sources:
+            if source.name in self._readiness.unsynced:
+                cause = f": {source.trouble}" if source.trouble else ""
+                yield f"{source.name}: the first list is still to come{cause}"
 
     def _status(self) -> Status:
         snapshots = [] if self._store.unsynced else self._store.snapshots()
@@ -283,6 +285,7 @@ def _kubernetes(settings: Settings) -> KubernetesSettings:
         stale_after=settings.stale_after,
         debounce=settings.debounce,
         mass_removal=settings.mass_removal / 100,
+        namespace_grace=settings.namespace_grace,
         pods=settings.pods,
         pod_selector=settings.pod_selector or "",
     )

@@ -50,6 +50,8 @@ class Settings:
         mass_removal: The share, in percent, of what a source holds that a new list may lack before
             it is read a second time; 0 for any.
         dns_interval: How long an answer of DNS is taken to hold.
+        namespace_grace: How long the others of several namespaces are held back at the start for
+            one whose first list doesn't come.
         default_namespace: The namespace of a service name that has none.
         cluster_domain: The domain that full service names end in.
         stale_after: How long a source may confirm nothing until its lists are stale.
@@ -80,6 +82,7 @@ class Settings:
     debounce: float = 0.0
     mass_removal: int = 50
     dns_interval: float = 30.0
+    namespace_grace: float = 30.0
     default_namespace: str = "default"
     cluster_domain: str = "cluster.local"
     stale_after: float = 120.0
@@ -308,6 +311,14 @@ SETTINGS: Final = (
         "DURATION",
         values.positive,
         "How often the name of a dns source is resolved.",
+        default="30s",
+    ),
+    Setting(
+        "namespace_grace",
+        "DURATION",
+        values.duration,
+        "How long, at the start, the others of several namespaces wait for one that can't be "
+        "listed. Names of that one are UNAVAILABLE then, with the reason.",
         default="30s",
     ),
     Setting(

@@ -19,6 +19,7 @@ class SourceFeed:
         endpoints: How many endpoints they have.
         synced: Whether a first whole view is in.
         stale: Whether the view may be out of date for longer than is tolerated.
+        missing: The namespaces of which nothing is known yet, and why, in words.
         version: The version up to which the whole view holds.
         epoch: The span of time within which versions may be compared.
     """
@@ -36,6 +37,7 @@ class SourceFeed:
         self.endpoints = 0
         self.synced = False
         self.stale = False
+        self.missing: Mapping[str, str] = {}
         self.version = 0
         self.epoch = ""
         self._touched: dict[ServiceKey, int] = {}
@@ -74,6 +76,10 @@ class SourceFeed:
     def version_of(self, key: ServiceKey) -> int:
         """Return the version up to which what is known of one service holds."""
         return max(self.version, self._touched.get(key, 0))
+
+    def set_missing(self, namespaces: Mapping[str, str]) -> None:
+        """Say of which namespaces nothing is known yet, and why, in words."""
+        self.missing = namespaces
 
     def set_stale(self, stale: bool) -> None:
         """Say whether the view may be out of date for longer than is tolerated."""

@@ -197,14 +197,24 @@ class Store:
         """Return every port of every service, those of ExternalName services left out.
 
         Args:
-            namespace: Only services of this one; "" for all.
+            namespace: Only services of this one; "" for all of which anything is known.
 
         Raises:
-            NotSynced: A source's first list is still to come.
+            NotSynced: A source's first list is still to come, or that of the namespace.
         """
         if self.unsynced:
             raise _not_synced(self.unsynced)
-        keys = {key for feed in self.feeds.values() for key in feed.records}
+        missing: set[str] = set()
+        for source in self.feeds.values():
+            if namespace in source.missing:
+                raise _missing(source, namespace)
+            missing.update(source.missing)
+        keys = {
+            key
+            for source in self.feeds.values()
+            for key in source.records
+            if key.namespace not in missing
+        }
         found = []
         for key in sorted(key for key in keys if namespace in ("", key.namespace)):
             feed, record = self._lookup(key)
@@ -236,6 +246,8 @@ class Store:
         for feed in self.feeds.values():
             if not feed.synced:
                 raise _not_synced(self.unsynced)
+            if key.namespace in feed.missing:
+                raise _missing(feed, key.namespace)
             record = feed.records.get(key)
             if record is not None:
                 return feed, record
@@ -313,6 +325,12 @@ def _require_known(snapshot: Snapshot) -> None:
 
 def _not_synced(sources: list[str]) -> NotSynced:
     return NotSynced(f"the first list of {', '.join(sources)} is still to come")
+
+
+def _missing(feed: SourceFeed, namespace: str) -> NotSynced:
+    return NotSynced(
+        f"nothing is known of namespace {namespace}: {feed.source}: {feed.missing[namespace]}"
+    )
 
 
 def _same(one: Published | RequestError, other: Published | RequestError) -> bool:

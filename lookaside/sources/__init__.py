@@ -38,6 +38,13 @@ class Feed(Protocol):
     def advance(self, version: int) -> None:
         """Say that the whole view holds up to a newer version."""
 
+    def set_missing(self, namespaces: Mapping[str, str]) -> None:
+        """Say of which namespaces nothing is known yet, and why, in words.
+
+        Their services are neither there nor not there. To be called before the first `replace`, and
+        after the services of one that is missing no longer were put.
+        """
+
     def set_stale(self, stale: bool) -> None:
         """Say whether the view may be out of date for longer than is tolerated."""
 

@@ -85,6 +85,7 @@ class RecordingFeed:
         self.touched: dict[ServiceKey, int] = {}
         self.epochs: list[str] = []
         self.stale = False
+        self.missing: Mapping[str, str] = {}
         self.turns: list[bool] = []
         self._news = asyncio.Event()
 
@@ -125,6 +126,10 @@ class RecordingFeed:
     def version_of(self, key: ServiceKey) -> int:
         """Return the version up to which what is known of one service holds."""
         return max(self.version, self.touched.get(key, 0))
+
+    def set_missing(self, namespaces: Mapping[str, str]) -> None:
+        self.missing = namespaces
+        self._news.set()
 
     def set_stale(self, stale: bool) -> None:
         assert stale is not self.stale

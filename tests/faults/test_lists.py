@@ -81,21 +81,66 @@ async def test_a_namespace_that_is_listed_anew_leaves_the_others_as_they_are(wor
     assert endpoint.address == "10.9.0.1"
 
 
-async def test_nothing_is_served_until_every_namespace_was_listed(world: World) -> None:
-    async def refuse_shop(request: Request) -> web.StreamResponse | None:
+def refuse_shop(world: World) -> None:
+    async def fault(request: Request) -> web.StreamResponse | None:
         if request.http.match_info["namespace"] == "shop":
             return await refuse(403, "forbidden")(request)
         return None
 
-    world.server.lists[SLICES].always(refuse_shop)
-    source = world.start(namespaces=["default", "shop"])
-    await world.observer.failed("forbidden", times=2)
-    assert not world.feed.synced
-    assert source.trouble == "endpointslices forbidden"
+    world.server.lists[SLICES].always(fault)
+
+
+async def test_a_namespace_that_can_not_be_listed_holds_the_others_up_for_a_grace_alone(
+    world: World,
+) -> None:
+    refuse_shop(world)
+    world.server.put(SERVICES, elsewhere(service_json(), "shop"))
+    world.server.put(SLICES, elsewhere(slice_json("greeter-9", "10.9.0.1"), "shop"))
+    began = world.time.now
+    source = world.start(namespaces=["default", "shop"], namespace_grace=20.0, stale_after=100.0)
+    await world.feed.until(lambda: world.feed.synced)
+    assert world.time.now - began >= 20.0
+    assert world.feed.addresses == ["10.0.0.1", "10.0.0.2"]
+    reason = "forbidden: a Role in namespace 'shop' needs the rule"
+    assert list(world.feed.missing) == ["shop"]
+    assert reason in world.feed.missing["shop"]
+    assert reason in source.trouble
+    world.server.put(SLICES, slice_json("greeter-1", "10.0.0.7"))
+    await world.feed.shows("10.0.0.7")
+    # It is not the others that are stale.
+    world.server.bookmark()
+    age = source.age()
+    assert age is not None
+    assert age < 100.0
 
     world.server.lists[SLICES].always(None)
-    await world.feed.until(lambda: world.feed.synced)
+    await world.feed.until(lambda: not world.feed.missing)
+    there = world.feed.records[ServiceKey("shop", "greeter")]
+    assert [each.address for each in there.endpoints["grpc"]] == ["10.9.0.1"]
+    assert world.feed.replaced == 1
     assert source.trouble == ""
+
+
+async def test_within_the_grace_nothing_is_served_while_a_namespace_is_to_come(
+    world: World,
+) -> None:
+    refuse_shop(world)
+    world.start(namespaces=["default", "shop"], namespace_grace=1e9)
+    await world.observer.failed("forbidden", times=5)
+    assert not world.feed.synced
+    world.server.lists[SLICES].always(None)
+    await world.feed.until(lambda: world.feed.synced)
+    assert not world.feed.missing
+
+
+@pytest.mark.parametrize("namespaces", [[], ["default"], ["default", "shop"]])
+async def test_where_none_can_be_listed_nothing_is_ever_served(
+    world: World, namespaces: list[str]
+) -> None:
+    world.server.lists[SLICES].always(refuse(403, "forbidden"))
+    world.start(namespaces=namespaces, namespace_grace=1.0)
+    await world.observer.failed("forbidden", times=10)
+    assert not world.feed.synced
 
 
 @pytest.mark.parametrize("resource", [SLICES, SERVICES])

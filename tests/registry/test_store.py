@@ -26,6 +26,25 @@ def test_nothing_is_served_before_the_first_sync(world: World) -> None:
     assert world.store.unsynced == ["second"]
 
 
+def test_names_of_a_namespace_of_which_nothing_is_known_are_neither_there_nor_not_there(
+    world: World,
+) -> None:
+    world.first.set_missing({"lost": "services: forbidden"})
+    half = record("10.0.0.9", key=ServiceKey("lost", "half"))
+    world.sync(record("10.0.0.1"), half)
+    why = "nothing is known of namespace lost: first: services: forbidden"
+    for name in ("half", "none"):
+        with pytest.raises(NotSynced, match=why):
+            world.store.get(ServiceName(ServiceKey("lost", name)))
+        with pytest.raises(NotSynced, match=why):
+            watch(world, ServiceName(ServiceKey("lost", name)))
+    with pytest.raises(NotSynced, match=why):
+        world.store.snapshots("lost")
+    assert [one.service.key for one in world.store.snapshots()] == [KEY]
+    world.first.set_missing({})
+    assert len(world.store.snapshots()) == 2
+
+
 def test_a_source_that_comes_first_answers_before_the_others_have_synced(world: World) -> None:
     world.first.replace([record("10.0.0.1")], version=1, epoch="e", at=0)
     assert world.store.get(NAME).snapshot.state is State.PRESENT

@@ -60,6 +60,9 @@ class World:
     def advance(self, version: int) -> None:
         raise AssertionError
 
+    def set_missing(self, namespaces: Mapping[str, str]) -> None:
+        raise AssertionError
+
     def set_stale(self, stale: bool) -> None:
         self.stale.append(stale)
 

@@ -47,6 +47,9 @@ class Recorder:
     def advance(self, version: int) -> None:
         raise AssertionError
 
+    def set_missing(self, namespaces: Mapping[str, str]) -> None:
+        raise AssertionError
+
     def set_stale(self, stale: bool) -> None:
         self.stale = stale
         self._tell()

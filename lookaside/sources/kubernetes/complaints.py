@@ -23,6 +23,12 @@ class Complaints:
         """Whether a failure was logged, and nothing since that it is over."""
         return bool(self._last)
 
+    def cause(self, error: KubernetesError) -> str:
+        """Say why something failed, and what would mend it where that is known."""
+        if isinstance(error, ApiStatus) and error.code == 403:
+            return f"forbidden: {self._rbac_rule}"
+        return f"{error.reason}: {error}"
+
     def failed(self, error: KubernetesError, phase: Phase) -> None:
         """Log a failure once, however often it comes in a row."""
         quiet = isinstance(error, Silent) and phase is Phase.WATCH

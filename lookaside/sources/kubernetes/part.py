@@ -47,10 +47,11 @@ class Part(Generic[T]):
 
     Attributes:
         name: The resource's name.
+        namespace: Its namespace; None: all.
         synced: Whether it has been listed.
         version: The resource version up to which it is known.
         last_contact: When it was confirmed last, in seconds of the clock.
-        trouble: By what word it has failed since; "" if it has not.
+        trouble: Why it has failed since, in words; "" if it has not.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Part(Generic[T]):
         timing: Timing,
     ) -> None:
         self.name = resource.plural
+        self.namespace = namespace
         self.synced = False
         self.version = 0
         self.last_contact: float | None = None
@@ -132,7 +134,7 @@ class Part(Generic[T]):
         self.trouble = ""
         self._owner.contacted()
 
-    def failed(self, reason: str) -> None:
+    def failed(self, reason: str, cause: str = "") -> None:
         """Note a failure; its reflector calls this."""
-        self.trouble = reason
+        self.trouble = cause or reason
         self._owner.failed(reason)

@@ -53,8 +53,8 @@ class Handler(Protocol[T]):
     def contact(self, *, at: float) -> None:
         """Note that the API server is there, and that the mirror is as good as it was."""
 
-    def failed(self, reason: str) -> None:
-        """Note a failure, by one of a few fixed words."""
+    def failed(self, reason: str, cause: str = "") -> None:
+        """Note a failure, by one of a few fixed words, and its cause in a sentence, or ""."""
 
 
 class Reflector(Generic[J, T]):
@@ -169,7 +169,7 @@ class Reflector(Generic[J, T]):
         verdict = judge(error, phase, lived=lived, fruitless=self._fruitless)
         if error is not None:
             self._complaints.failed(error, phase)
-            self._handler.failed(error.reason)
+            self._handler.failed(error.reason, self._complaints.cause(error))
         elif verdict.pause:
             self._handler.failed("closed")
         if verdict.relist:

@@ -16,6 +16,8 @@ class KubernetesSettings(Struct, frozen=True, kw_only=True):
             seconds; the longest is twice that.
         stale_after: How old the view may grow before it is called stale, in seconds. Above
             `read_timeout` and a reconnect, so that a half-open connection that heals goes unsaid.
+        namespace_grace: How long the others of several namespaces are held back for one whose first
+            list doesn't come, in seconds.
         empty_grace: How long a service that has just lost the last of its slices keeps its
             endpoints, in seconds: slices are at times deleted and made anew.
         debounce: The window in which changes are gathered after a publication, in seconds; 0: each
@@ -43,6 +45,7 @@ class KubernetesSettings(Struct, frozen=True, kw_only=True):
     read_timeout: float = 90.0
     watch_timeout: float = 300.0
     stale_after: float = 120.0
+    namespace_grace: float = 30.0
     empty_grace: float = 1.0
     debounce: float = 0.0
     mass_removal: float = 0.5

@@ -1,8 +1,9 @@
 """A cluster's Services, EndpointSlices and Pods, as a source."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from lookaside.logging import get_logger
 from lookaside.registry.cluster import Cluster
 from lookaside.registry.inputs import MergeOptions
 from lookaside.registry.slices import Pod, Service, Slice
@@ -19,7 +20,7 @@ from lookaside.sources.kubernetes.resources import (
     SLICES_RESOURCE,
 )
 from lookaside.sources.kubernetes.settings import KubernetesSettings
-from lookaside.sources.kubernetes.timing import Timing
+from lookaside.sources.kubernetes.timing import Alarm, Timing
 from lookaside.sources.kubernetes.union import Union
 
 _LONGEST_BETWEEN_CHECKS = 1.0
@@ -36,7 +37,8 @@ class KubernetesSource:
             "endless", "closed", "malformed", "unauthorized", "forbidden", "expired", "throttled"
             and "error"; what supervises it adds "internal".
         client: The connection to the API server. It is closed when `run` ends.
-        namespaces: The namespaces that are watched, each by itself; none: all, as one.
+        namespaces: The namespaces that are watched, each by itself; none: all, as one. Where one of
+            several can't be listed, the others are served after a grace.
         options: How endpoints are made. Labels of Pods are known where Pods are watched.
         settings: Bounds.
         timing: Time and chance.
@@ -62,6 +64,10 @@ class KubernetesSource:
         self._timing = timing or Timing()
         self._stale = False
         self._served = False
+        self._log = get_logger("sources.kubernetes")
+        self._grace = Alarm(self._timing.call_later)
+        self._grace_over = False
+        self._told_missing: Mapping[str, str] = {}
         self._failure: asyncio.Future[None] | None = None
         self._index = Index(Cluster(options, pods=self._settings.pods), Refusals(observer))
         self._pace = Pace(
@@ -97,17 +103,29 @@ class KubernetesSource:
         return all(part.synced for part in self._parts)
 
     @property
+    def missing(self) -> Mapping[str, str]:
+        """The namespaces of which not every resource has been listed, and why, in words."""
+        missing: dict[str, str] = {}
+        for part in self._parts:
+            if not part.synced and part.namespace is not None:
+                reason = part.trouble or "the first list is still to come"
+                missing.setdefault(part.namespace, f"{part.name}: {reason}")
+        return missing
+
+    @property
     def trouble(self) -> str:
-        """Which resources could not be followed when it was last tried, and the failures' words."""
-        return ", ".join(
-            dict.fromkeys(f"{part.name} {part.trouble}" for part in self._parts if part.trouble)
+        """Which resources could not be followed when it was last tried, and why, in words."""
+        return "; ".join(
+            dict.fromkeys(f"{part.name}: {part.trouble}" for part in self._parts if part.trouble)
         )
 
     def age(self) -> float | None:
         """Return how long the view has gone unconfirmed, in seconds; None: there is none yet."""
-        contacts = [part.last_contact for part in self._parts]
+        contacts = [
+            part.last_contact for part in self._parts if part.namespace not in self._told_missing
+        ]
         known = [at for at in contacts if at is not None]
-        if len(known) < len(contacts):
+        if not known or len(known) < len(contacts):
             return None
         return self._timing.clock() - min(known)
 
@@ -130,6 +148,9 @@ class KubernetesSource:
         for part in self._parts:
             part.begin()
         self._check_age()
+        self._grace_over = False
+        if len({part.namespace for part in self._parts}) > 1:
+            self._grace.set(self._settings.namespace_grace, self._end_grace)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._fail_with(self._failure), name=f"{self.name}: failure")
@@ -137,6 +158,7 @@ class KubernetesSource:
                     tasks.create_task(part.run(), name=f"{self.name}: {part.name}")
                 tasks.create_task(self._watch_age(), name=f"{self.name}: age")
         finally:
+            self._grace.cancel()
             self._pace.close()
             self._publisher.close()
             await self._client.close()
@@ -151,14 +173,44 @@ class KubernetesSource:
         """
         if rewound:
             self._begin_epoch(part)
-        if not self.synced:
-            return
         if self._publisher.started and not rewound:
-            self.followed(at=at)
-            return
+            self._publish_missing(at)
+        elif self._may_begin:
+            self._begin(at)
+
+    @property
+    def _may_begin(self) -> bool:
+        unsynced = {part.namespace for part in self._parts if not part.synced}
+        some = any(part.namespace not in unsynced for part in self._parts)
+        return not unsynced or (self._grace_over and some)
+
+    def _end_grace(self) -> None:
+        self._grace_over = True
+        if not self._publisher.started and self._may_begin:
+            self._begin(self._timing.clock())
+
+    def _begin(self, at: float) -> None:
+        self._grace.cancel()
+        self._tell_missing()
+        if self._told_missing:
+            self._log.warning("served without some namespaces", missing=dict(self._told_missing))
         self._pace.published()
         self._publisher.replace(self._index.records(), base=self._base(), at=at)
         self._served = True
+
+    def _publish_missing(self, at: float) -> None:
+        """Publish what a list has changed, and then that its namespace is no longer missing."""
+        missing = self.missing
+        if missing.keys() == self._told_missing.keys():
+            self.followed(at=at)
+            return
+        self._pace.published()
+        self._publish(at)
+        self._tell_missing()
+
+    def _tell_missing(self) -> None:
+        self._told_missing = self.missing
+        self._feed.set_missing(self._told_missing)
 
     def followed(self, *, at: float) -> None:
         """Publish after events or a bookmark; a part calls this."""
@@ -173,6 +225,8 @@ class KubernetesSource:
     def failed(self, reason: str) -> None:
         """Note a failure; a part calls this."""
         self._observer.source_error(self.name, reason)
+        if self._told_missing:
+            self._tell_missing()
 
     def _make_parts(
         self, namespaces: Sequence[str | None]
@@ -228,7 +282,7 @@ class KubernetesSource:
         await failure
 
     def _base(self) -> int:
-        return min(part.version for part in self._parts)
+        return min((part.version for part in self._parts if part.synced), default=0)
 
     def _begin_epoch(self, part: object) -> None:
         """Start a new epoch, and have the others listed anew: they are of the old history."""

@@ -37,6 +37,9 @@ class Feed:
     def advance(self, version: int) -> None:
         self.calls.append(("advance", version))
 
+    def set_missing(self, namespaces: Mapping[str, str]) -> None:
+        raise AssertionError
+
     def set_stale(self, stale: bool) -> None:
         raise AssertionError
 

@@ -120,7 +120,8 @@ class Stage:
             self.distrust_on_contact = False
             self.reflector.distrust()
 
-    def failed(self, reason: str) -> None:
+    def failed(self, reason: str, cause: str = "") -> None:
+        assert cause.startswith(reason) or not cause
         self.failures.append(reason)
 
     async def run(self) -> None:
