@@ -6,6 +6,7 @@ from weakref import WeakSet
 
 from client_resolver.core.config import PoolConfig
 from client_resolver.errors import ServiceConfigError
+from client_resolver.notices import reason
 from client_resolver.service_config import ServiceConfig
 from client_resolver.settings import Settings
 
@@ -57,9 +58,11 @@ class Central:
             self._adopted = text
             try:
                 config = self._settings.parse(text) if text else self._settings.config
-            except ServiceConfigError as error:
-                reason = f"the balancer's service config is refused: {error}"
-                _logger.warning(self._settings.explain(reason))
+            except Exception as error:  # noqa: BLE001
+                # Also what a policy of the user's raises, or JSON that nests too deep.
+                why = error if isinstance(error, ServiceConfigError) else reason(error)
+                text = f"the balancer's service config is refused: {why}"
+                _logger.warning(self._settings.explain(text))
             else:
                 self.config = config
                 for configured in self._told:

@@ -61,9 +61,9 @@ class Tap:
                 self._stand_in.wanted()
         return current
 
-    def lost(self, code: str, details: str) -> Lost:
+    def lost(self, code: str, details: str, *, misread: bool = False) -> Lost:
         """See `Flow`."""
-        lost = self._flow.lost(code, details)
+        lost = self._flow.lost(code, details, misread=misread)
         if self._stand_in is not None and lost.all_asked:
             self._stand_in.wanted()
         return lost

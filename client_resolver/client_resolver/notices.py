@@ -9,7 +9,12 @@ from client_resolver.core.model import ServerList, SetAside
 from client_resolver.core.watch import Lost
 from client_resolver.settings import Settings
 
-__all__ = ["Notices", "reason", "undialled"]
+__all__ = ["Notices", "reason", "undialled", "unusable"]
+
+_TOLD = 20
+"""How many servers of one list are warned of one by one."""
+_SHOWN = 500
+"""How many characters of a text from outside are shown."""
 
 _logger = logging.getLogger("client_resolver")
 
@@ -23,15 +28,18 @@ class Notices:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._set_aside: tuple[SetAside, ...] = ()
+        self._set_aside: frozenset[SetAside] = frozenset()
 
     def set_aside(self, message: ServerList | Delta) -> None:
         """Warn of the servers that a message has and that can't be used."""
         listed = message.changed if isinstance(message, Delta) else message
-        for one in listed.set_aside:
-            if one not in self._set_aside:
-                _logger.warning(self._settings.explain(f"set aside: {one.reason}"))
-        self._set_aside = listed.set_aside
+        fresh = [one for one in listed.set_aside if one not in self._set_aside]
+        for one in fresh[:_TOLD]:
+            _logger.warning(self._settings.explain(f"set aside: {_shortened(one.reason)}"))
+        if len(fresh) > _TOLD:
+            more = f"set aside: {len(fresh) - _TOLD} more servers of the list"
+            _logger.warning(self._settings.explain(more))
+        self._set_aside = frozenset(listed.set_aside)
 
     def lost(self, lost: Lost) -> None:
         """Tell what has ended, as a warning where it wasn't to be expected."""
@@ -61,5 +69,14 @@ def undialled(settings: Settings, backend: Backend[Any], error: Exception) -> No
 
 def reason(error: Exception) -> str:
     """Why something failed, in words."""
-    text = str(error)
+    text = _shortened(str(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def unusable(error: Exception) -> str:
+    """Why a watch is ended over what its balancer has sent."""
+    return f"its message can't be used: {reason(error)}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -51,7 +51,7 @@ class SnapshotFile:
             return None
         try:
             return decode(raw, self._target)
-        except (ValueError, RecursionError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a file has
             self._warn(f"is not used: {error}")
             return None
 

@@ -2,6 +2,8 @@
 
 import binascii
 from base64 import b64decode
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
@@ -12,7 +14,7 @@ from client_resolver.core.delta import Delta
 from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Endpoint, ListState, Revision, ServerList, SetAside
 
-__all__ = ["LOAD_REPORT", "LOAD_REPORT_TEXT", "load_report", "load_report_text", "read"]
+__all__ = ["LOAD_REPORT", "LOAD_REPORT_TEXT", "load_report", "load_report_text", "read", "watch_on"]
 
 LOAD_REPORT = "endpoint-load-metrics-bin"
 """The trailing metadata that carries a server's load report (gRFC A51). C-core, up to 1.85 at
@@ -22,13 +24,43 @@ LOAD_REPORT_TEXT = "endpoint-load-metrics"
 """The same for servers that write text, as Envoy reads it too. C-core passes it on."""
 
 
+_WATCH = "/lookaside.LoadBalancer/WatchServers"
 _NUMBERS = frozenset(
     {"application_utilization", "cpu_utilization", "eps", "mem_utilization", "rps_fractional"}
 )
 
 
-def read(message: lookaside_pb2.WatchServersResponse) -> ServerList | Delta:
-    """Check a message of a watch. What is malformed in it is set aside, the rest is served."""
+T_co = TypeVar("T_co", covariant=True)
+
+
+class _Channel(Protocol[T_co]):
+    """Either shell's channel, as far as a watch needs it."""
+
+    def unary_stream(
+        self,
+        method: str,
+        request_serializer: Callable[[lookaside_pb2.WatchServersRequest], bytes],
+        response_deserializer: None,
+        /,
+    ) -> T_co: ...
+
+
+def watch_on(channel: _Channel[T_co]) -> T_co:
+    """Return what begins a watch on a balancer's channel. Its messages are for `read`.
+
+    It is not the stub's method, for gRPC tells nothing of a message that it can't decode: in aio,
+    there is None in its place.
+    """
+    return channel.unary_stream(_WATCH, lookaside_pb2.WatchServersRequest.SerializeToString, None)
+
+
+def read(raw: bytes) -> ServerList | Delta:
+    """Read and check a message of a watch. What is malformed in it is set aside.
+
+    Raises:
+        DecodeError: It is no message at all.
+    """
+    message = lookaside_pb2.WatchServersResponse.FromString(raw)
     listed = _server_list(message)
     if not message.HasField("delta"):
         return listed

@@ -1,7 +1,9 @@
 import logging
+from collections.abc import Mapping
 
 import pytest
 
+from client_resolver import Policy
 from client_resolver.central import Central
 from client_resolver.service_config import ServiceConfig
 from client_resolver.settings import Settings
@@ -65,3 +67,23 @@ def test_whoever_is_gone_is_no_longer_told() -> None:
     del told
     subject.adopt(named("round_robin"))
     assert len(configs) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[" * 100_000, "nested too deep"),
+        ('{"loadBalancingConfig": [{"mine": {}}]}', "KeyError: 'wanted'"),
+    ],
+)
+def test_whatever_is_raised_over_one_it_is_refused(
+    text: str, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def mine(config: Mapping[str, object]) -> Policy:
+        raise KeyError("wanted")
+
+    keywords = {"policies": {"mine": mine}}
+    subject = Central(Settings.of("static:///10.0.0.1:1", None, None, None, keywords))  # type: ignore[arg-type]
+    with caplog.at_level(logging.WARNING, "client_resolver"):
+        assert subject.adopt(text).policy.name == "weighted_round_robin"
+    assert why in caplog.text

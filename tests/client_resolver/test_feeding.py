@@ -34,7 +34,7 @@ class Flow:
         self.current = message
         return message
 
-    def lost(self, code: str, details: str) -> Lost:
+    def lost(self, code: str, details: str, *, misread: bool = False) -> Lost:
         self.losses.append((code, details))
         asked = len(self.losses)
         return Lost(0.5, f"lost: {details}", asked > 1, all_asked=asked >= self.balancers)

@@ -46,3 +46,19 @@ def test_without_a_fallback_there_is_nothing_to_tell_of_it(
     with caplog.at_level(logging.DEBUG, "client_resolver"):
         Notices(SETTINGS).fallback("is used")
     assert not caplog.records
+
+
+def test_of_many_servers_set_aside_some_are_told_and_how_many_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    aside = tuple(SetAside(str(number), f"'{number}' is bad") for number in range(50_000))
+    notices = Notices(SETTINGS)
+    with caplog.at_level(logging.WARNING, "client_resolver"):
+        for _ in range(3):
+            notices.set_aside(ServerList((), set_aside=aside))
+    assert len(caplog.records) == 21
+    assert caplog.records[-1].getMessage().endswith("set aside: 49980 more servers of the list")
+
+
+def test_a_text_from_outside_is_shown_to_a_bound() -> None:
+    assert len(reason(ValueError("x" * 10_000_000))) < 600

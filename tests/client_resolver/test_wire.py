@@ -1,4 +1,5 @@
 import pytest
+from google.protobuf.message import DecodeError
 
 from client_resolver._pb import lookaside_pb2
 from client_resolver.core.delta import Delta
@@ -7,7 +8,7 @@ from client_resolver.wire import load_report_text, read
 
 
 def server_list(message: lookaside_pb2.WatchServersResponse) -> ServerList:
-    found = read(message)
+    found = read(message.SerializeToString())
     assert isinstance(found, ServerList)
     return found
 
@@ -42,7 +43,7 @@ def test_a_delta_is_read_with_its_addresses_in_one_form() -> None:
         revision=lookaside_pb2.Revision(digest="b", version=7, epoch="e"),
         delta=lookaside_pb2.Delta(base="a", removed=["[0:0::1]:80", "bad"]),
     )
-    found = read(message)
+    found = read(message.SerializeToString())
     assert isinstance(found, Delta)
     assert (found.base, found.removed) == ("a", ("[::1]:80", "bad"))
     assert [endpoint.weight for endpoint in found.changed.endpoints] == [5]
@@ -100,3 +101,8 @@ def test_a_load_report_is_read_from_every_form_of_text(text: str) -> None:
 )
 def test_a_malformed_load_report_is_none(text: str) -> None:
     assert load_report_text(text, 3.0) is None
+
+
+def test_what_is_no_message_is_refused() -> None:
+    with pytest.raises(DecodeError):
+        read(b"\xff\xff")

@@ -46,9 +46,9 @@ class Feed:
             self._changed.notify_all()
             return self.watch.current
 
-    def lost(self, code: str, details: str) -> Lost:
+    def lost(self, code: str, details: str, *, misread: bool = False) -> Lost:
         with self._changed:
-            lost = self.watch.lost(code, details, monotonic())
+            lost = self.watch.lost(code, details, monotonic(), misread=misread)
             self.losses.append(lost.text)
             self._changed.notify_all()
             return lost

@@ -155,9 +155,9 @@ class Driver:
             self._publish()
         return self._machine.watch.current
 
-    def lost(self, code: str, details: str) -> Lost:
+    def lost(self, code: str, details: str, *, misread: bool = False) -> Lost:
         """See `client_resolver.core.watch.Flow`."""
-        lost = self._machine.lost(code, details, self.now())
+        lost = self._machine.lost(code, details, self.now(), misread=misread)
         self._publish()
         return lost
 

@@ -73,14 +73,14 @@ class Poller:
         while await self._await_due():
             try:
                 answer = await self._look()
+                if not self._stopped:
+                    self._listener.found(answer)
             except Exception as error:  # noqa: BLE001 - whatever a user's resolver raises
                 self._tell(self._polling.failed)
                 if not self._stopped:
                     self._listener.failed(reason(error))
             else:
                 self._tell(self._polling.succeeded)
-                if not self._stopped:
-                    self._listener.found(answer)
 
     def resolve_now(self) -> None:
         """Have the next look at once."""

@@ -2,25 +2,23 @@
 
 import asyncio
 from contextlib import suppress
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import grpc
 
-from client_resolver._pb import lookaside_pb2, lookaside_pb2_grpc
+from client_resolver._pb import lookaside_pb2
 from client_resolver.aio.connection import open_channel
 from client_resolver.core.balancers import Balancers
 from client_resolver.core.delta import UnknownBase
 from client_resolver.core.watch import Flow
-from client_resolver.notices import Notices
+from client_resolver.notices import Notices, reason, unusable
 from client_resolver.settings import Settings
 from client_resolver.tokens import TokenError, authorization
-from client_resolver.wire import read
+from client_resolver.wire import read, watch_on
 
 __all__ = ["Watcher"]
 
-WatchCall: TypeAlias = grpc.aio.UnaryStreamCall[
-    lookaside_pb2.WatchServersRequest, lookaside_pb2.WatchServersResponse
-]
+_Watch: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[lookaside_pb2.WatchServersRequest, bytes]"
 
 
 class Watcher:
@@ -48,30 +46,40 @@ class Watcher:
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Watch until cancelled. Nothing else ends it."""
         while True:
-            channel = open_channel(
-                self._balancers.current.target,
-                self._settings.balancer_credentials,
-                self._settings.balancer_options,
-            )
-            async with channel:
-                delay = await self._ask(lookaside_pb2_grpc.LoadBalancerStub(channel))
+            try:
+                channel = open_channel(
+                    self._balancers.current.target,
+                    self._settings.balancer_credentials,
+                    self._settings.balancer_options,
+                )
+                async with channel:
+                    delay = await self._ask(watch_on(channel))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
+                delay = self._lost(_Ended("INTERNAL", reason(error)))
             await self._pause(delay)
 
     def resolve_now(self) -> None:
         """Try again at once where a watch was lost."""
         self._wake.set()
 
-    async def _ask(self, stub: lookaside_pb2_grpc.LoadBalancerStub) -> float:
+    async def _ask(self, watch: _Watch) -> float:
         """Ask one balancer until it is another's turn. Return the seconds until then."""
         while True:
-            code, details = await self._read(stub)
-            lost = self._flow.lost(code, self._balancers.place(details))
-            self._notices.lost(lost)
-            if self._balancers.move_on():
-                return self._balancers.wait(lost.delay)
-            await self._pause(self._balancers.wait(lost.delay))
+            ended = await self._read(watch)
+            delay = self._lost(ended)
+            if len(self._balancers) > 1:
+                return delay
+            await self._pause(delay)
+
+    def _lost(self, ended: "_Ended") -> float:
+        """Take in how a watch has ended. Return the seconds until the next."""
+        details = self._balancers.place(ended.details)
+        lost = self._flow.lost(ended.code, details, misread=ended.misread)
+        self._notices.lost(lost)
+        self._balancers.move_on()
+        return self._balancers.wait(lost.delay)
 
     async def _pause(self, seconds: float) -> None:
         self._wake.clear()
@@ -87,26 +95,37 @@ class Watcher:
         # A file or a callable of the user's may make one wait.
         return await asyncio.to_thread(authorization, token)
 
-    async def _read(self, stub: lookaside_pb2_grpc.LoadBalancerStub) -> tuple[str, str]:
+    async def _read(self, watch: _Watch) -> "_Ended":
         try:
             metadata = await self._authorization()
         except TokenError as error:
-            return "UNAVAILABLE", str(error)
+            return _Ended("UNAVAILABLE", str(error))
         known = self._flow.begun()
-        call: WatchCall = stub.WatchServers(self._settings.request(known), metadata=metadata)
+        call = watch(self._settings.request(known), metadata=metadata)
         try:
             async with asyncio.timeout(self._patience if known is None else None) as patience:
                 async for message in call:
                     patience.reschedule(None)
-                    told = read(message)
-                    self._notices.set_aside(told)
-                    self._flow.received(told)
+                    self._received(message)
         except grpc.aio.AioRpcError as error:
-            return error.code().name, error.details() or ""
+            return _Ended(error.code().name, error.details() or "")
         except TimeoutError:
-            return "DEADLINE_EXCEEDED", f"no answer within {self._patience:g} s"
+            return _Ended("DEADLINE_EXCEEDED", f"no answer within {self._patience:g} s")
         except UnknownBase as error:
-            return "ABORTED", str(error)
+            return _Ended("ABORTED", str(error))
+        except Exception as error:  # noqa: BLE001 - nothing that a balancer sends ends following it
+            return _Ended("INTERNAL", unusable(error), misread=True)
         finally:
             call.cancel()
-        return "OK", "the balancer ended the watch"
+        return _Ended("OK", "the balancer ended the watch")
+
+    def _received(self, message: bytes) -> None:
+        told = read(message)
+        self._notices.set_aside(told)
+        self._flow.received(told)
+
+
+class _Ended(NamedTuple):
+    code: str
+    details: str
+    misread: bool = False

@@ -103,6 +103,7 @@ class Machine(Generic[H]):
         Raises:
             UnknownBase: The watch must be begun anew.
         """
+        before = self.watch.current
         new = self.watch.received(message, now)
         listed = message.changed if isinstance(message, Delta) else message
         if not listed.provisional:
@@ -112,15 +113,20 @@ class Machine(Generic[H]):
         if confirmed or not listed.provisional or new:
             self._freshness.heard(now, current=confirmed)
         if new:
-            return self._apply(now)
+            try:
+                return self._apply(now)
+            except Exception:
+                # It would count as held if it came again.
+                self.watch.undo(before)
+                raise
         if self.pool.log.on and confirmed:
             self.pool.log.add(ListConfirmed())
         return []
 
-    def lost(self, code: str, details: str, now: float) -> Lost:
+    def lost(self, code: str, details: str, now: float, *, misread: bool = False) -> Lost:
         """Take in that the watch has ended. See `Watch.lost`."""
         self._relisted = True
-        lost = self.watch.lost(code, details, now)
+        lost = self.watch.lost(code, details, now, misread=misread)
         self._freshness.lost(now, reached=not is_unreached(details))
         if code != "OK":
             self._lost = lost.text

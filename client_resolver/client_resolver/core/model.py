@@ -21,12 +21,7 @@ class Code(Enum):
     """The gRPC status codes that the core decides on, by their names in `grpc.StatusCode`."""
 
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
-    FAILED_PRECONDITION = "FAILED_PRECONDITION"
-    INVALID_ARGUMENT = "INVALID_ARGUMENT"
-    PERMISSION_DENIED = "PERMISSION_DENIED"
-    UNAUTHENTICATED = "UNAUTHENTICATED"
     UNAVAILABLE = "UNAVAILABLE"
-    UNIMPLEMENTED = "UNIMPLEMENTED"
 
 
 class Connectivity(Enum):

@@ -20,11 +20,11 @@ no list, before another is asked. A balancer answers such a watch at once or end
 
 _REFUSALS = frozenset(
     {
-        Code.FAILED_PRECONDITION,
-        Code.INVALID_ARGUMENT,
-        Code.PERMISSION_DENIED,
-        Code.UNAUTHENTICATED,
-        Code.UNIMPLEMENTED,
+        "FAILED_PRECONDITION",
+        "INVALID_ARGUMENT",
+        "PERMISSION_DENIED",
+        "UNAUTHENTICATED",
+        "UNIMPLEMENTED",
     }
 )
 """What a balancer answers to a request that it will refuse again."""
@@ -67,8 +67,14 @@ class Flow(Protocol):
             UnknownBase: The watch must be begun anew.
         """
 
-    def lost(self, code: str, details: str) -> Lost:
-        """Take in that the watch has ended, or that the backends could not be looked up."""
+    def lost(self, code: str, details: str, *, misread: bool = False) -> Lost:
+        """Take in that the watch has ended, or that the backends could not be looked up.
+
+        Args:
+            code: The name of the gRPC status code.
+            details: The status's text.
+            misread: It was ended here, over a message that can't be used.
+        """
 
     def fallback_failed(self, why: str) -> None:
         """Take in that the fallback could not be looked up."""
@@ -128,8 +134,8 @@ class Watch:
         self._older: ServerList | None = None
         self._older_until = 0.0
         self._failed = False
-        # A delta could not be applied, and none has been since: the balancer is not to be trusted
-        # with a base, nor to be asked again at once.
+        # What the balancer sent could not be used, and no watch has lasted since: it is not to be
+        # trusted with a base, nor to be asked again at once.
         self._doubted = False
         self._known: ServerList | None = None
         self._sent: ServerList | None = None
@@ -184,7 +190,7 @@ class Watch:
         elif message.provisional:
             return self._received_provisional(message)
         self._sent = message
-        self._works()
+        self._works(now)
         current = self.current
         if current is None:
             return self._accept(message)
@@ -209,25 +215,31 @@ class Watch:
         message, self._older = self._older, None
         return is_firm(message) and self._accept(message)
 
-    def lost(self, code: str, details: str, now: float) -> Lost:
+    def undo(self, before: ServerList | None) -> None:
+        """Go back to a list: the one that was taken could not be used."""
+        self.current = before
+
+    def lost(self, code: str, details: str, now: float, *, misread: bool = False) -> Lost:
         """Take in that the watch has ended or that it could not be started.
 
         Args:
             code: The name of the gRPC status code.
             details: The status's text.
             now: The time on the monotonic clock, in seconds.
+            misread: It was ended here, over a message that can't be used.
 
         Returns:
             When to try again.
         """
         self._older = None
         self._unasked = max(0, self._unasked - 1)
-        silent = self._known is not None and self._sent is None
-        if silent and now - self._began >= _SETTLED and not is_unreached(details):
-            # The list named as known still held, so there was nothing to say.
-            self._works()
+        # Where the list named as known still held, there was nothing to say.
+        heard = self._known is not None or self._sent is not None
+        if heard and self._lasted(now) and not is_unreached(details):
+            self._works(now)
         delay = self._backoff.next()
         expected = self._failed or self._doubted or code == "OK"
+        self._doubted = self._doubted or misread
         self._failed = True
         all_asked = self._unasked == 0
         reason = f"{code}: {details}" if details else code
@@ -238,10 +250,11 @@ class Watch:
             kept = used if self.current.provisional else kept
             text = f"{self._name('one')} is lost ({reason}); {kept}"
             return Lost(delay, text, expected, all_asked)
-        refusals = [refusal for refusal in _REFUSALS if refusal.value == code]
-        if refusals:
+        # What a control plane answers is not to reach the application as if a backend had
+        # answered it (gRFC A54).
+        if code in _REFUSALS:
             text = f"{self._name('one')} refuses: {reason}"
-            self._failure = Failure(refusals[0], text)
+            self._failure = Failure(Code.UNAVAILABLE, text)
         elif all_asked:
             text = f"{self._name('each')} gives no list: {reason}"
             self._failure = Failure(Code.UNAVAILABLE, text)
@@ -272,8 +285,13 @@ class Watch:
         self._doubted = True
         raise UnknownBase(f"a change of list {delta.base!r}, which is not held")
 
-    def _works(self) -> None:
+    def _lasted(self, now: float) -> bool:
+        return now - self._began >= _SETTLED
+
+    def _works(self, now: float) -> None:
         self._failed = False
+        if self._lasted(now):
+            self._doubted = False
         if not self._doubted:
             self._backoff.reset()
 

@@ -169,11 +169,11 @@ class Driver:
                 self._nudge()
             return self._machine.watch.current
 
-    def lost(self, code: str, details: str) -> Lost:
+    def lost(self, code: str, details: str, *, misread: bool = False) -> Lost:
         """See `client_resolver.core.watch.Flow`."""
         with self.lock:
             with self._deciding:
-                lost = self._machine.lost(code, details, monotonic())
+                lost = self._machine.lost(code, details, monotonic(), misread=misread)
             if not self.closed:
                 self._publish()
             return lost

@@ -1,22 +1,24 @@
 """Keeps a watch open at one of the balancers, on a thread of its own."""
 
 import threading
+from typing import NamedTuple, TypeAlias
 
 import grpc
 import grpc.experimental
 
-from client_resolver._pb import lookaside_pb2_grpc
+from client_resolver._pb import lookaside_pb2
 from client_resolver.core.balancers import Balancers
-from client_resolver.core.delta import Delta, UnknownBase
-from client_resolver.core.model import ServerList
+from client_resolver.core.delta import UnknownBase
 from client_resolver.core.watch import Flow
-from client_resolver.notices import Notices
+from client_resolver.notices import Notices, reason, unusable
 from client_resolver.settings import Settings
 from client_resolver.sync.connection import open_channel
 from client_resolver.tokens import TokenError, authorization
-from client_resolver.wire import read
+from client_resolver.wire import read, watch_on
 
 __all__ = ["Watcher"]
+
+_Watch: TypeAlias = "grpc.UnaryStreamMultiCallable[lookaside_pb2.WatchServersRequest, bytes]"
 
 
 class Watcher:
@@ -47,13 +49,14 @@ class Watcher:
         self._wake = threading.Event()
 
     def run(self) -> None:
-        """Watch until `close` or `stop`. For a thread of its own."""
+        """Watch until `close` or `stop`, which alone end it. For a thread of its own."""
         try:
-            while (channel := self._open()) is not None:
-                code, details = self._read(lookaside_pb2_grpc.LoadBalancerStub(channel))
+            while not self._closed.is_set():
+                ended = self._watch()
                 if self._closed.is_set():
                     return
-                lost = self._flow.lost(code, self._balancers.place(details))
+                details = self._balancers.place(ended.details)
+                lost = self._flow.lost(ended.code, details, misread=ended.misread)
                 self._notices.lost(lost)
                 if self._balancers.move_on():
                     self._shut()
@@ -100,41 +103,56 @@ class Watcher:
         if channel is not None:
             channel.close()
 
-    def _read(self, stub: lookaside_pb2_grpc.LoadBalancerStub) -> tuple[str, str]:
+    def _watch(self) -> "_Ended":
         ending = _Ending()
         try:
-            metadata = authorization(self._settings.balancer_token)
-            known = self._flow.begun()
-            call = stub.WatchServers(self._settings.request(known), metadata=metadata)
-            ending.follow(call, self._patience if known is None else None)
-            for message in call:
-                ending.calm()
-                if ending.why is None:
-                    self._received(read(message), ending)
+            self._read(ending)
         except TokenError as error:
-            return "UNAVAILABLE", str(error)
+            return _Ended("UNAVAILABLE", str(error))
         except grpc.RpcError as error:
-            return ending.why or (error.code().name, error.details() or "")
-        except ValueError:
-            # `close` came between two attempts.
-            return "CANCELLED", "the channel is closed"
+            return ending.why or _Ended(error.code().name, error.details() or "")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
+            return _Ended("INTERNAL", reason(error))
         finally:
             ending.calm()
-        return ending.why or ("OK", "the balancer ended the watch")
+        return ending.why or _Ended("OK", "the balancer ended the watch")
 
-    def _received(self, message: ServerList | Delta, ending: "_Ending") -> None:
-        self._notices.set_aside(message)
+    def _read(self, ending: "_Ending") -> None:
+        metadata = authorization(self._settings.balancer_token)
+        channel = self._open()
+        if channel is None:
+            return
+        known = self._flow.begun()
+        watch: _Watch = watch_on(channel)
+        call = watch(self._settings.request(known), metadata=metadata)
+        ending.follow(call, self._patience if known is None else None)
+        for message in call:
+            ending.calm()
+            if ending.why is None:
+                self._received(message, ending)
+
+    def _received(self, message: bytes, ending: "_Ending") -> None:
         try:
-            self._flow.received(message)
+            told = read(message)
+            self._notices.set_aside(told)
+            self._flow.received(told)
         except UnknownBase as error:
-            ending.cancel("ABORTED", str(error))
+            ending.cancel(_Ended("ABORTED", str(error)))
+        except Exception as error:  # noqa: BLE001 - nothing that a balancer sends ends following it
+            ending.cancel(_Ended("INTERNAL", unusable(error), misread=True))
+
+
+class _Ended(NamedTuple):
+    code: str
+    details: str
+    misread: bool = False
 
 
 class _Ending:
     """Cancels one watch and keeps the reason. Its reader goes on to the end that this brings."""
 
     def __init__(self) -> None:
-        self.why: tuple[str, str] | None = None
+        self.why: _Ended | None = None
         self._call: grpc.RpcContext | None = None
         self._timer: threading.Timer | None = None
 
@@ -142,8 +160,8 @@ class _Ending:
         """Take in the watch. Cancel it after so many seconds unless `calm` comes first."""
         self._call = call
         if patience is not None:
-            why = ("DEADLINE_EXCEEDED", f"no answer within {patience:g} s")
-            self._timer = threading.Timer(patience, self.cancel, why)
+            why = _Ended("DEADLINE_EXCEEDED", f"no answer within {patience:g} s")
+            self._timer = threading.Timer(patience, self.cancel, [why])
             self._timer.daemon = True
             self._timer.start()
 
@@ -152,8 +170,8 @@ class _Ending:
         if self._timer is not None:
             self._timer.cancel()
 
-    def cancel(self, code: str, details: str) -> None:
+    def cancel(self, why: _Ended) -> None:
         """Cancel the watch for a reason."""
-        self.why = (code, details)
+        self.why = why
         if self._call is not None:
             self._call.cancel()

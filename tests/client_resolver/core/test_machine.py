@@ -1,5 +1,7 @@
 from random import Random
 
+import pytest
+
 from client_resolver.core.backend import Close, Connect, Explain, Open
 from client_resolver.core.backoff import FullJitter
 from client_resolver.core.config import PoolConfig, PoolOptions
@@ -311,3 +313,15 @@ def test_a_connection_that_was_opened_again_is_asked_about_again() -> None:
     asked = subject.observed(again.backend, Connectivity.TRANSIENT_FAILURE)
     assert asked == [Explain(again.backend)]
     assert again.backend.last_error == ""
+
+
+def test_a_list_over_which_something_is_raised_does_not_count_as_held() -> None:
+    subject = machine()
+    subject.received(listed(1), 0.0)
+    # There is no such config, and `adopt` raises.
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            subject.received(listed(2, config="nonsense"), 1.0)
+        assert subject.watch.current == listed(1)
+    subject.received(listed(2), 2.0)
+    assert subject.watch.current == listed(2)

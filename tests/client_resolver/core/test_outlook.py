@@ -33,7 +33,7 @@ def test_before_the_first_list_rpcs_wait() -> None:
 
 
 def test_without_a_list_and_with_an_error_rpcs_fail_with_it() -> None:
-    failure = Failure(Code.INVALID_ARGUMENT, "say which port")
+    failure = Failure(Code.UNAVAILABLE, "say which port")
     outlook = survey(pool(), None, failure)
     assert outlook.failure is failure
     assert outlook.overdue("-") == "the deadline passed: say which port"

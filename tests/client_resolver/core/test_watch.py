@@ -135,7 +135,7 @@ def test_one_balancer_of_several_that_refuses_is_why_rpcs_fail() -> None:
     subject = Watch("balancers a:1, b:1", FullJitter(0.1, 10, Random(1)), 30.0, balancers=2)
     subject.lost("PERMISSION_DENIED", "at a:1: no", 0.0)
     text = "one of the balancers a:1, b:1 refuses: PERMISSION_DENIED: at a:1: no"
-    assert subject.failure == Failure(Code.PERMISSION_DENIED, text)
+    assert subject.failure == Failure(Code.UNAVAILABLE, text)
 
 
 def test_of_several_balancers_one_is_lost_at_a_time() -> None:
@@ -148,8 +148,8 @@ def test_of_several_balancers_one_is_lost_at_a_time() -> None:
 @pytest.mark.parametrize(
     ("code", "failure"),
     [
-        ("INVALID_ARGUMENT", Code.INVALID_ARGUMENT),
-        ("PERMISSION_DENIED", Code.PERMISSION_DENIED),
+        ("INVALID_ARGUMENT", Code.UNAVAILABLE),
+        ("PERMISSION_DENIED", Code.UNAVAILABLE),
         ("UNAVAILABLE", Code.UNAVAILABLE),
         ("INTERNAL", Code.UNAVAILABLE),
         ("OK", Code.UNAVAILABLE),
@@ -398,3 +398,41 @@ def test_a_list_with_backends_needs_no_fallback() -> None:
     subject = with_fallback()
     subject.received(listed(1), 0.0)
     assert provisional_of(subject) is False
+
+
+def test_a_balancer_whose_messages_cant_be_used_is_warned_of_once_and_asked_ever_more_seldom() -> (
+    None
+):
+    subject = Watch("b:1", FullJitter(0.1, 10, Highest()), 30)
+    told = []
+    for _ in range(4):
+        subject.begun(0.0)
+        subject.received(listed(1, revision=HELD), 0.0)
+        lost = subject.lost("INTERNAL", "its message can't be used", 1.0, misread=True)
+        told.append((lost.delay, lost.expected))
+    assert told == [(0.1, False), (0.2, True), (0.4, True), (0.8, True)]
+    assert subject.begun(2.0) is None
+    assert ports_of(subject) == [1]
+
+
+def test_a_balancer_is_trusted_again_after_a_watch_that_lasted() -> None:
+    subject = Watch("b:1", FullJitter(0.1, 10, Highest()), 30)
+    for now in (0.0, 1.0):
+        subject.begun(now)
+        subject.received(listed(1, revision=HELD), now)
+        subject.lost("INTERNAL", "", now, misread=True)
+    subject.begun(2.0)
+    subject.received(listed(1, revision=HELD), 2.0)
+    lost = subject.lost("UNAVAILABLE", "gone", 60.0)
+    assert (lost.delay, lost.expected) == (0.1, False)
+    assert subject.begun(61.0) == HELD
+
+
+def test_a_list_that_could_not_be_used_is_tried_again_when_it_comes_again() -> None:
+    subject = watch()
+    subject.received(listed(1, revision=HELD), 0.0)
+    before = subject.current
+    assert subject.received(listed(2), 1.0)
+    subject.undo(before)
+    assert ports_of(subject) == [1]
+    assert subject.received(listed(2), 2.0)
