@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import grpc
+import grpc.experimental
 
 from client_resolver.keywords import Keywords
 from client_resolver.observer import Observer
 
-__all__ = ["check_arguments", "check_credentials"]
+__all__ = ["check_arguments", "check_credentials", "check_token"]
 
 
 def _number(value: object) -> bool:
@@ -89,6 +90,7 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "fallback": (_text, "a target: a str"),
         "hash_key": (callable, "a callable of method, metadata and request"),
         "idle_timeout": (_positive, "above 0 seconds"),
+        "insecure_balancer_token": (lambda value: isinstance(value, bool), "True or False"),
         "keepalive": (_pings, "two numbers of seconds, each from 0.001"),
         "node": (_text, "a str"),
         "observers": (_observers, "a list of objects of client_resolver.Observer"),
@@ -133,6 +135,29 @@ def check_arguments(given: Keywords, options: object) -> None:
         check_credentials("balancer_credentials", given["balancer_credentials"])
     if given.get("idle_timeout") is not None and given.get("connect") != "lazy":
         raise ValueError("idle_timeout has a meaning with connect='lazy' alone")
+
+
+def check_token(given: Keywords) -> None:
+    """Check that a balancer's token goes out in plain text only where that was asked for.
+
+    Raises:
+        ValueError: It would without.
+    """
+    if given.get("balancer_token") is None or given.get("insecure_balancer_token"):
+        return
+    if _in_plain_text(given.get("balancer_credentials")):
+        raise ValueError(
+            "balancer_token would be sent in plain text: give balancer_credentials, such as "
+            "grpc.ssl_channel_credentials() returns, or insecure_balancer_token=True"
+        )
+
+
+def _in_plain_text(credentials: grpc.ChannelCredentials | None) -> bool:
+    insecure = grpc.experimental.insecure_channel_credentials()  # type: ignore[no-untyped-call]
+    # What they are, grpc tells by a private name alone.
+    return credentials is None or type(getattr(credentials, "_credentials", None)) is type(
+        getattr(insecure, "_credentials", None)
+    )
 
 
 def check_credentials(name: str, value: object) -> None:

@@ -61,7 +61,8 @@ class Keywords(TypedDict, total=False):
         node: The node that this client runs on. Default: the environment variable LOOKASIDE_NODE.
         balancer_credentials: Of the balancer's connection. None (default): insecure.
         balancer_options: Channel arguments of the balancer's connection.
-        balancer_token: Sent to the balancer with every watch.
+        balancer_token: Sent to the balancer with every watch. Needs `balancer_credentials`.
+        insecure_balancer_token: Send it without them as well, in plain text. Default: False.
         watch_backoff: The first and the largest bound, in seconds, of the random wait before a
             watch that was lost is tried again. Default: (0.1, 3.0).
         older_revision_hold: Seconds for which a list that is known to be older than the held one is
@@ -95,6 +96,7 @@ class Keywords(TypedDict, total=False):
     balancer_credentials: grpc.ChannelCredentials | None
     balancer_options: Options | None
     balancer_token: Token | None
+    insecure_balancer_token: bool
     watch_backoff: tuple[float, float]
     older_revision_hold: float
     fallback: str | None

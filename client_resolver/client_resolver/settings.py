@@ -20,7 +20,7 @@ from client_resolver.core.picker import PolicyFactory
 from client_resolver.core.pool import Pool
 from client_resolver.core.watch import Watch
 from client_resolver.dialing import Dial
-from client_resolver.keyword_checks import check_arguments
+from client_resolver.keyword_checks import check_arguments, check_token
 from client_resolver.keywords import HashKey, Keywords, Options, Token
 from client_resolver.observer import Observer
 from client_resolver.resolver import Resolve
@@ -137,13 +137,15 @@ class Settings:
         Raises:
             TargetError: A target cannot be understood.
             ServiceConfigError: The service config cannot be understood.
-            TypeError, ValueError: See `check_arguments`.
+            TypeError, ValueError: See `check_arguments` and `check_token`.
         """
         check_arguments(given, options)
         given = cast("Keywords", {k: v for k, v in given.items() if v is not None})
         environ = os.environ
         resolvers = given.get("resolvers", {})
         parsed = parse_target(target, environ, resolvers)
+        if isinstance(parsed, LookasideTarget):
+            check_token(given)
         arguments = dict(options or ())
         in_options = arguments.pop("grpc.service_config", None)
         named = arguments.pop("grpc.lb_policy_name", None)

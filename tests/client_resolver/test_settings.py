@@ -1,8 +1,10 @@
 import json
 import re
+from contextlib import nullcontext
 from typing import Any, cast
 
 import grpc
+import grpc.experimental
 import pytest
 
 import client_resolver
@@ -89,6 +91,7 @@ NAN = float("nan")
     [
         ("balancer_options", [5, [5], [("grpc.x",)], [(5, 5)], [("grpc.x", object())]]),
         ("balancer_token", [5]),
+        ("insecure_balancer_token", [1, "yes"]),
         ("client_id", [5, b"me"]),
         ("connect", ["soon", [], True]),
         ("connections_per_backend", [0, 101, 1.5, True, "2"]),
@@ -205,3 +208,32 @@ def test_the_policy_argument_goes_before_every_config() -> None:
     assert found.config.policy.name == "least_request"
     assert found.parse('{"loadBalancingPolicy": "random"}').policy.name == "least_request"
     assert not settings(policy="random").own_config
+
+
+TLS = grpc.ssl_channel_credentials()
+NO_TLS = grpc.experimental.insecure_channel_credentials()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("backends", [None, TLS])
+@pytest.mark.parametrize(
+    ("keywords", "sent"),
+    [
+        ({}, False),
+        ({"balancer_credentials": NO_TLS}, False),
+        ({"insecure_balancer_token": False}, False),
+        ({"balancer_credentials": TLS}, True),
+        ({"insecure_balancer_token": True}, True),
+    ],
+)
+def test_a_token_goes_out_in_plain_text_only_where_that_was_asked_for(
+    backends: grpc.ChannelCredentials | None, keywords: dict[str, Any], sent: bool
+) -> None:
+    given: Any = {"balancer_token": "secret", **keywords}
+    refused = pytest.raises(ValueError, match="in plain text")
+    with nullcontext() if sent else refused:
+        Settings.of("lookaside://b:1/greeter", backends, None, None, given)
+
+
+def test_a_token_for_no_balancer_is_no_matter() -> None:
+    keywords: Any = {"balancer_token": "secret"}
+    assert Settings.of("static:///10.0.0.1:1", None, None, None, keywords).balancer_token

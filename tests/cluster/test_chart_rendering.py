@@ -357,7 +357,7 @@ def test_the_notes_have_a_line_for_grpcurl_and_one_for_a_client(helm: Helm, valu
         ("settings", set()),
         ("tls-secret", {"balancer_credentials"}),
         ("tls-mutual", {"balancer_credentials"}),
-        ("tokens", {"balancer_token"}),
+        ("tokens", {"balancer_token", "insecure_balancer_token"}),
     ],
 )
 def test_the_client_of_the_notes_shows_the_balancer_what_it_asks_for(

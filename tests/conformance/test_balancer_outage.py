@@ -144,7 +144,10 @@ async def test_no_rpc_fails_when_all_balancers_are_killed_and_all_channels_are_b
     await started(replicas, 1)
     target = f"lookaside://{','.join(one.address for one in replicas)}/{SERVICE}"
     attempts = [Attempts() for _ in range(CHANNELS)]
-    clients = [connect(target, watch_backoff=BACKOFF, balancer_token=one) for one in attempts]
+    clients = [
+        connect(target, watch_backoff=BACKOFF, balancer_token=one, insecure_balancer_token=True)
+        for one in attempts
+    ]
     for client in clients:
         await connected(client, 3)
 

@@ -241,7 +241,7 @@ async def test_each_watch_carries_the_token_of_its_time(
     path.write_text("first\n")
     token = path if kind == "file" else path.read_text
     balancer.say(["10.0.0.1:80"])
-    one = feed(lookaside(balancer), balancer_token=token)
+    one = feed(lookaside(balancer), balancer_token=token, insecure_balancer_token=True)
     await one.until_listed("10.0.0.1:80")
     path.write_text("second\n")
     balancer.end_watches()
@@ -261,7 +261,7 @@ async def test_a_token_that_cannot_be_had_is_told_and_tried_again(
 ) -> None:
     path = tmp_path / "token"
     balancer.say(["10.0.0.1:80"])
-    one = feed(lookaside(balancer), balancer_token=path)
+    one = feed(lookaside(balancer), balancer_token=path, insecure_balancer_token=True)
     await one.until(lambda: len(one.losses) >= 2)
     assert str(path) in one.losses[0]
     path.write_text("secret")
