@@ -60,7 +60,8 @@ class Keywords(TypedDict, total=False):
         zone: The zone that this client runs in. Default: the environment variable LOOKASIDE_ZONE.
         node: The node that this client runs on. Default: the environment variable LOOKASIDE_NODE.
         balancer_credentials: Of the balancer's connection. None (default): insecure.
-        balancer_options: Channel arguments of the balancer's connection.
+        balancer_options: Channel arguments of the balancer's connection. Lists of up to 64 MiB are
+            received unless `grpc.max_receive_message_length` says otherwise.
         balancer_token: Sent to the balancer with every watch. Needs `balancer_credentials`.
         insecure_balancer_token: Send it without them as well, in plain text. Default: False.
         watch_backoff: The first and the largest bound, in seconds, of the random wait before a

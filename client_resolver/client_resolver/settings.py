@@ -69,6 +69,8 @@ _BALANCER_OPTIONS: Mapping[str, object] = {
     # A Service's address leads every try of one attempt to the same replica: one that is gone must
     # not keep it for long. The next attempt may be led to another.
     "grpc.min_reconnect_backoff_ms": 5000,
+    # A list of 21 000 endpoints with Kubernetes' metadata is larger than gRPC's default of 4 MiB.
+    "grpc.max_receive_message_length": 64 * 1024 * 1024,
     # With the largest `watch_backoff` on top, a client is back within 5 s of its balancer.
     "grpc.max_reconnect_backoff_ms": 1000,
     # Balancers that come back at other addresses are found in that time as well.

@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 
 from lookaside._pb import lookaside_pb2 as pb
+from lookaside.logging import get_logger
 from lookaside.model import (
     Endpoint,
     Explanation,
     Health,
     Locality,
     Revision,
+    ServiceName,
     Snapshot,
     State,
     Verdict,
@@ -29,16 +31,36 @@ _HEALTH = {
 }
 
 
+RECEIVE_LIMIT = 4 * 1024 * 1024
+"""Bytes that gRPC's clients take in one message unless they are told otherwise."""
+
+_log = get_logger("api.wire")
+
+
 class WireEncoder:
     """Encodes as WatchServersResponse, whose bytes are those of GetServersResponse too.
 
-    A `lookaside.registry.store.Encoder`.
+    A `lookaside.registry.store.Encoder`. Of each service whose list is larger than gRPC's clients
+    take by default, it warns once.
     """
+
+    def __init__(self) -> None:
+        self._large: set[ServiceName] = set()
 
     def snapshot(self, snapshot: Snapshot) -> bytes:
         """Encode a whole snapshot; equal snapshots give equal bytes."""
         message = _message(snapshot, snapshot.endpoints)
-        return message.SerializeToString(deterministic=True)
+        encoded = message.SerializeToString(deterministic=True)
+        if len(encoded) > RECEIVE_LIMIT and snapshot.service not in self._large:
+            self._large.add(snapshot.service)
+            _log.warning(
+                "a list is larger than gRPC's clients take by default: raise their receive limit",
+                service=str(snapshot.service),
+                endpoints=len(snapshot.endpoints),
+                bytes=len(encoded),
+                limit=RECEIVE_LIMIT,
+            )
+        return encoded
 
     def delta(self, snapshot: Snapshot, base: str, difference: Difference) -> bytes:
         """Encode a snapshot as its difference from the one whose digest is the base."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import grpc
 import pytest
 
+from client_resolver._pb import lookaside_pb2
 from tests.conformance.clients import Client
 from tests.conformance.servers import Backend, Balancer
 from tests.conformance.test_balancing import all_connected
@@ -180,3 +181,34 @@ async def test_a_balancer_that_refuses_takes_no_backend_away(
     balancer.fail(grpc.StatusCode.PERMISSION_DENIED, "no more")
     await asyncio.to_thread(balancer.await_requests, 3)
     assert await client.port() == server.port
+
+
+def large(server: Backend) -> lookaside_pb2.WatchServersResponse:
+    """A list of more than 4 MiB, with one backend that gets RPCs."""
+    message = lookaside_pb2.WatchServersResponse(state="STATE_PRESENT")
+    message.servers.add(address=server.address, weight=1)
+    for number in range(200):
+        message.servers.add(address=f"10.0.0.{number}:80", metadata={"text": "x" * 25_000})
+    assert message.ByteSize() > 4 * 1024 * 1024
+    return message
+
+
+async def test_a_list_larger_than_grpc_takes_by_default_is_taken(
+    backend: Callable[[], Backend], balancer: Balancer, connect: Callable[..., Client]
+) -> None:
+    server = backend()
+    balancer.publish("", large(server))
+    assert await connect(balancer).port() == server.port
+
+
+async def test_the_limit_of_a_list_can_be_set(
+    backend: Callable[[], Backend], balancer: Balancer, connect: Callable[..., Client]
+) -> None:
+    balancer.publish("", large(backend()))
+    options = [("grpc.max_receive_message_length", 4 * 1024 * 1024)]
+    with pytest.raises(grpc.RpcError) as caught:
+        await connect(balancer, balancer_options=options).unary(timeout=20)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    details = str(caught.value.details())
+    assert "gives no list: RESOURCE_EXHAUSTED: " in details
+    assert "Received message larger than max" in details
