@@ -70,7 +70,8 @@ def secure_channel(
     Args:
         target: `lookaside://BALANCER_HOST:PORT/SERVICE`, `lookaside:///SERVICE` with the balancer
             in the environment variable LOOKASIDE_ADDRESS, `dns:///HOST:PORT`,
-            `static:///HOST:PORT,HOST:PORT`, or what one of `resolvers` knows.
+            `static:///HOST:PORT,HOST:PORT` or `static:///unix:PATH`, or what one of `resolvers`
+            knows.
         credentials: Of the backends' connections. A backend is dialled by its address; its
             certificate is checked against the service's name as the target has it, less its port,
             or against the channel argument `grpc.ssl_target_name_override`.

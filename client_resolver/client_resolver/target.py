@@ -1,12 +1,12 @@
 """Channel targets: `lookaside://`, `kubernetes://`, `dns:`, `static:///`, and users' own."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
 
-from client_resolver.core.address import Address, parse_address
+from client_resolver.core.address import Address, parse_address, parse_local
 from client_resolver.errors import TargetError
 
 __all__ = [
@@ -27,7 +27,7 @@ ADDRESS_VARIABLE = "LOOKASIDE_ADDRESS"
 _FORMS = (
     "lookaside://BALANCER_HOST:PORT[,HOST:PORT]/SERVICE, lookaside:///SERVICE with "
     f"{ADDRESS_VARIABLE}=HOST:PORT[,HOST:PORT], kubernetes:///SERVICE with the same, "
-    "dns:///HOST:PORT, static:///HOST:PORT,HOST:PORT"
+    "dns:///HOST:PORT, static:///HOST:PORT,HOST:PORT, static:///unix:PATH"
 )
 _SERVICE_FORM = "NAME[.NAMESPACE[.svc[.CLUSTER_DOMAIN]]][:PORT]"
 _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
@@ -249,11 +249,16 @@ def _dns(text: str, authority: str, path: str, _environ: Mapping[str, str]) -> T
 def _static(text: str, authority: str, path: str, _environ: Mapping[str, str]) -> Target:
     if authority:
         raise ValueError("a static target has three slashes and no authority")
-    return StaticTarget(text, _addresses(path))
+    parts = [part.strip() for part in path.split(",")]
+    return StaticTarget(text, _distinct(parse_local(part) or parse_address(part) for part in parts))
 
 
 def _addresses(text: str) -> tuple[Address, ...]:
-    addresses = tuple(parse_address(part.strip()) for part in text.split(","))
+    return _distinct(parse_address(part.strip()) for part in text.split(","))
+
+
+def _distinct(found: Iterable[Address]) -> tuple[Address, ...]:
+    addresses = tuple(found)
     if len(set(addresses)) != len(addresses):
         raise ValueError("an address stands in it twice")
     return addresses

@@ -232,3 +232,28 @@ def test_a_target_is_known_by_what_it_asks_for(
 def test_a_target_that_is_no_text_is_refused_with_the_forms(target: Any) -> None:
     with pytest.raises(TargetError, match=r"is no text\. Known forms: lookaside://"):
         parse_target(target, {})
+
+
+def test_static_targets_and_fallbacks_name_sockets_of_this_machine() -> None:
+    text = "static:///unix:/run/a.sock,unix-abstract:b,10.0.0.1:80"
+    target = parse_target(text, {})
+    assert isinstance(target, StaticTarget)
+    names = ["unix:/run/a.sock", "unix-abstract:b", "10.0.0.1:80"]
+    assert [address.text for address in target.addresses] == names
+    fallback = parse_fallback(text, parse_target("lookaside://b:1/greeter", {}))
+    assert isinstance(fallback, StaticTarget)
+    assert fallback.addresses == target.addresses
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("static:///unix:", "no path"),
+        ("static:///unix:/a,unix:///a", "stands in it twice"),
+        ("dns:///unix:/a", "no port"),
+        ("lookaside:///greeter", "no port"),
+    ],
+)
+def test_other_targets_name_no_sockets_of_this_machine(text: str, why: str) -> None:
+    with pytest.raises(TargetError, match=why):
+        parse_target(text, {"LOOKASIDE_ADDRESS": "unix:/run/balancer.sock"})

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import logging
+import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -25,6 +27,7 @@ from client_resolver.resolver import Answer, Server
 from client_resolver.settings import Settings
 from client_resolver.snapshots import SnapshotFile
 from client_resolver.target import LookasideTarget
+from tests.conformance._pb import echo_pb2_grpc
 from tests.conformance._pb.echo_pb2 import Message
 from tests.conformance._pb.echo_pb2_grpc import EchoStub
 from tests.conformance.clients import Client
@@ -807,3 +810,45 @@ async def test_a_channel_closes_though_its_resolver_swallows_cancellations(
     async with asyncio.timeout(BOUND):
         await client.close()
     assert await call.code() is grpc.StatusCode.CANCELLED
+
+
+@pytest.mark.parametrize("form", ["unix:{}", "unix://{}", "unix-abstract:lookaside-{pid}"])
+async def test_a_static_target_reaches_a_socket_of_this_machine(
+    form: str,
+    backend: Callable[..., Backend],
+    connect: Callable[..., Client],
+    tmp_path: Path,
+) -> None:
+    name = form.format(tmp_path / "s", pid=os.getpid())
+    # Not beside other tests' in the machine's one space of names.
+    name = f"{name}-{id(tmp_path)}"
+    server = grpc.server(ThreadPoolExecutor(4))
+    echo_pb2_grpc.add_EchoServicer_to_server(backend(), server)
+    server.add_insecure_port(name)
+    server.start()
+    try:
+        client = connect(f"static:///{name}")
+        assert await client.unary(timeout=BOUND) == b"x"
+        [one] = client.channel.snapshot().backends
+        assert one.address == name.replace("unix://", "unix:")
+    finally:
+        await asyncio.to_thread(server.stop(None).wait)
+
+
+async def test_a_socket_of_this_machine_that_a_balancer_lists_is_set_aside(
+    balancer: Balancer, backend: Callable[..., Backend], connect: Callable[..., Client]
+) -> None:
+    server = backend()
+    balancer.say(["unix:/run/docker.sock", "unix-abstract:x", server.address])
+    client = connect(balancer)
+    assert await client.port() == server.port
+    assert [one.address for one in client.channel.snapshot().backends] == [server.address]
+
+
+async def test_an_rpc_to_a_socket_that_is_not_there_names_it(
+    connect: Callable[..., Client], tmp_path: Path
+) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        await connect(f"static:///unix:{tmp_path}/none").unary(timeout=BOUND)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert f"unix:{tmp_path}/none" in str(caught.value.details())

@@ -4,8 +4,10 @@ import re
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
-__all__ = ["Address", "parse_address"]
+__all__ = ["Address", "parse_address", "parse_local"]
 
+_PATH_LIMIT = 107
+"""Bytes of a local socket's path: `sockaddr_un` of Linux has 108, with a zero at the end."""
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 
 
@@ -14,7 +16,8 @@ class Address:
     """One address to dial.
 
     Attributes:
-        text: `HOST:PORT`, an IPv6 address in brackets: the backend's name everywhere.
+        text: `HOST:PORT`, an IPv6 address in brackets, or a socket of this machine as `parse_local`
+            reads it: the backend's name everywhere.
         target: The gRPC target that dials it.
     """
 
@@ -53,3 +56,27 @@ def parse_address(text: str) -> Address:
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
         raise ValueError(f"{text!r} has a malformed host name")
     return Address(f"{host}:{port}", f"dns:///{host}:{port}")
+
+
+def parse_local(text: str) -> Address | None:
+    """Read `unix:PATH`, `unix:///PATH` or `unix-abstract:NAME`, gRPC's names of local sockets.
+
+    For what the application itself names: what a balancer lists is never one.
+
+    Returns:
+        The address. None: the text is no such name.
+
+    Raises:
+        ValueError: It begins like one and isn't. The message says what is wrong.
+    """
+    scheme, colon, path = text.partition(":")
+    if not colon or scheme not in {"unix", "unix-abstract"}:
+        return None
+    if scheme == "unix" and path.startswith("//"):
+        path = path[2:]
+        if not path.startswith("/"):
+            raise ValueError(f"{text!r}: after unix:// comes an absolute path")
+    if not 1 <= len(path.encode()) <= _PATH_LIMIT or "\0" in path:
+        raise ValueError(f"{text!r} has no path of 1 to {_PATH_LIMIT} bytes")
+    name = f"{scheme}:{path}"
+    return Address(name, name)
