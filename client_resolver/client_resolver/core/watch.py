@@ -139,7 +139,8 @@ class Watch:
         self._doubted = False
         self._known: ServerList | None = None
         self._sent: ServerList | None = None
-        self._began = 0.0
+        # A source that is polled has no watches.
+        self._began: float | None = None
         self._awaits_fallback = fallback
         self._fallback_failed = ""
         self._failure: Failure | None = None
@@ -286,7 +287,7 @@ class Watch:
         raise UnknownBase(f"a change of list {delta.base!r}, which is not held")
 
     def _lasted(self, now: float) -> bool:
-        return now - self._began >= _SETTLED
+        return self._began is not None and now - self._began >= _SETTLED
 
     def _works(self, now: float) -> None:
         self._failed = False

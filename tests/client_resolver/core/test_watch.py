@@ -436,3 +436,10 @@ def test_a_list_that_could_not_be_used_is_tried_again_when_it_comes_again() -> N
     subject.undo(before)
     assert ports_of(subject) == [1]
     assert subject.received(listed(2), 2.0)
+
+
+def test_a_source_that_is_polled_in_vain_is_warned_of_once() -> None:
+    subject = watch()
+    subject.received(listed(1), 0.0)
+    losses = [subject.lost("UNAVAILABLE", "no such name", now) for now in (100.0, 200.0, 300.0)]
+    assert [lost.expected for lost in losses] == [False, True, True]
