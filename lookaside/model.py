@@ -7,7 +7,7 @@ cheaper to make and to keep than dataclasses.
 import enum
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -224,8 +224,8 @@ class Evidence(Protocol):
             node: The node whose own list that is; "": it is that of all.
         """
 
-    def knows(self, port: str, endpoint: Endpoint) -> bool:
-        """Whether it says of an endpoint of a port, listed or not, how it fares."""
+    def known(self, port: str) -> Collection[tuple[str, int]]:
+        """Return the address and port of each endpoint of a port of which it says how it fares."""
 
 
 class ServiceRecord(Struct, frozen=True, eq=False):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lookaside.model import Endpoint, Explanation, Locality, Verdict
+from lookaside.model import Explanation, Locality, Verdict
 from lookaside.policy.balancing import POLICIES, strange_policies
 from lookaside.policy.service_config import SERVICE_CONFIG, STICKY
 from lookaside.policy.weights import WEIGHT, WEIGHTS, WeightRule
@@ -42,10 +42,10 @@ class Reasons(Struct, frozen=True):
         verdicts = tuple(sorted(self._verdict(one, node) for one in self._sort_out(port, node)))
         return Explanation(verdicts, tuple(self._notes(verdicts)))
 
-    def knows(self, port: str, endpoint: Endpoint) -> bool:
-        """Whether a slice that counts has the endpoint's address, in whatever condition."""
-        return any(
-            endpoint.port == number and endpoint.address == one.address
+    def known(self, port: str) -> frozenset[tuple[str, int]]:
+        """Return the addresses of a port in slices that count, in whatever condition."""
+        return frozenset(
+            (one.address, number)
             for held in self.inputs.slices
             if (number := self.inputs.number(held.slice, port)[0])
             for one in held.slice.endpoints

@@ -359,11 +359,30 @@ async def test_a_slice_deleted_for_good_empties_the_list_after_the_grace(world: 
     assert world.feed.version == version
 
 
-async def test_a_service_that_goes_takes_its_endpoints_at_once(world: World) -> None:
+async def test_a_service_that_goes_and_is_made_anew_shows_no_empty_list(world: World) -> None:
     await world.start_synced(empty_grace=60.0)
-    world.server.delete(SLICES, "greeter-1")
+    version = world.feed.version
     world.server.delete(SERVICES, "greeter")
-    await world.feed.until(lambda: GREETER not in world.feed.records)
+    world.server.delete(SLICES, "greeter-1")
+    world.server.put(SERVICES, service_json("other"))
+    world.server.bookmark()
+    await world.feed.until(lambda: len(world.feed.records) == 2)
+    assert world.feed.version == version
+    world.server.put(SERVICES, service_json("greeter"))
+    world.server.put(SLICES, slice_json("greeter-3", "10.0.0.3"))
+    await world.feed.shows("10.0.0.3")
+    assert world.feed.views == [FULL, ["10.0.0.3"]]
+
+
+async def test_a_service_that_goes_for_good_goes_after_the_grace(world: World) -> None:
+    await world.start_synced(empty_grace=60.0)
+    contacts = world.observer.contacts
+    world.server.delete(SERVICES, "greeter")
+    world.server.bookmark()
+    await world.observer.contacted(contacts + 2)
+    assert GREETER in world.feed.records
+    world.time.advance(60.0)
+    assert GREETER not in world.feed.records
 
 
 async def test_a_wall_clock_that_jumps_changes_nothing(

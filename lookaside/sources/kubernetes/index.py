@@ -18,13 +18,11 @@ class Batch(Struct, frozen=True):
         changes: The services that changed, as they are now; None for one that is gone.
         versions: The resource version of the last event that touched each.
         floor: The resource version up to which all of them hold at least.
-        lost: The services of which slices were deleted.
     """
 
     changes: Mapping[ServiceKey, ServiceRecord | None]
     versions: Mapping[ServiceKey, int] = {}
     floor: int = 0
-    lost: Collection[ServiceKey] = ()
 
     def version(self, key: ServiceKey) -> int:
         """Return the version of the change of one service."""
@@ -44,7 +42,6 @@ class Index:
         self._refusals = refusals
         self._versions: dict[ServiceKey, int] = {}
         self._floor = 0
-        self._lost: set[ServiceKey] = set()
 
     def replace_slices(self, slices: Collection[Slice], version: int) -> None:
         """Take a whole list of slices, which holds up to a resource version."""
@@ -72,10 +69,8 @@ class Index:
                     self._touch(slice_.service, each.version)
             if each.new is not None:
                 self._cluster.set_slice(each.new)
-                continue
-            self._cluster.remove_slice(*each.key)
-            if each.old is not None:
-                self._lost.add(each.old.service)
+            else:
+                self._cluster.remove_slice(*each.key)
         self._refusals.followed("EndpointSlice", differences, self._cluster.refused())
 
     def change_services(self, differences: Sequence[Difference[Service]]) -> None:
@@ -102,7 +97,7 @@ class Index:
 
     def take(self) -> Batch:
         """Return what has changed since the last time."""
-        batch = Batch(self._cluster.touched(), self._versions, self._floor, self._lost)
+        batch = Batch(self._cluster.touched(), self._versions, self._floor)
         self._forget()
         return batch
 
@@ -112,7 +107,7 @@ class Index:
         return self._cluster.records()
 
     def _forget(self) -> None:
-        self._versions, self._floor, self._lost = {}, 0, set()
+        self._versions, self._floor = {}, 0
 
     def _touch(self, key: ServiceKey, version: int) -> None:
         self._versions[key] = max(self._versions.get(key, 0), version)

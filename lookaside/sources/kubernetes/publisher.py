@@ -2,14 +2,42 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 
 from lookaside.model import ServiceKey, ServiceRecord
+from lookaside.registry.grace import ListName, filled, keep, vanished
 from lookaside.sources import Feed
 from lookaside.sources.kubernetes.index import Batch
 from lookaside.sources.kubernetes.timing import CallLater, Timer
 
 EPOCH = "kubernetes"
+
+
+class _Grace:
+    """How long a list that has become empty keeps its endpoints.
+
+    Args:
+        seconds: How long.
+        call_later: Arranges a call after so many seconds.
+        end: Called when it is over.
+    """
+
+    __slots__ = ("_end", "_timer", "over")
+
+    def __init__(self, seconds: float, call_later: CallLater, end: Callable[[], None]) -> None:
+        self.over = False
+        self._end = end
+        self._timer: Timer = call_later(seconds, self._ring)
+
+    def cancel(self) -> None:
+        """Let it not end."""
+        self._timer.cancel()
+
+    def _ring(self) -> None:
+        self.over = True
+        self._end()
+
+
+_Graces = dict[ListName, _Grace]
 
 
 class Publisher:
@@ -18,13 +46,14 @@ class Publisher:
     A change has the version of the event that made it. The base, up to which the whole view holds,
     follows behind.
 
-    A service that loses the last of its slices, but not the last of its endpoints in a slice that
-    stays, keeps its endpoints for a short grace: slices are at times deleted and made anew. The
-    base stands still meanwhile, because what is held back has not reached the store.
+    A list that becomes empty keeps its endpoints for a short grace, but for those that are told
+    unfit; so does a Service that is deleted. All else of the Service is published at once, under
+    the version that it had, since the newer state has not reached the store. The base stands still
+    meanwhile for the same reason.
 
     Args:
         feed: Where records are put.
-        empty_grace: How long such a service keeps its endpoints, in seconds.
+        empty_grace: How long a list keeps its endpoints, in seconds.
         call_later: Arranges a call after so many seconds.
         due: Called when a grace has ended: an `update` should follow.
 
@@ -43,14 +72,14 @@ class Publisher:
         due: Callable[[], None],
     ) -> None:
         self._feed = feed
-        self._grace = empty_grace
+        self._seconds = empty_grace
         self._call_later = call_later
         self._due = due
         self._known_base = 0
         self._touched: dict[ServiceKey, int] = {}
-        self._nonempty: set[ServiceKey] = set()
-        self._held: dict[ServiceKey, tuple[ServiceRecord | None, Timer]] = {}
-        self._ended: set[ServiceKey] = set()
+        self._sent: dict[ServiceKey, int] = {}
+        self._told: dict[ServiceKey, ServiceRecord] = {}
+        self._held: dict[ServiceKey, tuple[ServiceRecord | None, _Graces]] = {}
         self.started = False
         self.version = 0
         self.epoch = EPOCH
@@ -69,13 +98,15 @@ class Publisher:
             base: The version up to which they hold.
             at: When that was received, in seconds of the clock.
         """
-        self.close()
-        records = list(records)
+        whole: dict[ServiceKey, ServiceRecord | None] = dict.fromkeys(self._told)
+        whole.update((record.key, record) for record in records)
+        shown = {key: self._shown(key, record) for key, record in whole.items()}
+        self._told = {key: record for key, record in shown.items() if record is not None}
         self._touched.clear()
-        self._nonempty = {record.key for record in records if has_endpoints(record)}
+        self._sent.clear()
         self._known_base = self.version = max(self.version, base)
         self.started = True
-        self._feed.replace(records, version=self.version, epoch=self.epoch, at=at)
+        self._feed.replace(list(self._told.values()), version=self.version, epoch=self.epoch, at=at)
 
     def update(self, batch: Batch, *, base: int, at: float) -> bool:
         """Publish what has changed or whose grace has ended, and how far everything holds.
@@ -89,60 +120,76 @@ class Publisher:
             Whether any service was published.
         """
         self._known_base = max(self._known_base, base)
-        now: dict[ServiceKey, ServiceRecord | None] = {}
-        for key, record in batch.changes.items():
+        for key in batch.changes:
             touched = max(self._touched.get(key, 0), batch.version(key), self.version)
             self._touched[key] = touched
-            _, timer = self._held.pop(key, (None, None))
-            lost = timer is not None or key in batch.lost
-            if lost and key not in self._ended and self._may_come_back(key, record):
-                timer = timer or self._call_later(self._grace, partial(self._end, key))
-                self._held[key] = (record, timer)
-                continue
-            if timer is not None:
-                timer.cancel()
-            now[key] = record
-        for key in self._ended & self._held.keys():
-            now[key], _ = self._held.pop(key)
-        self._ended.clear()
-        self._emit(now, at)
-        return bool(now)
+        ended = {
+            key: record
+            for key, (record, graces) in self._held.items()
+            if any(grace.over for grace in graces.values())
+        }
+        groups: defaultdict[int, dict[ServiceKey, ServiceRecord | None]] = defaultdict(dict)
+        for key, record in {**ended, **batch.changes}.items():
+            told = self._told.get(key)
+            shown = self._shown(key, record)
+            version = max(self._touched.get(key, 0), self.version)
+            if key in self._held:
+                if told is not None and shown is not None and shown.serves_as(told):
+                    continue
+                version = max(self._sent.get(key, 0), self.version)
+            groups[version][key] = shown
+        for version in sorted(groups):
+            self._emit(groups[version], version, at)
+        if not self._held and self._known_base > self.version:
+            self._advance()
+        return bool(groups)
 
     def close(self) -> None:
         """Forget what is held back."""
-        for _, timer in self._held.values():
-            timer.cancel()
+        for _, graces in self._held.values():
+            for grace in graces.values():
+                grace.cancel()
         self._held.clear()
-        self._ended.clear()
 
-    def _may_come_back(self, key: ServiceKey, record: ServiceRecord | None) -> bool:
-        return (
-            self._grace > 0
-            and key in self._nonempty
-            and record is not None
-            and not has_endpoints(record)
-        )
+    def _shown(self, key: ServiceKey, record: ServiceRecord | None) -> ServiceRecord | None:
+        """Return what the store is to be told of a service, and keep what it isn't told yet."""
+        told = self._told.get(key)
+        _, before = self._held.pop(key, (None, {}))
+        graces = self._graces(told, record, before) if told is not None and self._seconds else {}
+        for grace in set(before.values()) - set(graces.values()):
+            grace.cancel()
+        if told is None or not graces:
+            return record
+        self._held[key] = (record, graces)
+        return told if record is None else keep(told, record, graces.keys())
 
-    def _end(self, key: ServiceKey) -> None:
-        self._ended.add(key)
-        self._due()
+    def _graces(
+        self, told: ServiceRecord, record: ServiceRecord | None, before: _Graces
+    ) -> _Graces:
+        """Return the lists that are kept, and until when: those that were kept no longer."""
+        names = filled(told) if record is None else vanished(told, record)
+        new = names - before.keys()
+        found = {name: before[name] for name in names - new}
+        if new:
+            found |= dict.fromkeys(new, _Grace(self._seconds, self._call_later, self._due))
+        if record is None:
+            # A Service that is gone is so as a whole, with the last of its lists.
+            return {} if all(grace.over for grace in found.values()) else found
+        return {name: grace for name, grace in found.items() if not grace.over}
 
-    def _emit(self, changes: Mapping[ServiceKey, ServiceRecord | None], at: float) -> None:
-        groups: defaultdict[int, dict[ServiceKey, ServiceRecord | None]] = defaultdict(dict)
+    def _emit(
+        self, changes: Mapping[ServiceKey, ServiceRecord | None], version: int, at: float
+    ) -> None:
         for key, record in changes.items():
-            groups[self._touched[key]][key] = record
-            if record is not None and has_endpoints(record):
-                self._nonempty.add(key)
+            self._sent[key] = version
+            if record is None:
+                self._told.pop(key, None)
             else:
-                self._nonempty.discard(key)
-        for version in sorted(groups):
-            self._feed.update(groups[version], version=version, at=at)
-        if not self._held and self._known_base > self.version:
-            self.version = self._known_base
-            self._touched = {key: at for key, at in self._touched.items() if at > self.version}
-            self._feed.advance(self.version)
+                self._told[key] = record
+        self._feed.update(changes, version=version, at=at)
 
-
-def has_endpoints(record: ServiceRecord) -> bool:
-    """Say whether any port of a service has an endpoint."""
-    return any(record.endpoints.values())
+    def _advance(self) -> None:
+        version = self.version = self._known_base
+        self._touched = {key: at for key, at in self._touched.items() if at > version}
+        self._sent = {key: at for key, at in self._sent.items() if at > version}
+        self._feed.advance(version)

@@ -18,8 +18,8 @@ class KubernetesSettings(Struct, frozen=True, kw_only=True):
             `read_timeout` and a reconnect, so that a half-open connection that heals goes unsaid.
         namespace_grace: How long the others of several namespaces are held back for one whose first
             list doesn't come, in seconds.
-        empty_grace: How long a service that has just lost the last of its slices keeps its
-            endpoints, in seconds: slices are at times deleted and made anew.
+        empty_grace: How long a list that has just become empty keeps the endpoints that nothing is
+            said of any more, and a deleted Service its lists, in seconds; 0: not at all.
         debounce: The window in which changes are gathered after a publication, in seconds; 0: each
             goes out at once.
         mass_removal: The share of 20 or more objects, 0 to 1, that a relist may lack before it is
