@@ -89,6 +89,7 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._publishing: asyncio.Handle | None = None
         self._advancing: asyncio.Handle | None = None
+        self._building: asyncio.Handle | None = None
 
     @property
     def outlook(self) -> Outlook[Connection]:
@@ -256,6 +257,7 @@ class Driver:
         """Take in that a draining backend's last RPC has ended."""
         if self.loop is not None:
             self._perform(self._machine.drained(backend, self.loop.time()))
+            self._publish()
 
     async def close(self, grace: float | None) -> None:
         """Stop everything. RPCs in flight get `grace` seconds; without it they are cancelled.
@@ -268,7 +270,7 @@ class Driver:
         if self.loop is not None and self.loop is not asyncio.get_running_loop():
             self._leave(self.loop)
         self.closed = True
-        for handle in (self._timer, self._publishing, self._advancing):
+        for handle in (self._timer, self._publishing, self._advancing, self._building):
             if handle is not None:
                 handle.cancel()
         for action in self._machine.close():
@@ -436,8 +438,20 @@ class Driver:
             self._wake()
         if self.loop is not None:
             self._arm(self.loop)
+            if self._building is None and self._machine.build is not None:
+                self._building = self.loop.call_soon(self._build, context=Context())
         self._tell_events()
         return published
+
+    def _build(self) -> None:
+        """Do one step of the picker that is being built: a millisecond or two."""
+        self._building = None
+        build = self._machine.build
+        if build is not None and build.step():
+            self._machine.built(build)
+            self._publish()
+        elif build is not None and self.loop is not None:
+            self._building = self.loop.call_soon(self._build, context=Context())
 
     def _refresh(self) -> None:
         self._publish()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from client_resolver.core.backend import Action, Backend
+from client_resolver.core.building import Build
 from client_resolver.core.config import PoolConfig
 from client_resolver.core.connection_errors import ConnectionErrors, cause
 from client_resolver.core.delta import Delta
@@ -81,6 +82,15 @@ class Machine(Generic[H]):
         one picker serves for several of them. A picker costs O(n).
         """
         return self._relisted or self.pool.urgent
+
+    @property
+    def build(self) -> Build[Backend[H]] | None:
+        """A picker that is being built: call its `step`, without a lock, and then `built`."""
+        return self.pool.build
+
+    def built(self, build: Build[Backend[H]]) -> None:
+        """Take in that all steps of `build` are done. `publish` is to follow."""
+        self.pool.built(build)
 
     @property
     def wake_at(self) -> float | None:

@@ -66,6 +66,14 @@ def survey(pool: Pool[H], current: ServerList | None, unlisted: Failure | None) 
     why = _why_unusable(pool, current)
     if why is not None:
         return _failed(Failure(Code.UNAVAILABLE, why))
+    return _unpicked(pool, idle_picker)
+
+
+def _unpicked(pool: Pool[H], idle_picker: Picker[Backend[H]] | None) -> Outlook[H]:
+    """Work out the outlook where there are backends and none is to be picked yet."""
+    if pool.build is not None:
+        waiting = f"the first table of {pool.config.policy.name}"
+        return Outlook(None, None, waiting, Connectivity.CONNECTING, idle_picker)
     connectivity = pool.connectivity()
     if connectivity is Connectivity.TRANSIENT_FAILURE:
         return _failed(

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 import xxhash
 
 from client_resolver.core.backend import Action, Backend, Open
+from client_resolver.core.building import Build
 from client_resolver.core.config import PoolConfig, PoolOptions
 from client_resolver.core.connecting import Connections
 from client_resolver.core.ejections import Ejections
@@ -217,6 +218,17 @@ class Pool(Generic[H]):
         self.changed = self.urgent = False
         return self._pickers
 
+    @property
+    def build(self) -> Build[Backend[H]] | None:
+        """A picker that is being built: the shell is to do its steps. None: there is none."""
+        builds = (*self._ready_line.builds.values(), *self._idle_line.builds.values())
+        return builds[0] if builds else None
+
+    def built(self, build: Build[Backend[H]]) -> None:
+        """Take in that all steps of `build` are done."""
+        if self._ready_line.built(build) or self._idle_line.built(build):
+            self._touch()
+
     def connectivity(self) -> Connectivity:
         """The state of all usable backends together, as `round_robin` of gRPC aggregates it."""
         connections = self._connections
@@ -337,6 +349,9 @@ class Pool(Generic[H]):
 
     def _let_go(self, backend: Backend[H]) -> list[Action[H]]:
         del self._draining[backend.address]
+        if self._options.lazy:
+            # There may be room for a connection again, so idle backends may be picked.
+            self._touch(urgent=False)
         if not backend.opened:
             return []
         return [self._connections.close(backend, overdue=bool(backend.in_flight))]

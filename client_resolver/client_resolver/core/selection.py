@@ -1,10 +1,12 @@
 """Builds a channel's pickers: who may be picked, with what weight, at what priority."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Generic, TypeVar
 
 from client_resolver.core.backend import Backend
+from client_resolver.core.building import Build, Staged
 from client_resolver.core.config import PoolConfig
 from client_resolver.core.passing_picker import PassingPicker
 from client_resolver.core.picker import CountingFailures, Picker, Reporting
@@ -66,18 +68,23 @@ def reweigh(backends: Sequence[Backend[H]], config: PoolConfig, now: float) -> f
 class PickerLine(Generic[H]):
     """One picker after another, each of which may learn from the one before.
 
+    A picker that takes long to build is built in steps by the channel's shell, and the one before
+    picks among the backends of the moment until then.
+
     Args:
         rng: Handed to the policies.
         now: The clock, handed to the policies.
 
     Attributes:
-        picker: The present one. None: there is nothing to pick.
+        picker: The present one. None: there is nothing to pick, or the first is being built.
+        builds: Those that are being built, by level.
     """
 
     def __init__(self, rng: Random, now: Callable[[], float]) -> None:
         self._rng = rng
         self._now = now
-        self._levels: dict[int, Picker[Backend[H]]] = {}
+        self._levels: dict[int, _Built[H]] = {}
+        self.builds: dict[int, Build[Backend[H]]] = {}
         self.picker: Picker[Backend[H]] | None = None
         self._reporting: Reporting | None = None
         self._counting: CountingFailures | None = None
@@ -85,7 +92,7 @@ class PickerLine(Generic[H]):
     def renew(
         self, config: PoolConfig, chosen: Sequence[Backend[H]], usable: Sequence[Backend[H]]
     ) -> None:
-        """Build the next picker.
+        """Build the next picker, or begin to.
 
         Args:
             config: Has the policy and the priorities.
@@ -98,16 +105,27 @@ class PickerLine(Generic[H]):
             picked = set(chosen)
             known = [backend for backend in usable if backend.opened or backend in picked]
         if not chosen:
+            self.builds = {}
             self.picker = None
         elif config.priorities is None:
-            self._levels = {0: self._build(config, 0, known)}
-            self.picker = _over(self._levels[0], chosen, known)
+            self._build_all(config, {0: known})
+            self.picker = self._levels[0].over(chosen) if self._levels else None
         else:
             self.picker = self._by_level(config, chosen, known, usable)
         # Asked once: to look for a protocol's methods takes longer than to call one.
         picker: object = self.picker
         self._reporting = picker if isinstance(picker, Reporting) else None
         self._counting = picker if isinstance(picker, CountingFailures) else None
+
+    def built(self, build: Build[Backend[H]]) -> bool:
+        """Take in that the steps of one of `builds` are done. Return whether it was one."""
+        for level, one in self.builds.items():
+            if one is build and build.picker is not None:
+                del self.builds[level]
+                # Backends may have changed since: then it serves until the next one is built.
+                self._levels[level] = _Built(build.picker, build.backends)
+                return True
+        return False
 
     def succeeded(self, backend: Backend[H], seconds: float) -> None:
         """Tell the picker that an RPC has succeeded, if it wants to know."""
@@ -127,34 +145,70 @@ class PickerLine(Generic[H]):
         chosen: Sequence[Backend[H]],
         known: Sequence[Backend[H]],
         usable: Sequence[Backend[H]],
-    ) -> Picker[Backend[H]]:
+    ) -> Picker[Backend[H]] | None:
         assert config.priorities is not None  # noqa: S101
         count = config.priorities.count
         members, homes, all_ = (_sorted_out(those, count) for those in (chosen, known, usable))
         shares = config.priorities.shares(
             [(len(those), len(total)) for those, total in zip(members, all_, strict=True)]
         )
-        self._levels = {
-            level: self._build(config, level, homes[level])
-            for level, those in enumerate(members)
-            if those
-        }
+        self._build_all(config, {at: homes[at] for at, those in enumerate(members) if those})
         levels = [
-            Level(_over(picker, members[level], homes[level]), shares[level], members[level])
-            for level, picker in self._levels.items()
+            Level(built.over(members[level]), shares[level], members[level])
+            for level, built in self._levels.items()
         ]
         if len(levels) == 1:
             return levels[0].picker
-        return PriorityPicker(levels, self._rng, keyed=config.policy.keyed)
+        # Where those of a share are being built, the others carry all until they are.
+        if levels and not any(level.share for level in levels):
+            levels = [replace(level, share=1.0) for level in levels]
+        return PriorityPicker(levels, self._rng, keyed=config.policy.keyed) if levels else None
+
+    def _build_all(self, config: PoolConfig, homes: Mapping[int, Sequence[Backend[H]]]) -> None:
+        """Build the picker of each level, or begin to."""
+        self.builds = {level: build for level, build in self.builds.items() if level in homes}
+        found = {level: self._build(config, level, those) for level, those in homes.items()}
+        self._levels = {level: built for level, built in found.items() if built is not None}
 
     def _build(
         self, config: PoolConfig, level: int, backends: Sequence[Backend[H]]
-    ) -> Picker[Backend[H]]:
-        before = self._levels.get(level)
+    ) -> "_Built[H] | None":
+        """Return what picks at a level from now on. None: the first picker is being built."""
+        built = self._levels.get(level)
+        before = None if built is None else built.picker
+        policy = config.policy
+
+        def failed(error: Exception) -> Picker[Backend[H]]:
+            return _Unbuilt(policy.name, error)
+
         try:
-            return config.policy.build(backends, self._rng, self._now, before)
+            if isinstance(policy, Staged):
+                started = policy.build_in_steps(backends, before)
+            else:
+                started = policy.build(backends, self._rng, self._now, before)
         except Exception as error:  # noqa: BLE001 (the policy may be a user's)
-            return _Unbuilt(config.policy.name, error)
+            started = failed(error)
+        if not isinstance(started, Generator):
+            self.builds.pop(level, None)
+            return _Built(started, tuple(backends))
+        # One that is being built is finished, whatever has changed meanwhile: or there might be no
+        # end to it.
+        if level not in self.builds:
+            self.builds[level] = Build(started, backends, failed)
+        return built
+
+
+@dataclass(frozen=True, slots=True)
+class _Built(Generic[H]):
+    """A picker, and the backends that it knows."""
+
+    picker: Picker[Backend[H]]
+    backends: tuple[Backend[H], ...]
+
+    def over(self, chosen: Sequence[Backend[H]]) -> Picker[Backend[H]]:
+        """Have it pick among those that are chosen alone."""
+        absent = set(self.backends).difference(chosen)
+        return PassingPicker(self.picker, chosen, absent) if absent else self.picker
 
 
 class _Unbuilt(Generic[H]):
@@ -165,15 +219,6 @@ class _Unbuilt(Generic[H]):
 
     def pick(self, key: int = 0, tried: Collection[object] = ()) -> Backend[H]:  # noqa: ARG002
         raise RuntimeError(self._text)
-
-
-def _over(
-    picker: Picker[Backend[H]], chosen: Sequence[Backend[H]], known: Sequence[Backend[H]]
-) -> Picker[Backend[H]]:
-    """Have a picker of all that are known pick among those that are chosen."""
-    if len(known) == len(chosen):
-        return picker
-    return PassingPicker(picker, chosen, set(known).difference(chosen))
 
 
 def _sorted_out(backends: Sequence[Backend[H]], count: int) -> list[list[Backend[H]]]:

@@ -30,6 +30,8 @@ from client_resolver.sync.waiting_calls import Pending, WaitingCalls
 __all__ = ["Driver"]
 
 _READY = Connectivity.READY
+_BUILDING = 0.02
+"""Seconds for which the thread builds a picker before it looks at everything else again."""
 _JOIN = 5.0
 """Seconds that `close` waits for the thread of this module. It never waits that long itself."""
 
@@ -450,13 +452,30 @@ class Driver:
             self._explain()
             self._subscriptions.tell()
             self._advance(due)
+            building = self._build()
             with self.lock:
                 idle = not self._working and not self._connections.unexplained
-                if idle and not self.closed:
+                if idle and not building and not self.closed:
                     self._wakes_at = self._next_wake(pause)
                     self._work.wait(max(0.0, self._wakes_at - monotonic()))
                     self._wakes_at = 0.0
                 self._working = False
+
+    def _build(self) -> bool:
+        """Build a picker, for a moment, if one is to be built. Return whether there is more."""
+        build = self._machine.build
+        if build is None:
+            return False
+        # With no lock: RPCs go on with the picker of the moment.
+        until = monotonic() + _BUILDING
+        while not build.step():
+            if monotonic() >= until:
+                return True
+        with self.lock:
+            with self._deciding:
+                self._machine.built(build)
+            self._publish()
+        return True
 
     def _next_wake(self, pause: float) -> float:
         times = [monotonic() + pause]
@@ -472,7 +491,10 @@ class Driver:
     def _publish(self) -> None:
         machine = self._machine
         with self._deciding:
-            if machine.publish():
+            published = machine.publish()
+            if machine.build is not None:
+                self._nudge()
+            if published:
                 self.outlook = machine.outlook
                 self._changed.notify_all()
                 if self.pending or self._subscriptions:

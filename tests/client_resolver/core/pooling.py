@@ -8,6 +8,7 @@ from client_resolver.core.backend import Action, Backend, Close, Connect, Open
 from client_resolver.core.config import PoolConfig, PoolOptions
 from client_resolver.core.machine import Machine
 from client_resolver.core.model import Connectivity, Endpoint
+from client_resolver.core.picker import Picker
 from client_resolver.core.pickers import policy_named
 from client_resolver.core.pool import Pool
 
@@ -62,15 +63,28 @@ def told(actions: Sequence[Action[object]]) -> list[tuple[str, int]]:
     return [(names[type(action)], port_of(action.backend)) for action in actions]
 
 
+def pickers(
+    pool: Pool[object],
+) -> tuple[Picker[Backend[object]] | None, Picker[Backend[object]] | None]:
+    """The pickers, with all that takes long to build built."""
+    found = pool.pickers()
+    while (build := pool.build) is not None:
+        while not build.step():
+            pass
+        pool.built(build)
+        found = pool.pickers()
+    return found
+
+
 def picked(pool: Pool[object]) -> set[int]:
     """Which backends the picker picks from, by their ports."""
-    picker = pool.pickers()[0]
+    picker = pickers(pool)[0]
     return set() if picker is None else {port_of(picker.pick()) for _ in range(400)}
 
 
 def shares(pool: Pool[object], picks: int) -> dict[int, int]:
     """How often each backend is picked."""
-    picker = pool.pickers()[0]
+    picker = pickers(pool)[0]
     assert picker is not None
     counts: dict[int, int] = {}
     for _ in range(picks):

@@ -30,6 +30,7 @@ from tests.client_resolver.core.pooling import (
     make_ready,
     news,
     picked,
+    pickers,
     port_of,
     shares,
     told,
@@ -346,7 +347,7 @@ def test_priorities_prefer_the_own_zone_and_spill_over() -> None:
 
 
 def homes(pool: Pool[object], ready: int = 0) -> list[int]:
-    picker = pool.pickers()[ready]
+    picker = pickers(pool)[ready]
     assert picker is not None
     return [port_of(picker.pick(2**64 // 500 * n)) for n in range(500)]
 

@@ -5,6 +5,7 @@ Backends claim entries in turn, each in an order of its own; weights as in Envoy
 backend's claim grows by its weight over the largest one.
 """
 
+from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isqrt
@@ -13,6 +14,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from xxhash import xxh64_intdigest
 
+from client_resolver.core.building import SMALL, Steps, finished
 from client_resolver.core.fields import text, whole
 from client_resolver.core.picker import BasePolicy, Candidate, Picker, untried
 from client_resolver.core.pickers.keys import backend_key, hash_header, layout
@@ -24,6 +26,9 @@ C = TypeVar("C", bound=Candidate)
 _MOST = 5_000_011
 """The largest table that Envoy allows."""
 
+_LOOKS = 10_000
+"""How many entries are looked at in a step of the building: about a millisecond."""
+
 _STEPS = 1024
 """How far a pick looks on from an entry whose backend was tried."""
 
@@ -32,62 +37,85 @@ class MaglevPicker(Generic[C]):
     """A table of backends.
 
     Attributes:
-        table: The backend of each entry.
         layout: What it depends on.
     """
 
-    __slots__ = ("_backends", "_size", "layout", "table")
+    __slots__ = ("_backends", "_size", "_table", "layout")
 
-    def __init__(self, backends: Sequence[C], keys: Sequence[str], size: int) -> None:
+    def __init__(
+        self,
+        backends: Sequence[C],
+        layout: tuple[tuple[object, ...], ...],
+        table: Sequence[int],
+    ) -> None:
         self._backends = tuple(backends)
-        self._size = size
-        self.layout = layout(backends, keys, size)
-        weights = [backend.weight for backend in backends]
-        self.table = [self._backends[index] for index in _claims(keys, weights, size)]
+        self._size = len(table)
+        self.layout = layout
+        self._table = table
+
+    @property
+    def table(self) -> list[C]:
+        """The backend of each entry."""
+        return [self._backends[place] for place in self._table]
 
     def pick(self, key: int = 0, tried: Collection[object] = ()) -> C:
         """See `Picker.pick`. Instead of a backend that was tried, the next entry's is taken."""
         start = key % self._size
-        chosen = self.table[start]
+        backends = self._backends
+        chosen = backends[self._table[start]]
         if not tried or chosen not in tried:
             return chosen
         for step in range(1, min(self._size, _STEPS)):
-            other = self.table[(start + step) % self._size]
+            other = backends[self._table[(start + step) % self._size]]
             if other not in tried:
                 return other
-        rest = untried(self._backends, tried)
-        return chosen if rest is self._backends else rest[start % len(rest)]
+        rest = untried(backends, tried)
+        return chosen if rest is backends else rest[start % len(rest)]
 
     def __repr__(self) -> str:
         return f"<MaglevPicker of {len(self._backends)} backends, {self._size} entries>"
 
 
-def _claims(keys: Sequence[str], weights: Sequence[int], size: int) -> list[int]:
-    """Return which backend holds each entry, by index."""
+def _table(
+    backends: Sequence[C],
+    layout: tuple[tuple[object, ...], ...],
+    keys: Sequence[str],
+    weights: Sequence[int],
+    size: int,
+) -> Steps[C]:
+    """Have the backends claim entries until there is none left."""
     # In the order of their keys, so that all clients agree whatever order their list has.
     order = sorted(range(len(keys)), key=keys.__getitem__)
     entries = [xxh64_intdigest(keys[i].encode()) % size for i in order]
     skips = [xxh64_intdigest(keys[i].encode(), 1) % (size - 1) + 1 for i in order]
     largest = max(weights)
     due = [0] * len(order)
-    table = [-1] * size
-    left = size
-    while True:
+    table = array("l", [-1]) * size
+    left, looked = size, 0
+    while left:
         for place, backend in enumerate(order):
+            looked += 1
             due[place] += weights[backend]
-            if due[place] < largest:
-                continue
-            due[place] -= largest
-            entry, skip = entries[place], skips[place]
-            while table[entry] >= 0:
-                entry += skip
-                if entry >= size:
-                    entry -= size
-            table[entry] = backend
-            entries[place] = entry
-            left -= 1
-            if not left:
-                return table
+            if due[place] >= largest:
+                due[place] -= largest
+                entry, skip = entries[place], skips[place]
+                while table[entry] >= 0:
+                    looked += 1
+                    entry += skip
+                    if entry >= size:
+                        entry -= size
+                    if looked >= _LOOKS:
+                        looked = 0
+                        yield
+                table[entry] = backend
+                entries[place] = entry
+                left -= 1
+                if not left:
+                    break
+            if looked >= _LOOKS:
+                looked = 0
+                yield
+    return MaglevPicker(backends, layout, table)
 
 
 def _is_prime(number: int) -> bool:
@@ -137,8 +165,16 @@ class Maglev(BasePolicy):
         before: Picker[C] | None,
     ) -> Picker[C]:
         """See `Policy.build`. Where nothing has changed, the table is kept."""
+        return finished(self.build_in_steps(backends, before))
+
+    def build_in_steps(
+        self, backends: Sequence[C], before: Picker[C] | None
+    ) -> Picker[C] | Steps[C]:
+        """See `Staged.build_in_steps`."""
         keys = [backend_key(backend, self.endpoint_hash_key) for backend in backends]
         wanted = layout(backends, keys, self.table_size)
         if isinstance(before, MaglevPicker) and before.layout == wanted:
             return before
-        return MaglevPicker(backends, keys, self.table_size)
+        weights = [backend.weight for backend in backends]
+        steps = _table(tuple(backends), wanted, keys, weights, self.table_size)
+        return finished(steps) if self.table_size <= SMALL else steps

@@ -1,14 +1,17 @@
 """`ring_hash`: an RPC goes to the backend whose point on a ring follows its key (gRFC A42)."""
 
+from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import merge
 from math import ceil
 from random import Random
 from typing import ClassVar, Generic, TypeVar
 
 from xxhash import xxh64_intdigest
 
+from client_resolver.core.building import SMALL, STEP, Steps, finished
 from client_resolver.core.fields import text, whole
 from client_resolver.core.picker import BasePolicy, Candidate, Picker, untried
 from client_resolver.core.pickers.keys import backend_key, hash_header, layout
@@ -20,6 +23,10 @@ C = TypeVar("C", bound=Candidate)
 _MOST = 8 * 1024 * 1024
 """The largest ring that gRFC A42 allows to ask for."""
 
+_RANK = 32
+_RANKS = 2**_RANK - 1
+"""While a ring is sorted, a point is one number: its hash, and below it its backend's place."""
+
 
 class RingPicker(Generic[C]):
     """A ring of points, each of which belongs to a backend.
@@ -29,58 +36,102 @@ class RingPicker(Generic[C]):
 
     Attributes:
         hashes: Where the points are, in order.
-        owners: Whose they are.
         layout: What the ring depends on.
     """
 
-    __slots__ = ("_backends", "hashes", "layout", "owners")
+    __slots__ = ("_backends", "_owners", "hashes", "layout")
 
-    def __init__(self, backends: Sequence[C], keys: Sequence[str], low: int, high: int) -> None:
+    def __init__(
+        self,
+        backends: Sequence[C],
+        layout: tuple[tuple[object, ...], ...],
+        hashes: Sequence[int],
+        owners: Sequence[int],
+    ) -> None:
         self._backends = tuple(backends)
-        self.layout = layout(backends, keys, low, high)
-        points = _points(keys, [backend.weight for backend in backends], low, high)
-        self.hashes = [point for point, _ in points]
-        self.owners = [self._backends[index] for _, index in points]
+        self.layout = layout
+        self.hashes = hashes
+        self._owners = owners
+
+    @property
+    def owners(self) -> list[C]:
+        """Whose the points are, in their order."""
+        return [self._backends[place] for place in self._owners]
 
     def pick(self, key: int = 0, tried: Collection[object] = ()) -> C:
         """See `Picker.pick`. Instead of a backend that was tried, the next on the ring is taken."""
-        owners = self.owners
+        owners, backends = self._owners, self._backends
         start = bisect_left(self.hashes, key)
         if start == len(owners):
             start = 0
         if not tried:
-            return owners[start]
-        for index in range(start, start + len(owners)):
-            owner = owners[index % len(owners)]
-            if owner not in tried:
-                return owner
+            return backends[owners[start]]
+        # Whether there is another is asked first: a ring may be long, and all of it tried.
+        rest = untried(backends, tried)
+        if rest is not backends:
+            for index in range(start, start + len(owners)):
+                owner = backends[owners[index % len(owners)]]
+                if owner not in tried:
+                    return owner
         # Left are backends without a point, if any.
-        rest = untried(self._backends, tried)
-        return owners[start] if rest is self._backends else rest[start % len(rest)]
+        return backends[owners[start]] if rest is backends else rest[start % len(rest)]
 
     def __repr__(self) -> str:
         return f"<RingPicker of {len(self._backends)} backends, {len(self.hashes)} points>"
 
 
-def _points(
-    keys: Sequence[str], weights: Sequence[int], low: int, high: int
-) -> list[tuple[int, int]]:
-    """Lay out the ring as gRFC A42 says: the lightest backend has a whole number of points."""
+def _ring(
+    backends: Sequence[C],
+    layout: tuple[tuple[object, ...], ...],
+    keys: Sequence[str],
+    counts: Sequence[int],
+) -> Steps[C]:
+    """Lay out so many points of each backend, and sort them."""
+    # By key among points that coincide, so that all clients agree whatever order their list has.
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    runs: list[list[int]] = []
+    run: list[int] = []
+    for rank, index in enumerate(order):
+        key = keys[index]
+        for number in range(counts[index]):
+            run.append(xxh64_intdigest(f"{key}_{number}".encode()) << _RANK | rank)
+            if len(run) == STEP:
+                run.sort()
+                runs.append(run)
+                run = []
+                yield
+    run.sort()
+    runs.append(run)
+    hashes, owners = array("Q"), array("L")
+    # One run is in order already; several are merged, and let go of bit by bit.
+    points = runs[0] if len(runs) == 1 else merge(*map(_emptied, runs))
+    for laid, point in enumerate(points, 1):
+        hashes.append(point >> _RANK)
+        owners.append(order[point & _RANKS])
+        if not laid % STEP:
+            yield
+    return RingPicker(backends, layout, hashes, owners)
+
+
+def _emptied(run: list[int]) -> Iterator[int]:
+    run.reverse()
+    while run:
+        yield run.pop()
+
+
+def _counts(weights: Sequence[int], low: int, high: int) -> list[int]:
+    """Say how many points each backend has, as gRFC A42 does: the lightest a whole number."""
     total = sum(weights)
     lightest = min(weights) / total
     scale = min(ceil(lightest * low) / lightest, float(high))
-    points = []
+    counts = []
     laid, due = 0, 0.0
-    for index, (key, weight) in enumerate(zip(keys, weights, strict=True)):
+    for weight in weights:
         due += scale * weight / total
-        number = 0
-        while laid < due:
-            points.append((xxh64_intdigest(f"{key}_{number}".encode()), index))
-            number += 1
-            laid += 1
-    # By key among points that coincide, so that all clients agree whatever order their list has.
-    points.sort(key=lambda point: (point[0], keys[point[1]]))
-    return points
+        count = max(0, ceil(due - laid))
+        counts.append(count)
+        laid += count
+    return counts
 
 
 @dataclass(frozen=True)
@@ -130,8 +181,17 @@ class RingHash(BasePolicy):
         before: Picker[C] | None,
     ) -> Picker[C]:
         """See `Policy.build`. Where nothing has changed, the ring is kept."""
+        return finished(self.build_in_steps(backends, before))
+
+    def build_in_steps(
+        self, backends: Sequence[C], before: Picker[C] | None
+    ) -> Picker[C] | Steps[C]:
+        """See `Staged.build_in_steps`."""
         keys = [backend_key(backend, self.endpoint_hash_key) for backend in backends]
         wanted = layout(backends, keys, self.min_ring_size, self.max_ring_size)
         if isinstance(before, RingPicker) and before.layout == wanted:
             return before
-        return RingPicker(backends, keys, self.min_ring_size, self.max_ring_size)
+        weights = [backend.weight for backend in backends]
+        counts = _counts(weights, self.min_ring_size, self.max_ring_size)
+        steps = _ring(tuple(backends), wanted, keys, counts)
+        return finished(steps) if sum(counts) <= SMALL else steps

@@ -46,7 +46,7 @@ def test_points_are_the_xxh64_of_address_and_number() -> None:
     expected = sorted(
         xxh64_intdigest(f"10.0.0.{b}:50051_{i}".encode()) for b in (0, 1) for i in (0, 1)
     )
-    assert picker.hashes == expected
+    assert list(picker.hashes) == expected
 
 
 def test_a_key_finds_the_first_point_that_is_not_before_it() -> None:
