@@ -149,7 +149,8 @@ class Kubeconfig:
         """Read the files that exist, anew if one has changed."""
         texts = []
         for path in filter(None, self._paths):
-            file = os.path.expanduser(path)  # noqa: PTH111 - Path's raises where there is no home
+            home = self._environ.get("HOME")
+            file = f"{home}{path[1:]}" if home and path.startswith("~/") else path
             try:
                 texts.append((file, document.load(Path(file), "it")))
             except ConfigError as error:
@@ -180,8 +181,10 @@ class Kubeconfig:
                 cluster.tls_server_name,
             )
             headers = (*_authorization(user, given), *headers)
-        if url.user is not None and not any(name == "Authorization" for name, _ in headers):
-            headers = (_basic(url.user, url.password or ""), *headers)
+        if url.user is not None:
+            # Go's http.Client sets it first, and what else would set it leaves it alone.
+            others = [header for header in headers if header[0] != "Authorization"]
+            headers = (_basic(url.user, url.password or ""), *others)
         return Connection(_shown(url), tls, proxy, _checked(headers), cluster.compression)
 
     async def _ask(self, cluster: Cluster, user: User, ca: bytes | None) -> Credential | None:

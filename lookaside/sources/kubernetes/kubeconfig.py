@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 import os.path
+import re
 import string
 from collections.abc import Mapping, Sequence
 from typing import TypeVar, cast
@@ -21,8 +22,17 @@ from lookaside.errors import ConfigError
 
 # Where a cluster's part for an exec plugin stands among its extensions.
 _EXEC_EXTENSION = "client.authentication.k8s.io/exec"
-_TRUE = ("true", "True", "TRUE")
-_FALSE = ("false", "False", "FALSE")
+# As YAML 1.1 has it, which kubectl reads.
+_TRUE = frozenset(
+    form(word) for word in ("y", "yes", "true", "on") for form in (str, str.title, str.upper)
+)
+_FALSE = frozenset(
+    form(word) for word in ("n", "no", "false", "off") for form in (str, str.title, str.upper)
+)
+_NUMBER = re.compile(
+    r"[-+]?(\.\d[\d_]*|\d[\d_]*(\.[\d_]*)?)([eE][-+]?\d+)?|0x[\da-fA-F_]+|0b[01_]+|0o[0-7_]+"
+    r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+)
 _HEADER_BYTES = frozenset((string.ascii_letters + string.digits + "!#$&'*+-.^_`|~").encode())
 
 _N = TypeVar("_N", Items, Table)
@@ -186,6 +196,7 @@ def select(config: Config, context: str | None) -> tuple[Cluster, User]:
     if name not in config.contexts:
         raise ConfigError(f"the context {name!r} does not exist; those there are: {known}")
     chosen = config.contexts[name]
+    _refuse_merge_key(chosen)
     cluster, user = _text(chosen.table, "cluster"), _text(chosen.table, "user")
     if cluster not in config.clusters:
         raise chosen.table.place.error(f"the cluster {cluster!r} does not exist")
@@ -194,7 +205,13 @@ def select(config: Config, context: str | None) -> tuple[Cluster, User]:
     return _cluster(config.clusters[cluster]), _user(config.users[user]) if user else User()
 
 
+def _refuse_merge_key(entry: Entry) -> None:
+    if "<<" in entry.table.values:
+        raise entry.table.places["<<"].error("the merge key << is not supported")
+
+
 def _cluster(entry: Entry) -> Cluster:
+    _refuse_merge_key(entry)
     table = entry.table
     server, ca = _text(table, "server"), _pem(entry, "certificate-authority")
     insecure = _flag(table, "insecure-skip-tls-verify")
@@ -216,6 +233,7 @@ def _cluster(entry: Entry) -> Cluster:
 
 
 def _user(entry: Entry) -> User:
+    _refuse_merge_key(entry)
     table = entry.table
     if not _absent(table, "auth-provider"):
         raise table.places["auth-provider"].error(
@@ -367,29 +385,29 @@ def _absent(table: Table, key: str) -> bool:
 
 
 def _text(table: Table, key: str) -> str:
-    """Return a text; "" where there is none. The error doesn't show what may be a secret."""
+    """Return a text; "" where there is none. No error shows it: it may be a secret."""
     if _absent(table, key):
         return ""
-    node = table.values[key]
+    return _word(table.values[key], key)
+
+
+def _word(node: Node, what: str) -> str:
     if not isinstance(node, Scalar):
-        raise node.place.error(f"{key} is {document.describe(node)}; expected a text")
-    return node.text
+        raise node.place.error(f"{what} is {document.describe(node)}; expected a text")
+    if node.plain and (node.text in _TRUE | _FALSE or _NUMBER.fullmatch(node.text)):
+        raise node.place.error(f"{what} is a number or a truth value; as a text it needs quotes")
+    return "" if node.is_null else node.text
 
 
 def _texts(table: Table, key: str) -> tuple[str, ...]:
-    found = []
-    for item in _items(table, key):
-        if not isinstance(item, Scalar):
-            raise item.place.error(f"{document.describe(item)} in {key}; expected a text")
-        found.append("" if item.is_null else item.text)
-    return tuple(found)
+    return tuple(_word(item, key) for item in _items(table, key))
 
 
 def _flag(table: Table, key: str) -> bool:
     if _absent(table, key):
         return False
     node = table.values[key]
-    if isinstance(node, Scalar) and node.plain and node.text in (*_TRUE, *_FALSE):
+    if isinstance(node, Scalar) and node.plain and node.text in _TRUE | _FALSE:
         return node.text in _TRUE
     raise node.place.error(f"{key} is {document.describe(node)}; expected true or false")
 

@@ -167,7 +167,7 @@ async def test_a_server_that_is_none_is_named(tmp_path: Path, server: str, said:
         ("https://api", {"username": "u"}, (basic("u:"),)),
         ("https://me:p%40w@api", {}, (basic("me:p@w"),)),
         ("https://me@api", {}, (basic("me:"),)),
-        ("https://me:pw@api", {"token": "t"}, (("Authorization", "Bearer t"),)),
+        ("https://me:pw@api", {"token": "t"}, (basic("me:pw"),)),
         ("http://api", {"token": "t"}, ()),
         ("http://api", {"username": "u", "password": "p"}, ()),
         ("http://me:pw@api", {"token": "t"}, (basic("me:pw"),)),

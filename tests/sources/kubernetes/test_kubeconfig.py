@@ -1,7 +1,10 @@
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lookaside.errors import ConfigError
 from lookaside.sources.kubernetes.kubeconfig import (
@@ -182,6 +185,8 @@ def test_a_plugin_that_needs_no_terminal_is_taken(version: str, mode: str | None
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
+        ({"<<": {}}, "the merge key << is not supported"),
+        ({"token": 5}, "token is a number or a truth value; as a text it needs quotes"),
         ({"auth-provider": {"name": "oidc"}}, "auth-provider is not supported"),
         ({"as-groups": ["g"]}, "need as"),
         ({"as-uid": "1"}, "need as"),
@@ -277,6 +282,8 @@ def test_what_is_missing_is_named(found: Config, context: str | None, said: str)
         "users: [{name: a, user: []}]",
         "current-context: {}",
         "a: !!python/name:os.system ''",
+        "current-context: 5",
+        "current-context: no",
         "a: 1\na: 2",
         "a: 1\n---\nb: 2",
         "&a [*a]",
@@ -295,3 +302,33 @@ def test_no_secret_is_in_a_repr() -> None:
     )
     assert "hidden" not in repr(found)
     assert "hidden" not in repr(found.key)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+KNOWN = st.sampled_from(
+    [
+        *("server", "proxy-url", "certificate-authority-data", "extensions", "token", "tokenFile"),
+        *("client-certificate", "client-key-data", "as", "as-groups", "as-user-extra", "exec"),
+        *("command", "args", "env", "name", "apiVersion", "interactiveMode", "<<", "context"),
+    ]
+)
+FIELDS = st.dictionaries(KNOWN, st.dictionaries(KNOWN, JSON, max_size=3) | JSON, max_size=4)
+
+
+@given(text=st.text(alphabet="ac:-[]{}&*!|>'\"#, \n\t\0ü<"))
+def test_no_text_raises_anything_else(text: str) -> None:
+    with suppress(ConfigError):
+        parse(text, "/dir/config")
+
+
+@settings(max_examples=50)
+@given(cluster=FIELDS, user=FIELDS, top=FIELDS)
+def test_no_fields_raise_anything_else(
+    cluster: dict[str, Any], user: dict[str, Any], top: dict[str, Any]
+) -> None:
+    with suppress(ConfigError):
+        select(config(cluster, user, **top), None)
