@@ -19,7 +19,7 @@ from client_resolver.core.model import Endpoint, Revision
 from client_resolver.core.picker import PolicyFactory
 from client_resolver.core.pool import Pool
 from client_resolver.core.watch import Watch
-from client_resolver.dialing import Dial
+from client_resolver.dialing import Dial, Dialing
 from client_resolver.keyword_checks import check_arguments, check_token
 from client_resolver.keywords import HashKey, Keywords, Options, Token
 from client_resolver.observer import Observer
@@ -220,6 +220,8 @@ class Settings:
         dialing = None if self.dial is None else self.dial(endpoint)
         if dialing is None:
             return credentials, options
+        if not isinstance(dialing, Dialing):
+            raise TypeError(f"dial returned {dialing!r}: a Dialing or None is wanted")
         own = dict(dialing.options)
         if dialing.authority:
             own["grpc.default_authority"] = dialing.authority

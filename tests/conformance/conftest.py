@@ -8,6 +8,9 @@ import trustme
 from client_resolver import testing
 from tests.conformance.clients import AioClient, Client, SyncClient
 from tests.conformance.servers import Backend, Balancer
+from tests.strays import no_stray_exceptions, strays
+
+__all__ = ["no_stray_exceptions", "strays"]
 
 SERVICE = "greeter.shop"
 FIGURES = pytest.StashKey[list[str]]()

@@ -105,6 +105,8 @@ class _UnaryResponse:
         except BaseException:
             call.cancel()
             raise
+        # As with grpc's own, a call that is handed over with its response has no deadline any more.
+        call.deadline = None
         return (response, call) if with_call else response
 
 

@@ -1,0 +1,3 @@
+from tests.strays import no_stray_exceptions, strays
+
+__all__ = ["no_stray_exceptions", "strays"]
