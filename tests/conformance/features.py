@@ -54,6 +54,7 @@ KEYWORDS: Mapping[str, Callable[[Channels], Keywords]] = {
     "service_config": lambda _: {"service_config": {}},
     "policy": lambda _: {"policy": "random"},
     "policies": lambda _: {"policies": {"own": POLICIES["round_robin"]}, "policy": "own"},
+    "max_table_size": lambda _: {"max_table_size": 1021, "policy": "maglev"},
     "hash_key": lambda _: {"hash_key": lambda *_: "key", "policy": "ring_hash"},
     "connect": lambda _: LAZY,
     "idle_timeout": lambda _: {**LAZY, "idle_timeout": 20.0},

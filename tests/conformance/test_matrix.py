@@ -17,10 +17,9 @@ import pytest
 
 import client_resolver
 from client_resolver import aio, testing
+from client_resolver.config_fields import OBJECTS
 from client_resolver.core.pickers import POLICIES
 from client_resolver.keywords import Keywords
-from client_resolver.method_config import _FORWARDED, _OURS
-from client_resolver.service_config import _FIELDS
 from tests.conformance._pb import echo_pb2_grpc
 from tests.conformance._pb.echo_pb2 import Message
 from tests.conformance._pb.echo_pb2_grpc import EchoStub
@@ -351,8 +350,8 @@ async def test_aio_calls_are_answered_as_by_plain_grpc(
 
 def test_the_matrix_has_every_keyword_every_field_and_every_policy() -> None:
     assert KEYWORDS.keys() == Keywords.__annotations__.keys()
-    assert METHOD_CONFIGS.keys() == {*_OURS, *_FORWARDED}
-    assert SERVICE_CONFIGS.keys() == _FIELDS
+    assert METHOD_CONFIGS.keys() == OBJECTS["methodConfig"].keys()
+    assert SERVICE_CONFIGS.keys() == OBJECTS[""].keys()
     assert {f"policy {name}" for name in POLICIES} <= FEATURES.keys()
 
 
