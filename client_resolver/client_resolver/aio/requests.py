@@ -144,6 +144,9 @@ class Requests(Generic[Req]):
         self._closed = self._ended = True
         for reader in self._readers:
             reader.live = False
+        # What refers to each other in a circle waits for the collector, and grpc's channel with it.
+        self._readers.clear()
+        self.filled = _nothing
         self._kept.clear()
         if self._pulling is not None:
             self._pulling.cancel()

@@ -1,4 +1,6 @@
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -123,3 +125,25 @@ async def test_a_source_that_fails_is_never_asked_again() -> None:
         await all_of(requests.attempt())
     assert requests.broken
     assert not requests.repeatable
+
+
+async def test_closed_requests_are_freed_without_the_collector() -> None:
+    # An RPC refers to its requests, and they to it and to their readers.
+    class Rpc:
+        def __init__(self) -> None:
+            self.requests = Requests([b"a"])
+            self.requests.filled = self.filled
+            self.reader = self.requests.attempt()
+
+        def filled(self) -> None:
+            return
+
+    rpc = Rpc()
+    known = weakref.ref(rpc), weakref.ref(rpc.requests)
+    rpc.requests.close()
+    gc.disable()
+    try:
+        del rpc
+        assert [one() for one in known] == [None, None]
+    finally:
+        gc.enable()
