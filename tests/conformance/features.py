@@ -79,6 +79,11 @@ KEYWORDS: Mapping[str, Callable[[Channels], Keywords]] = {
         "balancer_credentials": grpc.local_channel_credentials(),
         "balancer_token": "token",
     },
+    "insecure_balancer_token": lambda of: {
+        **of.listed,
+        "balancer_token": "token",
+        "insecure_balancer_token": True,
+    },
     "watch_backoff": lambda of: {**of.listed, "watch_backoff": (0.01, 0.05)},
     "older_revision_hold": lambda of: {**of.listed, "older_revision_hold": 1.0},
     "fallback": lambda of: {**of.listed, "fallback": of.backends.target},
