@@ -116,6 +116,9 @@ class App:
         self._sources = [
             SupervisedSource(self._source(source), self._metrics) for source in settings.sources
         ]
+        for source in self._sources:
+            self._metrics.expect(source.name, source.reasons)
+            self._store.feeds[source.name].follow_trouble(partial(_trouble, source))
         parse = partial(
             ServiceName.parse,
             default_namespace=settings.default_namespace,
@@ -242,6 +245,7 @@ class App:
     def _synced(self, source: str) -> None:
         feed = self._store.feeds[source]
         _log.info("synced", source=source, services=len(feed.records), endpoints=feed.endpoints)
+        self._metrics.source_synced(source)
         self._readiness.synced(source)
 
     def _not_ready(self) -> Iterator[str]:
@@ -296,6 +300,10 @@ def _tokens(settings: Settings) -> KubernetesTokens | None:
         return None
     client = Client(discover(settings.kubeconfig, settings.context))
     return KubernetesTokens(client, settings.token_audience)
+
+
+def _trouble(source: Source) -> str:
+    return source.trouble
 
 
 def _source_status(feed: SourceFeed, trouble: str) -> SourceStatus:

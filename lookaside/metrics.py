@@ -5,7 +5,7 @@ Children of labelled metrics are kept: looking one up costs three times what cou
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import grpc
@@ -20,6 +20,9 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import choose_encoder
 
+from lookaside.policy.service_config import SERVICE_CONFIG
+from lookaside.policy.weights import WEIGHT, WEIGHTS
+
 DOORS: Final = ("LoadBalancer", "Health", "Reflection")
 """What streams are of: the gRPC services that have any."""
 
@@ -27,6 +30,20 @@ _PROPAGATION_BUCKETS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
 _REQUEST_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+
+_ANNOTATIONS: Final = (
+    ("Service", WEIGHTS),
+    ("Service", SERVICE_CONFIG),
+    ("EndpointSlice", WEIGHT),
+    ("Pod", WEIGHT),
+)
+_CODES: Final = (
+    *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND"),
+    *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "INTERNAL", "UNAVAILABLE"),
+    "UNAUTHENTICATED",
+)
+UNARY_METHODS: Final = ("GetServers", "ListServices", "Explain")
+METHODS: Final = (*UNARY_METHODS, "WatchServers", "Check", "List", "Watch", "ServerReflectionInfo")
 
 
 class Metrics:
@@ -42,6 +59,7 @@ class Metrics:
     def __init__(self, version: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.registry = CollectorRegistry()
         self._clock = clock
+        self._started = clock()
         self._contacts: dict[str, float] = {}
         self._contact_counts: dict[str, Counter] = {}
         self._totals: dict[str, tuple[Gauge, Gauge, Counter]] = {}
@@ -73,7 +91,7 @@ class Metrics:
         )
         self._source_age = Gauge(
             "lookaside_source_last_contact_age_seconds",
-            "Time since a source last confirmed its view.",
+            "Time since a source last confirmed its view; since the start, if it never has.",
             ["source"],
             registry=self.registry,
         )
@@ -86,6 +104,12 @@ class Metrics:
         self._source_stale = Gauge(
             "lookaside_source_stale",
             "1 while a source confirmed nothing for longer than it may, else 0.",
+            ["source"],
+            registry=self.registry,
+        )
+        self._ready = Gauge(
+            "lookaside_ready",
+            "1 once a source's first list is in, else 0.",
             ["source"],
             registry=self.registry,
         )
@@ -135,6 +159,14 @@ class Metrics:
             ["door", "bound"],
             registry=self.registry,
         )
+        # A counter that is born at 1 has no increase: rate() and increase() would miss the first.
+        for kind, annotation in _ANNOTATIONS:
+            self._refused.labels(kind, annotation)
+        for method in METHODS:
+            for code in _CODES:
+                self._requests[method, code] = self._request_counts.labels(method, code)
+        for method in UNARY_METHODS:
+            self._durations[method] = self._request_seconds.labels(method)
         for door in DOORS:
             self._clients.labels(door)
             for bound in ("total", "host"):
@@ -167,13 +199,35 @@ class Metrics:
         """Have the number of snapshots asked for whenever metrics are shown."""
         self._snapshots.set_function(count)
 
+    def expect(self, source: str, reasons: Iterable[str] = ()) -> None:
+        """Show a source from the start.
+
+        Args:
+            source: Its name.
+            reasons: The words of all that can fail.
+        """
+        self._source_age.labels(source).set_function(
+            lambda: self._clock() - self._contacts.get(source, self._started)
+        )
+        self._contact_counts[source] = self._source_contacts.labels(source)
+        self._totals[source] = (
+            self._services.labels(source),
+            self._endpoints.labels(source),
+            self._changes.labels(source),
+        )
+        self._source_stale.labels(source).set(0)
+        self._ready.labels(source).set(0)
+        for reason in reasons:
+            self._source_errors.labels(source, reason)
+
+    def source_synced(self, source: str) -> None:
+        """A source's first list is in."""
+        self._ready.labels(source).set(1)
+
     def source_contact(self, source: str) -> None:
         """A source confirmed its view just now."""
-        if source not in self._contacts:
-            self._source_age.labels(source).set_function(
-                lambda: self._clock() - self._contacts[source]
-            )
-            self._contact_counts[source] = self._source_contacts.labels(source)
+        if source not in self._totals:
+            self.expect(source)
         self._contacts[source] = self._clock()
         self._contact_counts[source].inc()
 
@@ -197,13 +251,9 @@ class Metrics:
             count: How many services it has now.
             endpoints: How many endpoints they have together.
         """
-        totals = self._totals.get(source)
-        if totals is None:
-            totals = self._totals[source] = (
-                self._services.labels(source),
-                self._endpoints.labels(source),
-                self._changes.labels(source),
-            )
+        if source not in self._totals:
+            self.expect(source)
+        totals = self._totals[source]
         totals[0].set(count)
         totals[1].set(endpoints)
         totals[2].inc()

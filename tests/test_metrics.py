@@ -2,6 +2,7 @@
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from lookaside.metrics import Metrics
 
@@ -66,7 +67,9 @@ def test_what_a_source_serves_is_shown(metrics: Metrics) -> None:
 
 def test_the_age_of_a_contact_grows_until_the_next(metrics: Metrics, clock: Clock) -> None:
     age = "lookaside_source_last_contact_age_seconds"
-    assert value(metrics, age, source="k") is None
+    metrics.expect("k")
+    clock.now += 3
+    assert value(metrics, age, source="k") == 3
 
     metrics.source_contact("k")
     metrics.source_contact("other")
@@ -135,3 +138,28 @@ def test_every_metric_of_its_own_has_the_prefix_and_a_help(metrics: Metrics) -> 
         if not family.name.startswith(("process_", "python_")):
             assert family.name.startswith("lookaside_")
             assert family.documentation
+
+
+def test_every_series_of_a_known_label_is_there_from_the_start(metrics: Metrics) -> None:
+    """Of one that is born at 1 no alert sees the increase, nor the first failure."""
+    metrics.expect("k", {"broken", "silent"})
+    there = {sample for family in metrics.registry.collect() for sample in map(key, family.samples)}
+    metrics.source_error("k", "broken")
+    metrics.source_contact("k")
+    metrics.source_stale("k", True)
+    metrics.source_synced("k")
+    metrics.services("k", 1, 2)
+    metrics.refused("Service", "lookaside.dev/weights")
+    metrics.refused("Service", "lookaside.dev/service-config")
+    metrics.refused("EndpointSlice", "lookaside.dev/weight")
+    metrics.refused("Pod", "lookaside.dev/weight")
+    metrics.request("GetServers", "INTERNAL", 0.1)
+    metrics.request("WatchServers", "UNKNOWN")
+    metrics.clients("Health", 1)
+    metrics.stream_refused("LoadBalancer", "host")
+    now = {sample for family in metrics.registry.collect() for sample in map(key, family.samples)}
+    assert now - there == set()
+
+
+def key(sample: Sample) -> tuple[str, frozenset[tuple[str, str]]]:
+    return sample.name, frozenset(sample.labels.items())

@@ -40,10 +40,20 @@ class SourceFeed:
         self.missing: Mapping[str, str] = {}
         self.version = 0
         self.epoch = ""
+        self._trouble: Callable[[], str] = str
         self._touched: dict[ServiceKey, int] = {}
         self._changed = changed
         self._turned_stale = turned_stale
         self._announce_synced = synced
+
+    @property
+    def trouble(self) -> str:
+        """Why the source can't confirm what it knows just now, in words; "" where it can."""
+        return self._trouble()
+
+    def follow_trouble(self, trouble: Callable[[], str]) -> None:
+        """Have the source's trouble asked for when somebody is to be told of it."""
+        self._trouble = trouble
 
     def replace(
         self, records: Iterable[ServiceRecord], *, version: int, epoch: str, at: float

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
+import msgspec
+
 from lookaside.errors import NotSynced, RequestError, ServiceNotFound
 from lookaside.model import (
     Explanation,
@@ -148,7 +150,12 @@ class Store:
             _require_known(snapshot)
             return snapshot, Explanation(())
         name = resolve_port(name, record, aliases=True)
-        return self._snapshot(name, feed, record, view), explain(name, record, view)
+        explained = explain(name, record, view)
+        if feed.trouble:
+            # It says so long before its lists are called stale.
+            note = f"what {feed.source} knows can't be confirmed just now: {feed.trouble}"
+            explained = msgspec.structs.replace(explained, notes=(*explained.notes, note))
+        return self._snapshot(name, feed, record, view), explained
 
     def subscribe(
         self,
@@ -203,7 +210,7 @@ class Store:
             NotSynced: A source's first list is still to come, or that of the namespace.
         """
         if self.unsynced:
-            raise _not_synced(self.unsynced)
+            raise self._not_synced()
         missing: set[str] = set()
         for source in self.feeds.values():
             if namespace in source.missing:
@@ -245,13 +252,19 @@ class Store:
         """
         for feed in self.feeds.values():
             if not feed.synced:
-                raise _not_synced(self.unsynced)
+                raise self._not_synced()
             if key.namespace in feed.missing:
                 raise _missing(feed, key.namespace)
             record = feed.records.get(key)
             if record is not None:
                 return feed, record
         return None, None
+
+    def _not_synced(self) -> NotSynced:
+        unsynced = [feed for feed in self.feeds.values() if not feed.synced]
+        causes = "; ".join(feed.trouble for feed in unsynced if feed.trouble)
+        text = f"the first list of {', '.join(feed.source for feed in unsynced)} is still to come"
+        return NotSynced(f"{text}: {causes}" if causes else text)
 
     def _publish(self, name: ServiceName, view: View) -> Published:
         """Return a client's list and its bytes, the very same ones while nothing has changed."""
@@ -321,10 +334,6 @@ def _require_known(snapshot: Snapshot) -> None:
         raise NotSynced(
             f"service {snapshot.service.key} is not in the last view of a source that was lost"
         )
-
-
-def _not_synced(sources: list[str]) -> NotSynced:
-    return NotSynced(f"the first list of {', '.join(sources)} is still to come")
 
 
 def _missing(feed: SourceFeed, namespace: str) -> NotSynced:

@@ -68,6 +68,10 @@ class Source(Protocol):
     name: str
 
     @property
+    def reasons(self) -> frozenset[str]:
+        """The words of all that can fail: those that the observer is told."""
+
+    @property
     def trouble(self) -> str:
         """Why what it knows can't be confirmed just now, in words; "" where it can."""
 

@@ -13,6 +13,7 @@ from lookaside.logging import get_logger
 from lookaside.model import Endpoint, Health, ServiceKey, ServicePort, ServiceRecord
 from lookaside.sources import Feed, SourceObserver
 
+_REASONS = frozenset({"unknown", "unreachable", "silent", "error"})
 _FIRST_PAUSE = 1.0
 _TIMEOUT = 10.0
 
@@ -65,6 +66,7 @@ class DnsSource:
 
     Attributes:
         name: The source's name.
+        reasons: The words of all that can fail.
         trouble: Why the name did not resolve when it was last asked for; "" if it did.
     """
 
@@ -84,6 +86,7 @@ class DnsSource:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.name = name
+        self.reasons = _REASONS
         self.trouble = ""
         self._host = host
         self._port = port

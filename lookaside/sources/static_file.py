@@ -20,6 +20,7 @@ from lookaside.sources.endpoints_file import parse
 # debounce, so that a file that is written in pieces is seldom seen half.
 _STEP_MS = 25
 _DEBOUNCE_MS = 250
+_REASONS = frozenset({"unreadable", "invalid", "watch"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class StaticFileSource:
 
     Attributes:
         name: The source's name.
+        reasons: The words of all that can fail.
         trouble: Why the file as it is now was refused; "" while it is good.
     """
 
@@ -71,6 +73,7 @@ class StaticFileSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
+        self.reasons = _REASONS
         self.trouble = ""
         self._path = path
         self._feed = feed

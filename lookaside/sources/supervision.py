@@ -9,6 +9,7 @@ from lookaside.logging import get_logger
 from lookaside.sources import Source, SourceObserver
 from lookaside.sources.backoff import Backoff
 
+_INTERNAL = "internal"
 _SHORTEST = 1.0
 _LONGEST = 30.0
 _QUIET = 120.0
@@ -54,6 +55,11 @@ class SupervisedSource:
         return f"<SupervisedSource {self._source!r}{', failed' if self._failed else ''}>"
 
     @property
+    def reasons(self) -> frozenset[str]:
+        """The words of all that can fail."""
+        return self._source.reasons | {_INTERNAL}
+
+    @property
     def trouble(self) -> str:
         """Why what it knows can't be confirmed just now, in words; "" where it can."""
         return self._failed or self._source.trouble
@@ -83,7 +89,7 @@ class SupervisedSource:
             if text != told:
                 told = text
                 self._log.error("the source failed; its lists stay served", exc_info=error)
-            self._observer.source_error(self.name, "internal")
+            self._observer.source_error(self.name, _INTERNAL)
             self._failed = text
             await self._sleep(self._backoff.pause(now))
             self._failed = ""

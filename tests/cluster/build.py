@@ -45,6 +45,7 @@ class Module:
         versions: Linker variables by the module whose version is put into them.
         note: What the user is told before a long build.
         parent: Where its folder is.
+        tags: Build tags, with commas between them.
     """
 
     folder: str
@@ -52,6 +53,7 @@ class Module:
     versions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     note: str = ""
     parent: Path = HERE
+    tags: str = ""
 
 
 MODULES: Final = (
@@ -83,6 +85,13 @@ MODULES: Final = (
         "kubeproxy",
         {"kubeproxy": "."},
         note="kube-proxy's choice of endpoints, about two minutes on two cores",
+    ),
+    Module(
+        "promtool",
+        {"promtool": "github.com/prometheus/prometheus/cmd/promtool"},
+        note="promtool, about two minutes on two cores",
+        # Without the clients of every cloud by which Prometheus finds what to scrape.
+        tags="remove_all_sd",
     ),
     Module("goclient", {"goclient": "."}, note="a client of the article's proto"),
     Module(
@@ -221,7 +230,8 @@ def _arguments(module: Module, source: Path) -> list[str]:
         f"-X {name}={versions[path]}" for path, names in module.versions.items() for name in names
     ]
     flags = " ".join(["-s", "-w", *variables, *_kubernetes_numbers(versions)])
-    return ["-trimpath", "-ldflags", flags]
+    tags = ["-tags", module.tags] if module.tags else []
+    return ["-trimpath", *tags, "-ldflags", flags]
 
 
 def _kubernetes_numbers(versions: Mapping[str, str]) -> list[str]:

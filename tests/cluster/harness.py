@@ -32,6 +32,7 @@ class Binaries:
     kubectl: Path
     goclient: Path
     kubeproxy: Path
+    promtool: Path
 
     @classmethod
     def in_directory(cls, directory: Path) -> Self:
@@ -45,6 +46,7 @@ class Binaries:
             kubectl=directory / "kubectl",
             goclient=directory / "goclient",
             kubeproxy=directory / "kubeproxy",
+            promtool=directory / "promtool",
         )
 
 

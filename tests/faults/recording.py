@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from lookaside.model import Endpoint, Explanation, Hints, ServiceKey, ServiceRecord
 from lookaside.sources.kubernetes import Timing
+from lookaside.sources.kubernetes.errors import REASONS
 
+KNOWN = REASONS | {"closed", "malformed", "internal"}
 GREETER = ServiceKey("default", "greeter")
 
 
@@ -222,6 +224,8 @@ class RecordingObserver:
         await self.until(lambda: self.contacts >= times)
 
     def source_error(self, source: str, reason: str) -> None:
+        # A series is there from the start only if its word is known.
+        assert reason in KNOWN, reason
         self.errors[reason] += 1
         self._news.set()
 

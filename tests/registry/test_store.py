@@ -26,6 +26,20 @@ def test_nothing_is_served_before_the_first_sync(world: World) -> None:
     assert world.store.unsynced == ["second"]
 
 
+def test_why_nothing_is_known_and_why_it_can_not_be_confirmed_is_told(world: World) -> None:
+    trouble = "services: forbidden: a ClusterRole needs the rule"
+    world.first.follow_trouble(lambda: trouble)
+    world.second.replace([], version=0, epoch="", at=0)
+    with pytest.raises(NotSynced, match=f"^the first list of first is still to come: {trouble}$"):
+        world.store.get(NAME)
+    world.sync(record("10.0.0.1"))
+    _, explained = world.store.explain(NAME)
+    assert explained.notes[-1] == f"what first knows can't be confirmed just now: {trouble}"
+    trouble = ""
+    _, explained = world.store.explain(NAME)
+    assert not any("confirmed" in note for note in explained.notes)
+
+
 def test_names_of_a_namespace_of_which_nothing_is_known_are_neither_there_nor_not_there(
     world: World,
 ) -> None:

@@ -19,6 +19,7 @@ class Failing:
 
     name = "some"
     trouble = ""
+    reasons = frozenset({"broken"})
 
     def __init__(self, *ends: tuple[float, BaseException | None]) -> None:
         self._ends = list(ends)
@@ -116,6 +117,10 @@ async def test_its_trouble_is_told_while_it_pauses() -> None:
     source = Failing((0.0, ValueError("bad")))
     await played(source)
     assert source.troubles == ["", "ValueError: bad", ""]
+
+
+def test_its_reasons_are_the_sources_and_its_own() -> None:
+    assert Failing().supervised.reasons == {"broken", "internal"}
 
 
 async def test_what_keeps_it_from_starting_is_raised() -> None:

@@ -98,3 +98,7 @@ class ApiStatus(KubernetesError):
     def loses_position(self) -> bool:
         """Whether a watch can't go on from where it was: what it missed must be listed."""
         return self.code == 410 or self._too_large or (self.in_stream and self.code != 429)
+
+
+REASONS = frozenset({*_WORDS.values(), *(kind.reason for kind in KubernetesError.__subclasses__())})
+"""The words of all these errors."""

@@ -9,6 +9,7 @@ from lookaside.registry.inputs import MergeOptions
 from lookaside.registry.slices import Pod, Service, Slice
 from lookaside.sources import Feed, SourceObserver
 from lookaside.sources.kubernetes.client import Client
+from lookaside.sources.kubernetes.errors import REASONS
 from lookaside.sources.kubernetes.index import Index
 from lookaside.sources.kubernetes.pace import Pace
 from lookaside.sources.kubernetes.part import Part
@@ -96,6 +97,11 @@ class KubernetesSource:
             f"{self._publisher.version} of {self._publisher.epoch!r}, {seen}{doubt}, "
             f"{self._client!r}>"
         )
+
+    @property
+    def reasons(self) -> frozenset[str]:
+        """The words of all that can fail."""
+        return REASONS | {"closed", "malformed"}
 
     @property
     def synced(self) -> bool:
