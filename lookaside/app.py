@@ -221,6 +221,7 @@ class App:
                 feed,
                 self._metrics,
                 default_namespace=self._settings.default_namespace,
+                family=self._settings.address_family,
                 interval=self._settings.dns_interval,
                 stale_after=self._settings.stale_after,
             )

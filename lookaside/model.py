@@ -62,6 +62,8 @@ class ServiceName(Struct, frozen=True, gc=False):
     ) -> "ServiceName":
         """Read a name of the form ``NAME[.NAMESPACE[.svc[.CLUSTER_DOMAIN]]][:PORT]``.
 
+        A full name, one with the cluster domain, may end in a dot as in DNS.
+
         Args:
             text: The name as the client wrote it.
             default_namespace: The namespace of a name that has none.
@@ -79,6 +81,9 @@ class ServiceName(Struct, frozen=True, gc=False):
             raise InvalidServiceName(
                 f"service name {quoted(text)}: {port} is not within 1 to 65535"
             )
+        full = f".svc.{cluster_domain}"
+        if host.endswith(f"{full}."):
+            host = host[:-1]
         name, _, rest = host.partition(".")
         namespace, _, suffix = rest.partition(".")
         for label in (name, namespace) if rest else (name,):
@@ -87,7 +92,7 @@ class ServiceName(Struct, frozen=True, gc=False):
                     f"service name {quoted(text)}: {quoted(label)} is not a DNS label; "
                     f"expected {_NAME_FORM}"
                 )
-        if suffix not in ("", "svc", f"svc.{cluster_domain}") or host.endswith("."):
+        if suffix not in ("", "svc", full[1:]) or host.endswith("."):
             raise InvalidServiceName(
                 f"service name {quoted(text)}: expected {_NAME_FORM} with the cluster domain "
                 f"{cluster_domain!r}"

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 from grpc.aio import ServicerContext
 from msgspec import Struct
 
-from lookaside.config import ALL, OWN, Allowance
+from lookaside.config import ALL, OWN, Allowance, is_spiffe_id
 from lookaside.errors import NotAllowed, Unidentified, shortened
 from lookaside.model import ServiceAccount
 
@@ -125,7 +125,9 @@ def granted(caller: Caller, allowances: Iterable[Allowance]) -> Grant:
 def certified(auth: Mapping[str, Iterable[bytes]]) -> Caller:
     """Return who is known by a certificate.
 
-    A wildcard among its DNS names is not one: it would say of its bearer to be any of many.
+    A wildcard among its DNS names is not one: it would say of its bearer to be any of many. What
+    is no SPIFFE id, by its characters or segments, is none either: with ``..`` it would have the
+    prefix of another.
 
     Args:
         auth: The auth context of the call, as gRPC gives it.
@@ -136,6 +138,8 @@ def certified(auth: Mapping[str, Iterable[bytes]]) -> Caller:
         (value.decode("ascii", "replace") for value in auth.get("peer_spiffe_id", ())), ""
     )
     names = [value.decode("ascii", "replace").lower() for value in auth.get("peer_dns", ())]
+    if not is_spiffe_id(spiffe):
+        spiffe = ""
     return Caller(True, spiffe, tuple(name for name in names if "*" not in name))
 
 

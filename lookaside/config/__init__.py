@@ -1,6 +1,6 @@
 """The settings of the service, and reading files with errors that say where."""
 
-from lookaside.config.access import ALL, OWN, Allowance
+from lookaside.config.access import ALL, OWN, Allowance, is_spiffe_id
 from lookaside.config.loading import load
 from lookaside.config.settings import OTHER_VARIABLES, PREFIX, SETTINGS, Setting, Settings
 from lookaside.config.values import SOURCE_FORMS, SOURCE_KINDS, Listen, SourceSetting
@@ -18,5 +18,6 @@ __all__ = [
     "Setting",
     "Settings",
     "SourceSetting",
+    "is_spiffe_id",
     "load",
 ]

@@ -13,7 +13,12 @@ _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _NAMESPACE = re.compile(_LABEL)
 # The character sets of SPIFFE-ID.md, sections 2.1 and 2.2. The star may not reach into the trust
 # domain: example.org* would be example.org.evil too.
-_SPIFFE = re.compile(r"spiffe://[a-z0-9._-]+/(?:[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*(?:/?\*)?|\*)")
+_TRUST_DOMAIN = r"spiffe://[a-z0-9._-]{1,255}"
+# No segment is "." or "..".
+_SEGMENT = r"(?!\.{1,2}(?:[/*]|$))[A-Za-z0-9._-]+"
+_SPIFFE = re.compile(rf"{_TRUST_DOMAIN}/(?:{_SEGMENT}(?:/{_SEGMENT})*(?:/?\*)?|\*)")
+_SPIFFE_ID = re.compile(rf"{_TRUST_DOMAIN}(?:/{_SEGMENT})*")
+_LONGEST_SPIFFE_ID = 2048
 _DNS = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _ACCOUNT = re.compile(rf"(?:{_LABEL}|\*)/(?:{_LABEL}(?:\.{_LABEL})*|\*)")
 
@@ -61,6 +66,11 @@ def allowance(text: str) -> Allowance:
             "namespaces after the =: . is a ServiceAccount's own, a certificate's none"
         )
     return Allowance(kind, pattern, namespaces)
+
+
+def is_spiffe_id(text: str) -> bool:
+    """Say whether a text is a SPIFFE id (SPIFFE-ID.md, section 2): no query, no ``..``."""
+    return len(text) <= _LONGEST_SPIFFE_ID and _SPIFFE_ID.fullmatch(text) is not None
 
 
 def _identity(text: str) -> tuple[IdentityKind, str]:

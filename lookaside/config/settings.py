@@ -44,7 +44,8 @@ class Settings:
         pods: Whether the metadata of Pods is watched, for their weights and labels.
         pod_selector: The label selector of the Pods that are watched; None for all.
         metadata_labels: The labels of Pods that are passed on as metadata.
-        address_family: The family of the address that stands for a Pod with one of each.
+        address_family: The family of the address that stands for a Pod with one of each, and of
+            those of a name in DNS that has both.
         debounce: The window in which a cluster's changes are gathered after one has been sent; 0
             for none.
         mass_removal: The share, in percent, of what a source holds that a new list may lack before
@@ -133,13 +134,15 @@ class Settings:
         self._check_access()
 
     def _check_cluster(self) -> None:
-        if not self.sources or any(source.kind == "kubernetes" for source in self.sources):
+        kinds = {source.kind for source in self.sources}
+        if not kinds or "kubernetes" in kinds:
             return
-        for key, given in (
-            ("namespace", bool(self.namespaces)),
-            ("pods", self.pods),
-            ("address_family", self.address_family == "IPv6"),
-        ):
+        if self.address_family == "IPv6" and "dns" not in kinds:
+            raise ConfigError(
+                "address_family is given without --source kubernetes or dns, which alone heed it; "
+                "add one, or leave address_family out"
+            )
+        for key, given in (("namespace", bool(self.namespaces)), ("pods", self.pods)):
             if given:
                 raise ConfigError(
                     f"{key} is given without --source kubernetes, which alone heeds it; add that, "
@@ -289,7 +292,8 @@ SETTINGS: Final = (
         "address_family",
         "IPv4|IPv6",
         values.family,
-        "The family of the address that is listed for a Pod with one of each.",
+        "The family of the address that is listed for a Pod, or a name of --source dns, with one "
+        "of each.",
     ),
     Setting(
         "debounce",

@@ -3,6 +3,8 @@
 https://github.com/grpc/grpc/blob/master/doc/service_config.md
 """
 
+import json
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -23,6 +25,7 @@ STICKY = '{"loadBalancingConfig":[{"pick_first":{"shuffleAddressList":true}}]}'
 """For a Service whose sessionAffinity is ClientIP: a client stays with one endpoint (gRFC A62)."""
 
 _MAX_BYTES = 16 * 1024
+_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class _Name(Struct, forbid_unknown_fields=True):
@@ -136,12 +139,27 @@ def parse_service_config(text: str) -> str:
         msgspec.json.decode(text, type=_ServiceConfig)
         if isinstance(config, dict):
             _refuse(out_of_bounds(config, max_table_size=MAX_TABLE_SIZE))
-        return msgspec.json.encode(config).decode()
+        _JSON.decode(text)
+        compact = msgspec.json.encode(config).decode()
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(str(error)) from error
+    expect(not _ESCAPED_NUL.search(compact), "NUL in a text: not every client can take it")
+    return compact
 
 
 def _refuse(faults: Iterable[str]) -> None:
     found = "; ".join(faults)
     if found:
         raise ValueError(found)
+
+
+def _check_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse a key that stands twice: msgspec takes the last, clients may take the first."""
+    found = dict[str, object]()
+    for key, value in pairs:
+        expect(key not in found, f"the key {key!r} stands twice in one object")
+        found[key] = value
+    return found
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_check_object)

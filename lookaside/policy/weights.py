@@ -5,6 +5,7 @@ rule of its Service's annotation ``lookaside.dev/weights`` that matches it; its 
 annotation ``lookaside.dev/weight``; 100. The nearer to the endpoint, the stronger.
 """
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -20,7 +21,30 @@ _MAX_RULES = 100
 _MAX_BYTES = 16 * 1024
 _MAX_DEPTH = 3
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LONGEST_QUOTE = 100
+
+_Parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Parser):  # type: ignore[misc, valid-type]
+    """Takes plain words for values as YAML 1.2 does.
+
+    To YAML 1.1 `1:2:3` is a number of base 60 and `010` one of base 8, `no` is false, and a date is
+    a date: none of them is meant.
+    """
+
+    yaml_implicit_resolvers: dict[str, list[object]] = {}  # noqa: RUF012 (PyYAML's own form)
+
+
+for _kind, _form, _first in (
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
+    ("float", r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)", "-+.0123456789"),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_kind}", re.compile(rf"(?:{_form})$"), list(_first)
+    )
 
 
 class WeightRule(Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,7 +85,8 @@ def parse_weight(text: str) -> int:
     """
     stripped = text.strip()
     if not (stripped.isascii() and stripped.isdecimal() and int(stripped) <= MAX_WEIGHT):
-        raise ValueError(f"{text!r} is not a whole number from 0 to {MAX_WEIGHT}")
+        quoted = text[:_LONGEST_QUOTE]
+        raise ValueError(f"{quoted!r} is not a whole number from 0 to {MAX_WEIGHT}")
     return int(stripped)
 
 
@@ -80,8 +105,8 @@ def parse_rules(text: str) -> tuple[WeightRule, ...]:
         raise ValueError(f"longer than {_MAX_BYTES} bytes")
     try:
         _check_form(text)
-        rules = msgspec.yaml.decode(text, type=tuple[WeightRule, ...])
-    except (msgspec.DecodeError, yaml.YAMLError, OverflowError) as error:
+        rules = msgspec.convert(_values(text), tuple[WeightRule, ...])
+    except (msgspec.ValidationError, yaml.YAMLError) as error:
         raise ValueError(" ".join(str(error).split())) from error
     if len(rules) > _MAX_RULES:
         raise ValueError(f"{len(rules)} rules; at most {_MAX_RULES} are allowed")
@@ -89,6 +114,33 @@ def parse_rules(text: str) -> tuple[WeightRule, ...]:
         if not 0 <= rule.weight <= MAX_WEIGHT:
             raise ValueError(f"weight {rule.weight} of rule {index + 1} is not 0 to {MAX_WEIGHT}")
     return rules
+
+
+def _values(text: str) -> object:
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _refuse_repeated_keys(node)
+        values: object = loader.construct_document(node)
+    finally:
+        loader.dispose()
+    return values
+
+
+def _refuse_repeated_keys(node: yaml.Node) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_repeated_keys(value)
+    elif isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise ValueError(f"the key {key.value!r} stands a second time in line {line}")
+            seen.add(key.value)
+            _refuse_repeated_keys(value)
 
 
 def _check_form(text: str) -> None:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from lookaside.errors import SourceError
 from lookaside.logging import get_logger
 from lookaside.model import Endpoint, Health, ServiceKey, ServicePort, ServiceRecord
+from lookaside.registry.inputs import Family
 from lookaside.sources import Feed, SourceObserver
 
 _REASONS = frozenset({"unknown", "unreachable", "silent", "error"})
@@ -40,7 +41,7 @@ It raises `Unresolved`.
 
 
 class DnsSource:
-    """Serves one service: each A and AAAA record of a host name is an endpoint.
+    """Serves one service: each A or AAAA record of a host name is an endpoint.
 
     The service is named by the host name's first two labels, NAME.NAMESPACE, or by its only one;
     its one port has the number that is dialled. Resolvers don't tell how long an answer holds, so
@@ -57,6 +58,8 @@ class DnsSource:
         feed: Where the service goes.
         observer: Is told of each answer, and of failures by the reasons of `Unresolved`.
         default_namespace: The namespace of a service whose host name has one label.
+        family: Of a name that has addresses of both families, those of this one are served alone:
+            they are two addresses of each Pod in general, and nothing tells which are one's.
         interval: Seconds between an answer and the next question. After a failure it is asked again
             sooner.
         stale_after: Seconds that the name may not resolve until its list is stale.
@@ -79,6 +82,7 @@ class DnsSource:
         observer: SourceObserver,
         *,
         default_namespace: str = "default",
+        family: Family = "IPv4",
         interval: float = 30.0,
         stale_after: float = 120.0,
         resolve: Resolve | None = None,
@@ -93,6 +97,7 @@ class DnsSource:
         self._key = service_of(host, default_namespace)
         self._feed = feed
         self._observer = observer
+        self._family = family
         self._interval = interval
         self._stale_after = stale_after
         self._resolve = resolve or resolve_by_system
@@ -138,10 +143,11 @@ class DnsSource:
             raise Unresolved(
                 f"{self._host}: no answer within {_TIMEOUT:.0f} seconds", "silent"
             ) from error
-        addresses = tuple(sorted({str(ipaddress.ip_address(each)) for each in found}))
+        addresses = {str(ipaddress.ip_address(each)) for each in found}
         if not addresses:
             raise Unresolved(f"{self._host}: the name has no address", "unknown")
-        return addresses
+        preferred = {each for each in addresses if (":" in each) == (self._family == "IPv6")}
+        return tuple(sorted(preferred or addresses))
 
     def _pause(self) -> float:
         if not self._failures:

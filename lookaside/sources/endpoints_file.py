@@ -10,6 +10,8 @@
             zone: eu-1a
             node: worker-3
             metadata: {version: v2}
+        service_config: |
+          {"loadBalancingConfig": [{"least_request": {}}]}
 """
 
 from lookaside.config import document
@@ -27,6 +29,7 @@ from lookaside.model import (
     ServiceRecord,
     canonical_host,
 )
+from lookaside.policy.service_config import parse_service_config
 
 _ENDPOINT_KEYS = ("address", "weight", "zone", "node", "metadata")
 _ADDRESS_FORM = "HOST:PORT, an IPv6 address in brackets"
@@ -81,7 +84,7 @@ def parse(
 
 def _record(key: ServiceKey, node: Node, what: str) -> ServiceRecord:
     table = _table(node, what)
-    table.refuse_unknown(("endpoints",))
+    table.refuse_unknown(("endpoints", "service_config"))
     if "endpoints" not in table.values:
         raise table.place.error(f"{what}: the key 'endpoints' is missing; [] is for none")
     items = table.values["endpoints"]
@@ -96,7 +99,22 @@ def _record(key: ServiceKey, node: Node, what: str) -> ServiceRecord:
             raise each.place.error(f"{what}: the address {endpoint.target} stands here twice")
         endpoints[endpoint.address, endpoint.port] = endpoint
     ordered = tuple(sorted(endpoints.values()))
-    return ServiceRecord(key=key, ports=(ServicePort(),), endpoints={"": ordered})
+    return ServiceRecord(
+        key=key,
+        ports=(ServicePort(),),
+        endpoints={"": ordered},
+        service_config=_service_config(table.values.get("service_config"), what),
+    )
+
+
+def _service_config(node: Node | None, what: str) -> str:
+    text = _text(node, f"{what}: service_config")
+    if node is None or not text:
+        return ""
+    try:
+        return parse_service_config(text)
+    except ValueError as error:
+        raise node.place.error(f"{what}: service_config: {error}") from error
 
 
 def _endpoint(node: Node, what: str) -> Endpoint:

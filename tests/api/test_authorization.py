@@ -143,6 +143,31 @@ def test_a_certificate_says_who_calls(auth: dict[str, list[bytes]], caller: Call
 
 
 @pytest.mark.parametrize(
+    "strange",
+    [
+        "spiffe://a/ns/../admin",
+        "spiffe://a/ns/.",
+        "spiffe://a/ns/x?y=z",
+        "spiffe://a/ns/x#y",
+        "spiffe://a/ns/",
+        "spiffe://a/ns//x",
+        "spiffe://A/ns/x",
+        "spiffe://a:443/ns/x",
+        "spiffe://me@a/ns/x",
+        "spiffe://a/ns/%2e%2e",
+        "spiffe://a/ns/x\x00",
+        "spiffe://a/ns/" + "x" * 2048,
+        "https://a/ns/x",
+    ],
+)
+def test_what_is_no_spiffe_id_gives_no_right(strange: str) -> None:
+    auth = {"x509_pem_cert": [b"PEM"], "peer_spiffe_id": [strange.encode()]}
+    caller = certified(auth)
+    assert caller == Caller(True)
+    assert granted(caller, [allowance("spiffe://a/*=shop")]).namespaces == frozenset()
+
+
+@pytest.mark.parametrize(
     ("metadata", "token"),
     [
         ([], ""),

@@ -121,9 +121,7 @@ def test_labels_are_several_in_a_variable_and_in_the_file(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("source", ["file:a", "dns:a:1"])
-@pytest.mark.parametrize(
-    ("key", "text"), [("namespace", "shop"), ("pods", "true"), ("address_family", "IPv6")]
-)
+@pytest.mark.parametrize(("key", "text"), [("namespace", "shop"), ("pods", "true")])
 def test_what_a_cluster_alone_heeds_needs_a_cluster(source: str, key: str, text: str) -> None:
     with pytest.raises(ConfigError) as refused:
         load({"source": [source], key: text}, {})
@@ -133,6 +131,18 @@ def test_what_a_cluster_alone_heeds_needs_a_cluster(source: str, key: str, text:
         f"{key} out"
     )
     load({"source": [source, "kubernetes"], key: text}, {})
+
+
+def test_a_family_is_for_clusters_and_for_names_in_dns() -> None:
+    with pytest.raises(ConfigError) as refused:
+        load({"source": ["file:a"], "address_family": "IPv6"}, {})
+    assert str(refused.value) == (
+        "address_family is given without --source kubernetes or dns, which alone heed it; add one, "
+        "or leave address_family out"
+    )
+    for source in ("kubernetes", "dns:a:1"):
+        settings = load({"source": ["file:a", source], "address_family": "IPv6"}, {})
+        assert settings.address_family == "IPv6"
 
 
 @pytest.mark.parametrize("key", ["kubeconfig", "context"])

@@ -219,6 +219,35 @@ def test_what_is_no_json_is_refused(text: str) -> None:
         parse_service_config(text)
 
 
+_NO_TEXT = "truncated|surrogate|[Ii]nvalid|malformed"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"loadBalancingPolicy":"\\ud800 and more text"}', _NO_TEXT),
+        ('{"slowStart":{"window":"1s"},"slowStart":{"window":"2s"}}', "'slowStart' stands twice"),
+        ('{"loadBalancingConfig":[{"x":{"a":1,"a":2}}]}', "the key 'a' stands twice"),
+        ('{"loadBalancingConfig":[{"x":{"a":1,"\\u0061":2}}]}', "the key 'a' stands twice"),
+        ('{"loadBalancingPolicy":"a\\u0000b"}', "NUL in a text"),
+        ('{"loadBalancingConfig":[{"x":{"a":[["\\u0000"]]}}]}', "NUL in a text"),
+        ('{"loadBalancingConfig":[{"x":{"a\\u0000":1}}]}', "NUL in a text"),
+        ('{"loadBalancingPolicy":"\\ud800"}', _NO_TEXT),
+        ('{"loadBalancingPolicy":"\\ud800\\ud800"}', _NO_TEXT),
+        ('{"loadBalancingPolicy":"\\udc00x"}', _NO_TEXT),
+        ('{"loadBalancingConfig":[{"x":{"\\ud800":1}}]}', _NO_TEXT),
+    ],
+)
+def test_a_key_twice_and_what_is_no_text_everywhere_are_refused(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse_service_config(text)
+
+
+def test_what_only_looks_like_an_escaped_nul_is_taken() -> None:
+    text = r'{"loadBalancingConfig":[{"x":{"a":"\\u0000","b":"\ud83d\ude00"}}]}'
+    assert "\\\\u0000" in parse_service_config(text)
+
+
 @pytest.mark.parametrize("depth", [10, 900, 1_000, 1_100, 4_000])
 def test_nesting_is_taken_or_refused(depth: int) -> None:
     text = '{"loadBalancingConfig":[{"x":{"y":' + "[" * depth + "]" * depth + "}}]}"

@@ -24,6 +24,9 @@ def test_what_is_no_weight_is_refused(text: str) -> None:
     [
         ("[]", ()),
         ("- {weight: 5}", (WeightRule(5),)),
+        ("- {weight: +5, zone: no}", (WeightRule(5, zone="no"),)),
+        ("- {weight: 5, labels: {v: 1:2:3}}", (WeightRule(5, {"v": "1:2:3"}),)),
+        ("- {weight: 5, labels: {day: 2020-01-01}}", (WeightRule(5, {"day": "2020-01-01"}),)),
         ('[{"weight": 5, "zone": "a"}]', (WeightRule(5, zone="a"),)),
         (
             "- labels: {version: v2}\n  weight: 10\n- {node: n1, weight: 0}",
@@ -54,7 +57,19 @@ BAD_RULES = {
     "[" * 16_000: "nested deeper than 3 levels",
     "#" * 16_385: "longer than 16384 bytes",
     "- {weight: 1}\n" * 101: "101 rules; at most 100",
-    "- {weight: 2020-13-45}": "month must be in 1..12",
+    "- {weight: 2020-13-45}": r"got `str` - at `\$\[0\].weight`",
+    "- {weight: 1:2:3}": r"got `str` - at `\$\[0\].weight`",
+    "- {weight: 010}": r"got `str` - at `\$\[0\].weight`",
+    "- {weight: 0x10}": r"got `str` - at `\$\[0\].weight`",
+    "- {weight: 1_000}": r"got `str` - at `\$\[0\].weight`",
+    "- {weight: 1.5}": r"got `float` - at `\$\[0\].weight`",
+    "- {weight: yes}": r"got `str` - at `\$\[0\].weight`",
+    "- {weight: true}": r"got `bool` - at `\$\[0\].weight`",
+    "- {weight: ~}": r"got `null` - at `\$\[0\].weight`",
+    "- {weight: 5, weight: 6}": "the key 'weight' stands a second time in line 1",
+    '[{"weight": 5, "labels": {"a": "b", "a": "c"}}]': "the key 'a' stands a second time",
+    "- {weight: 5, <<: {weight: 6}}": "unknown field `<<`",
+    "": "Expected `array`, got `null`",
 }
 
 

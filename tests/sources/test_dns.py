@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from lookaside.model import Endpoint, Health, ServiceKey, ServicePort, ServiceRecord
+from lookaside.registry.inputs import Family
 from lookaside.sources import dns
 from lookaside.sources.dns import DnsSource, Unresolved, resolve_by_system, service_of
 
@@ -80,17 +81,25 @@ class World:
         return [[each.target for each in record.endpoints[""]] for record in self.records]
 
 
-async def played(*answers: Answer, interval: float = 30.0, stale_after: float = 120.0) -> World:
+async def played(
+    *answers: Answer,
+    interval: float = 30.0,
+    stale_after: float = 120.0,
+    family: Family = "IPv4",
+) -> World:
     """Run a source until every answer was given."""
     world = World(*answers)
-    async with running(world, interval, stale_after):
+    async with running(world, interval, stale_after, family):
         await asyncio.wait_for(world.done.wait(), 20)
     return world
 
 
 @asynccontextmanager
 async def running(
-    world: World, interval: float = 30.0, stale_after: float = 120.0
+    world: World,
+    interval: float = 30.0,
+    stale_after: float = 120.0,
+    family: Family = "IPv4",
 ) -> AsyncIterator[DnsSource]:
     source = DnsSource(
         "dns:greeter.shop:80",
@@ -101,6 +110,7 @@ async def running(
         resolve=world.resolve,
         clock=lambda: world.now,
         sleep=world.sleep,
+        family=family,
         interval=interval,
         stale_after=stale_after,
     )
@@ -113,22 +123,32 @@ async def running(
             await task
 
 
-async def test_each_address_of_either_family_is_an_endpoint() -> None:
-    world = await played(["10.0.0.2", "fd00::1", "10.0.0.1", "10.0.0.2"])
+async def test_each_address_is_an_endpoint() -> None:
+    world = await played(["10.0.0.2", "10.0.0.1", "10.0.0.2"])
 
     [record] = world.records
     assert (record.key, record.ports) == (GREETER, (ServicePort("", 80),))
     assert record.endpoints[""] == tuple(
-        Endpoint(address, 80, health=Health.UNSPECIFIED)
-        for address in ("10.0.0.1", "10.0.0.2", "fd00::1")
+        Endpoint(address, 80, health=Health.UNSPECIFIED) for address in ("10.0.0.1", "10.0.0.2")
     )
     assert world.asked == [("greeter.shop", 80)]
 
 
-async def test_the_same_answer_in_another_order_or_form_is_no_change() -> None:
-    world = await played(["fd00::1", "10.0.0.1"], ["10.0.0.1", "FD00:0::1"])
+async def test_of_a_name_with_both_families_the_preferred_one_is_listed() -> None:
+    both = ["fd00::1", "10.0.0.1", "fd00::2", "10.0.0.2"]
+    assert (await played(both)).views == [["10.0.0.1:80", "10.0.0.2:80"]]
+    assert (await played(both, family="IPv6")).views == [["[fd00::1]:80", "[fd00::2]:80"]]
 
-    assert world.views == [["10.0.0.1:80", "[fd00::1]:80"]]
+
+async def test_a_name_without_the_preferred_family_is_listed_by_the_other() -> None:
+    assert (await played(["fd00::1"])).views == [["[fd00::1]:80"]]
+    assert (await played(["10.0.0.1"], family="IPv6")).views == [["10.0.0.1:80"]]
+
+
+async def test_the_same_answer_in_another_order_or_form_is_no_change() -> None:
+    world = await played(["fd00::1", "fd00::2"], ["FD00:0::2", "fd00::1"])
+
+    assert world.views == [["[fd00::1]:80", "[fd00::2]:80"]]
     assert world.contacts == 2
 
 

@@ -1,5 +1,7 @@
 """The format of the endpoints file."""
 
+from pathlib import Path
+
 import pytest
 
 from lookaside.errors import ConfigError
@@ -48,6 +50,50 @@ def test_a_whole_file_is_read() -> None:
         )
     }
     assert (empty.key, empty.endpoints) == (ServiceKey("shop", "empty"), {"": ()})
+
+
+def test_a_service_may_have_a_service_config() -> None:
+    text = """\
+services:
+  a:
+    endpoints: []
+    service_config: |
+      {"loadBalancingConfig": [{"least_request": {}}]}
+  b: {endpoints: [], service_config: ~}
+"""
+    with_config, without = parse(text, "f.yaml")
+    assert with_config.service_config == '{"loadBalancingConfig":[{"least_request":{}}]}'
+    assert without.service_config == ""
+
+
+@pytest.mark.parametrize(
+    ("config", "error"),
+    [
+        (
+            "'{\"loadBalancingPolicy\": 5}'",
+            "f.yaml:1:47: service 'a': service_config: Expected `str`",
+        ),
+        ("'{'", "f.yaml:1:47: service 'a': service_config: Input data was truncated"),
+        ("{loadBalancingPolicy: x}", "f.yaml:1:47: service 'a': service_config: a mapping"),
+    ],
+)
+def test_a_bad_service_config_is_refused_where_it_stands(config: str, error: str) -> None:
+    text = f"services: {{a: {{endpoints: [], service_config: {config}}}}}"
+    with pytest.raises(ConfigError) as refused:
+        parse(text, "f.yaml")
+    assert error in str(refused.value)
+
+
+def test_the_reference_page_shows_a_file_that_is_taken() -> None:
+    page = Path("docs/reference/endpoints-file.md").read_text()
+    example = page.partition("```yaml\n")[2].partition("```")[0]
+    greeter, empty = parse(example, "page")
+    assert [one.target for one in greeter.endpoints[""]] == [
+        "127.0.0.1:50061",
+        "[2001:db8::7]:50061",
+    ]
+    assert greeter.service_config
+    assert empty.endpoints == {"": ()}
 
 
 def test_a_service_without_namespace_is_in_the_default_one() -> None:
