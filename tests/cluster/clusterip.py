@@ -107,8 +107,13 @@ class ClusterIp:
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Hand on what comes, until it ends."""
-    with suppress(OSError):
-        while chunk := await reader.read(_CHUNK):
-            writer.write(chunk)
-            await writer.drain()
+    try:
+        with suppress(OSError):
+            while chunk := await reader.read(_CHUNK):
+                writer.write(chunk)
+                await writer.drain()
+    except asyncio.CancelledError:
+        # The loop is about to be closed: it would leave a socket that has something to write.
+        writer.transport.abort()
+        raise
     writer.close()
