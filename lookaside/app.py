@@ -5,6 +5,7 @@ import gc
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -72,10 +73,22 @@ def spare_collector() -> None:
 
 async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with App(settings) as app:
+    async with AsyncExitStack() as stack:
+        starting = asyncio.ensure_future(stack.enter_async_context(App(settings)))
+
+        def end() -> None:
+            stop.set()
+            # Until something is served, what is waited for may take long: an exec plugin, say.
+            starting.cancel()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, end)
+        try:
+            app = await starting
+        except asyncio.CancelledError:
+            if stop.is_set():
+                return
+            raise
         await app.run(stop)
 
 

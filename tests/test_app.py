@@ -95,6 +95,42 @@ def kubeconfig_for(path: Path, server: str) -> Path:
     return path
 
 
+@pytest.mark.parametrize(("command", "code"), [("serve", 0), ("check", 143)])
+async def test_sigterm_ends_a_start_that_waits_for_a_plugin_and_the_plugin_with_it(
+    tmp_path: Path, command: str, code: int
+) -> None:
+    plugin = tmp_path / "plugin"
+    plugin.write_text(f"#!/bin/sh\nsleep 1000 &\necho $! > {tmp_path}/child\nwait\n")
+    plugin.chmod(0o755)
+    path = kubeconfig_for(tmp_path / "kubeconfig", "https://127.0.0.1:1")
+    config = yaml.safe_load(path.read_text())
+    api_version = "client.authentication.k8s.io/v1"
+    execution = {"apiVersion": api_version, "command": "./plugin", "interactiveMode": "Never"}
+    config["users"][0]["user"] = {"exec": execution}
+    path.write_text(yaml.safe_dump(config))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "lookaside", command, "--source", "kubernetes"),
+        *("--kubeconfig", str(path), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    child = tmp_path / "child"
+    async with asyncio.timeout(SECONDS):
+        while not (child.exists() and child.read_text().strip()):  # noqa: ASYNC110 - no event comes
+            await asyncio.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == code
+        while alive(int(child.read_text())):  # noqa: ASYNC110 - no event comes
+            await asyncio.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def watch(
     channel: grpc.aio.Channel,
 ) -> grpc.aio.UnaryStreamCall[pb.WatchServersRequest, pb.WatchServersResponse]:

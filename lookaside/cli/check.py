@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from lookaside.cli import output as form
-from lookaside.cli.failures import DONE, FAILED
+from lookaside.cli.failures import DONE, FAILED, until_terminated
 from lookaside.cli.options import output_option, timeout_option
 from lookaside.cli.outcome import Outcome
 from lookaside.cli.settings import settings_options
@@ -41,7 +41,7 @@ def check(
       kubectl exec deploy/lookaside -- lookaside check --no-ports \
         --config /etc/lookaside/config/lookaside.yaml
     """
-    ctx.exit(asyncio.run(_check(settings, timeout, output, ports=ports)))
+    ctx.exit(asyncio.run(until_terminated(_check(settings, timeout, output, ports=ports))))
 
 
 async def _check(settings: Settings, seconds: float, output: str, *, ports: bool) -> int:

@@ -1,11 +1,10 @@
 """`lookaside demo`: the whole on one machine."""
 
 import asyncio
-import signal
-from collections.abc import Awaitable
 
 import click
 
+from lookaside.cli.failures import until_terminated
 from lookaside.errors import LookasideError
 
 
@@ -23,15 +22,5 @@ def demo(*, hold: bool) -> None:
         raise LookasideError(
             "the demo needs the resolver: pip install 'lookaside-lb[demo]'"
         ) from error
-    if not asyncio.run(_until_terminated(runner.demo(click.echo, hold=hold))):
+    if not asyncio.run(until_terminated(runner.demo(click.echo, hold=hold))):
         raise LookasideError("the demo did not go as it should: see above")
-
-
-async def _until_terminated(demo: Awaitable[bool]) -> bool:
-    """Have SIGTERM end the demo as Ctrl-C does: its processes end with it."""
-    task = asyncio.ensure_future(demo)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        raise click.exceptions.Exit(128 + signal.SIGTERM) from None

@@ -1,11 +1,16 @@
 """How commands fail: one sentence on stderr and an exit code, never a traceback."""
 
-from typing import Final
+import asyncio
+import signal
+from collections.abc import Awaitable
+from typing import Final, TypeVar
 
 import click
 
 from lookaside.config.values import readable
 from lookaside.errors import ConfigError, LookasideError
+
+_T = TypeVar("_T")
 
 DONE = 0
 FAILED = 1
@@ -29,6 +34,20 @@ EPILOG: Final = (
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such service, 4 no balancer, 130 ended by "
     "Ctrl-C, 143 ended by SIGTERM."
 )
+
+
+async def until_terminated(work: Awaitable[_T]) -> _T:
+    """Have SIGTERM end what a command does as Ctrl-C does: what it runs ends with it.
+
+    Raises:
+        click.exceptions.Exit: SIGTERM came.
+    """
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        raise click.exceptions.Exit(TERMINATED) from None
 
 
 class Failure(click.ClickException):
