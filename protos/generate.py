@@ -19,7 +19,7 @@ STUBS = {
     ROOT / "../lookaside/_pb": ("lookaside",),
     ROOT / "../client_resolver/client_resolver/_pb": ("lookaside", "orca"),
     ROOT / "../lookaside/demo/_pb": ("greeter",),
-    ROOT / "../examples/greeter/_pb": ("greeter",),
+    ROOT / "../examples/greeter/_pb": ("greeter", "orca"),
     ROOT / "../tests/conformance/_pb": ("echo",),
 }
 SHARED = ROOT / "service_config/config_fields.py"

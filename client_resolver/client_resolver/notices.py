@@ -67,6 +67,18 @@ def undialled(settings: Settings, backend: Backend[Any], error: Exception) -> No
         _logger.warning(settings.explain(f"{backend.address}: {why}"), exc_info=error)
 
 
+def reportless(settings: Settings, backend: Backend[Any]) -> None:
+    """Warn that a backend can't report its load out of band, so that it counts as an average one.
+
+    Args:
+        settings: The channel's settings.
+        backend: The backend.
+    """
+    what = "no load reports: it doesn't serve xds.service.orca.v3.OpenRcaService, for which"
+    text = f"{backend.address} gives {what} oobReportingPeriod asks. No other is told of"
+    _logger.warning(settings.explain(text))
+
+
 def reason(error: Exception) -> str:
     """Why something failed, in words."""
     text = _shortened(str(error))

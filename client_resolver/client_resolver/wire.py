@@ -3,6 +3,7 @@
 import binascii
 from base64 import b64decode
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Protocol, TypeVar
 
 from google.protobuf import json_format
@@ -14,7 +15,16 @@ from client_resolver.core.delta import Delta
 from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Endpoint, ListState, Revision, ServerList, SetAside
 
-__all__ = ["LOAD_REPORT", "LOAD_REPORT_TEXT", "load_report", "load_report_text", "read", "watch_on"]
+__all__ = [
+    "LOAD_REPORT",
+    "LOAD_REPORT_TEXT",
+    "LOAD_STREAM",
+    "load_report",
+    "load_report_text",
+    "load_request",
+    "read",
+    "watch_on",
+]
 
 LOAD_REPORT = "endpoint-load-metrics-bin"
 """The trailing metadata that carries a server's load report (gRFC A51). C-core, up to 1.85 at
@@ -23,6 +33,8 @@ least, keeps it to itself: applications in Python never see it."""
 LOAD_REPORT_TEXT = "endpoint-load-metrics"
 """The same for servers that write text, as Envoy reads it too. C-core passes it on."""
 
+LOAD_STREAM = "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics"
+"""The method whose responses are a server's load reports, out of band (gRFC A51)."""
 
 _WATCH = "/lookaside.LoadBalancer/WatchServers"
 _NUMBERS = frozenset(
@@ -68,11 +80,18 @@ def read(raw: bytes) -> ServerList | Delta:
     return Delta(delta.base, listed, tuple(map(_canonical, delta.removed)))
 
 
+def load_request(period: float) -> bytes:
+    """Make the request of `LOAD_STREAM` for a report every `period` seconds."""
+    request = orca_pb2.LoadReportRequest()
+    request.report_interval.FromTimedelta(timedelta(seconds=period))
+    return request.SerializeToString()
+
+
 def load_report(data: bytes, now: float) -> LoadReport | None:
     """Read an ORCA load report.
 
     Args:
-        data: The value of `LOAD_REPORT`.
+        data: The value of `LOAD_REPORT`, or a response of `LOAD_STREAM`.
         now: When it came, in seconds on the monotonic clock.
 
     Returns:

@@ -1,8 +1,8 @@
 """A greeter that says which backend it is, as a service behind any balancer should be.
 
-It answers health checks, lets clients send keepalive pings, and leaves in order: at SIGTERM it says
-that it is not serving, goes on for as long as clients may take to learn of it, then takes no new
-request and finishes those that it has.
+It answers health checks, tells how loaded it is, lets clients send keepalive pings, and leaves in
+order: at SIGTERM it says that it is not serving, goes on for as long as clients may take to learn
+of it, then takes no new request and finishes those that it has.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from examples.greeter._pb.greeter_pb2 import HelloReply, HelloRequest
 from examples.greeter._pb.greeter_pb2_grpc import GreeterServicer, add_GreeterServicer_to_server
+from examples.greeter.load import Load
 
 _GRACE_SECONDS = 15.0
 
@@ -24,15 +25,18 @@ class Greeter(GreeterServicer):
 
     Args:
         backend: What it says that it is, HOST:PORT.
+        load: Counts what it serves.
     """
 
-    def __init__(self, backend: str) -> None:
+    def __init__(self, backend: str, load: Load) -> None:
         self._backend = backend
+        self._load = load
 
     async def SayHello(  # noqa: N802 - the name in the proto
         self, request: HelloRequest, _context: grpc.aio.ServicerContext[HelloRequest, HelloReply]
     ) -> HelloReply:
         """Greet by name."""
+        self._load.requests += 1
         return HelloReply(message=f"Hello, {request.name}!", backend=self._backend)
 
 
@@ -73,7 +77,9 @@ async def serve(listen: str, linger: float, max_connection_age: float) -> None:
     backend = f"{os.environ.get('POD_IP') or listen.rpartition(':')[0]}:{port}"
     checks = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    add_GreeterServicer_to_server(Greeter(backend), server)
+    load = Load()
+    server.add_generic_rpc_handlers((load,))
+    add_GreeterServicer_to_server(Greeter(backend, load), server)
     await server.start()
     for name in ("", "greeter.Greeter"):
         await checks.set(name, health_pb2.HealthCheckResponse.SERVING)

@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0forca/orca.proto\x12\x04orca\"\xd8\x03\n\nLoadReport\x12\x17\n\x0f\x63pu_utilization\x18\x01 \x01(\x01\x12\x17\n\x0fmem_utilization\x18\x02 \x01(\x01\x12\x37\n\x0crequest_cost\x18\x04 \x03(\x0b\x32!.orca.LoadReport.RequestCostEntry\x12\x36\n\x0butilization\x18\x05 \x03(\x0b\x32!.orca.LoadReport.UtilizationEntry\x12\x16\n\x0erps_fractional\x18\x06 \x01(\x01\x12\x0b\n\x03\x65ps\x18\x07 \x01(\x01\x12\x39\n\rnamed_metrics\x18\x08 \x03(\x0b\x32\".orca.LoadReport.NamedMetricsEntry\x12\x1f\n\x17\x61pplication_utilization\x18\t \x01(\x01\x1a\x32\n\x10RequestCostEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x32\n\x10UtilizationEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x33\n\x11NamedMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01J\x04\x08\x03\x10\x04R\x03rpsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0forca/orca.proto\x12\x04orca\x1a\x1egoogle/protobuf/duration.proto\"\xd8\x03\n\nLoadReport\x12\x17\n\x0f\x63pu_utilization\x18\x01 \x01(\x01\x12\x17\n\x0fmem_utilization\x18\x02 \x01(\x01\x12\x37\n\x0crequest_cost\x18\x04 \x03(\x0b\x32!.orca.LoadReport.RequestCostEntry\x12\x36\n\x0butilization\x18\x05 \x03(\x0b\x32!.orca.LoadReport.UtilizationEntry\x12\x16\n\x0erps_fractional\x18\x06 \x01(\x01\x12\x0b\n\x03\x65ps\x18\x07 \x01(\x01\x12\x39\n\rnamed_metrics\x18\x08 \x03(\x0b\x32\".orca.LoadReport.NamedMetricsEntry\x12\x1f\n\x17\x61pplication_utilization\x18\t \x01(\x01\x1a\x32\n\x10RequestCostEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x32\n\x10UtilizationEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x33\n\x11NamedMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01J\x04\x08\x03\x10\x04R\x03rps\"c\n\x11LoadReportRequest\x12\x32\n\x0freport_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1a\n\x12request_cost_names\x18\x02 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,12 +38,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOADREPORT_UTILIZATIONENTRY']._serialized_options = b'8\001'
   _globals['_LOADREPORT_NAMEDMETRICSENTRY']._loaded_options = None
   _globals['_LOADREPORT_NAMEDMETRICSENTRY']._serialized_options = b'8\001'
-  _globals['_LOADREPORT']._serialized_start=26
-  _globals['_LOADREPORT']._serialized_end=498
-  _globals['_LOADREPORT_REQUESTCOSTENTRY']._serialized_start=332
-  _globals['_LOADREPORT_REQUESTCOSTENTRY']._serialized_end=382
-  _globals['_LOADREPORT_UTILIZATIONENTRY']._serialized_start=384
-  _globals['_LOADREPORT_UTILIZATIONENTRY']._serialized_end=434
-  _globals['_LOADREPORT_NAMEDMETRICSENTRY']._serialized_start=436
-  _globals['_LOADREPORT_NAMEDMETRICSENTRY']._serialized_end=487
+  _globals['_LOADREPORT']._serialized_start=58
+  _globals['_LOADREPORT']._serialized_end=530
+  _globals['_LOADREPORT_REQUESTCOSTENTRY']._serialized_start=364
+  _globals['_LOADREPORT_REQUESTCOSTENTRY']._serialized_end=414
+  _globals['_LOADREPORT_UTILIZATIONENTRY']._serialized_start=416
+  _globals['_LOADREPORT_UTILIZATIONENTRY']._serialized_end=466
+  _globals['_LOADREPORT_NAMEDMETRICSENTRY']._serialized_start=468
+  _globals['_LOADREPORT_NAMEDMETRICSENTRY']._serialized_end=519
+  _globals['_LOADREPORTREQUEST']._serialized_start=532
+  _globals['_LOADREPORTREQUEST']._serialized_end=631
 # @@protoc_insertion_point(module_scope)

@@ -13,6 +13,7 @@ import grpc
 
 from client_resolver.aio.connection import Action, Backend, Connection, Undialled, open_channel
 from client_resolver.aio.drainable import DrainableChannel
+from client_resolver.aio.load_streams import LoadStreams
 from client_resolver.aio.resolution import Resolution
 from client_resolver.central import Central, Configured
 from client_resolver.core import backend as backends
@@ -82,6 +83,7 @@ class Driver:
             changed=self._refresh,
         )
         self._central.add(self.rpcs)
+        self._load_streams = LoadStreams(settings, self._machine.loaded, self.now, rng)
         self._resolution: Resolution | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._ending: asyncio.Task[None] | None = None
@@ -283,6 +285,7 @@ class Driver:
             rpc.shut()
         if self._resolution is not None:
             await self._resolution.close()
+        await self._load_streams.close()
         if self._closing:
             await asyncio.wait(self._closing)
         self._tell(Observer.channel_closed)
@@ -438,6 +441,8 @@ class Driver:
             self._wake()
         if self.loop is not None:
             self._arm(self.loop)
+            if published:
+                self._load_streams.arrange(self._machine.load_period, self._machine.pool)
             if self._building is None and self._machine.build is not None:
                 self._building = self.loop.call_soon(self._build, context=Context())
         self._tell_events()

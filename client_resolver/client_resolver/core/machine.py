@@ -208,6 +208,15 @@ class Machine(Generic[H]):
         """
         return self.pool.ended(backend, code, seconds, load, now, pushback=pushback)
 
+    @property
+    def load_period(self) -> float | None:
+        """How often backends that are ready are to report their load, in seconds. None: never."""
+        return self.pool.config.policy.load_period
+
+    def loaded(self, backend: Backend[H], load: LoadReport) -> None:
+        """Take in a backend's load report. The policy looks at it when it is refreshed."""
+        backend.load = load
+
     def idle_picked(self, backend: Backend[H], now: float) -> list[Action[H]]:
         """Take in that `Outlook.idle_picker` has picked a backend that isn't ready."""
         return self.pool.idle_picked(backend, now)

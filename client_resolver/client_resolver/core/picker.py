@@ -138,6 +138,13 @@ class Policy(Protocol):
         """Whether the backends' load reports are wanted."""
 
     @property
+    def load_period(self) -> float | None:
+        """How often backends are to report their load out of band, in seconds (gRFC A51).
+
+        None: they aren't asked.
+        """
+
+    @property
     def refresh(self) -> float | None:
         """How often the picker is built anew even if nothing has changed, in seconds.
 
@@ -240,6 +247,11 @@ class BasePolicy:
     def load_reports(self) -> bool:
         """See `Policy.load_reports`."""
         return False
+
+    @property
+    def load_period(self) -> float | None:
+        """See `Policy.load_period`."""
+        return None
 
     @property
     def refresh(self) -> float | None:

@@ -9,6 +9,7 @@ import grpc
 
 from client_resolver.central import Central, Configured
 from client_resolver.core.delta import Delta
+from client_resolver.core.load import LoadReport
 from client_resolver.core.machine import Machine
 from client_resolver.core.model import Connectivity, Revision, ServerList
 from client_resolver.core.outlook import Outlook
@@ -20,9 +21,10 @@ from client_resolver.rpc import Rpc
 from client_resolver.rpcs import Rpcs
 from client_resolver.settings import Settings, describe
 from client_resolver.sync.backend_connections import BackendConnections
-from client_resolver.sync.connection import Action, Backend, Handle
+from client_resolver.sync.connection import Action, Backend, Connection, Handle
 from client_resolver.sync.ended import EndedCall
 from client_resolver.sync.forks import follow
+from client_resolver.sync.load_reader import LoadReader
 from client_resolver.sync.resolution import Resolution
 from client_resolver.sync.subscriptions import Listener, Subscriptions
 from client_resolver.sync.waiting_calls import Pending, WaitingCalls
@@ -76,6 +78,7 @@ class Driver:
             changed=self._republish,
         )
         self._central.add(self.rpcs)
+        self._load_reader = LoadReader(self.settings, self)
         self._thread: threading.Thread | None = None
         self._resolution: Resolution | None = None
         self._connections = BackendConnections(self.settings, self._central)
@@ -422,6 +425,7 @@ class Driver:
             resolution.close()
         if thread is not None and thread is not threading.current_thread():
             thread.join(_JOIN)
+        self._load_reader.close(_JOIN)
         self._connections.shut()
         self._advance(self.pending.all())
         if self._announced:
@@ -497,6 +501,7 @@ class Driver:
             if published:
                 self.outlook = machine.outlook
                 self._changed.notify_all()
+                self._load_reader.arrange(machine.load_period)
                 if self.pending or self._subscriptions:
                     self._nudge()
             if self.settings.observers:
@@ -504,6 +509,18 @@ class Driver:
                 if events:
                     self._subscriptions.happened(events)
                     self._nudge()
+
+    def reporting(self) -> tuple[float | None, Sequence[tuple[Backend, Connection]]]:
+        """See `client_resolver.sync.load_reader.Source`."""
+        with self.lock:
+            ready = [one for one in self._machine.pool if one.ready and not one.draining]
+            pairs = [(one, one.handle.parts[0]) for one in ready if one.handle is not None]
+            period = None if self.closed else self._machine.load_period
+        return period, pairs if period is not None else []
+
+    def loaded(self, backend: Backend, report: LoadReport) -> None:
+        """See `client_resolver.sync.load_reader.Source`."""
+        self._machine.loaded(backend, report)
 
     def state_name(self) -> str:
         """The name of the channel's state in `grpc.ChannelConnectivity`."""

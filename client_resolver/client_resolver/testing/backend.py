@@ -16,6 +16,8 @@ from client_resolver.testing.faults import Fault, Faults
 from client_resolver.testing.health import PREFIX as HEALTH
 from client_resolver.testing.health import Health
 from client_resolver.testing.interceptor import Interceptor
+from client_resolver.testing.load_service import PREFIX as LOAD_SERVICE
+from client_resolver.testing.load_service import LoadService
 from client_resolver.testing.server import TIMEOUT, LoopbackServer
 from client_resolver.wire import LOAD_REPORT, LOAD_REPORT_TEXT
 
@@ -44,7 +46,8 @@ class Backend(LoopbackServer):
     """A server of the test's own services. It listens from its making on.
 
     Faults add up: an RPC meets those that are for it in the order in which they were set. It is
-    counted in any case. Health checks are neither counted nor do they meet faults.
+    counted in any case. Health checks and streams of load reports are neither counted nor do
+    they meet faults.
 
     Args:
         add: Adds the servicers. None: every method of every service answers with the bytes that it
@@ -67,7 +70,9 @@ class Backend(LoopbackServer):
         self._received: list[Received] = []
         self._in_flight = 0
         self._load: tuple[tuple[str, str | bytes], ...] = ()
-        super().__init__(port, credentials, [Interceptor(self._carry, (HEALTH,))])
+        self._load_service = LoadService()
+        interceptor = Interceptor(self._carry, (HEALTH, LOAD_SERVICE))
+        super().__init__(port, credentials, [interceptor])
 
     @property
     def received(self) -> tuple[Received, ...]:
@@ -136,7 +141,8 @@ class Backend(LoopbackServer):
     ) -> None:
         """Have a load report go out with every RPC that ends from now on (ORCA, gRFC A51).
 
-        It goes out as text, too, for C-core keeps the binary form to itself.
+        It goes out as text, too, for C-core keeps the binary form to itself; and out of band, to
+        clients that ask `xds.service.orca.v3.OpenRcaService`, which is UNIMPLEMENTED before.
 
         Args:
             qps: Requests per second that the backend says it serves. 0: it doesn't say.
@@ -156,7 +162,22 @@ class Backend(LoopbackServer):
         )
         text = json_format.MessageToJson(report, indent=None)
         binary = report.SerializeToString()
+        self._load_service.set(binary)
         self._load = ((LOAD_REPORT, binary), (LOAD_REPORT_TEXT, f"JSON {text}"))
+
+    @property
+    def load_streams(self) -> int:
+        """How many streams of load reports are open."""
+        return self._load_service.streams
+
+    @property
+    def load_streams_begun(self) -> int:
+        """How many were ever asked for."""
+        return self._load_service.begun
+
+    def end_load_streams(self) -> None:
+        """End the streams of load reports that are open."""
+        self._load_service.end_streams()
 
     def wait_for_calls(self, count: int, timeout: float = TIMEOUT) -> None:
         """Wait until so many RPCs have come.
@@ -199,7 +220,7 @@ class Backend(LoopbackServer):
                 self._changed.notify_all()
 
     def _register(self, server: grpc.Server) -> None:
-        server.add_generic_rpc_handlers((self._health,))
+        server.add_generic_rpc_handlers((self._health, self._load_service))
         if self._add is not None:
             self._add(server)
         else:
@@ -207,6 +228,7 @@ class Backend(LoopbackServer):
 
     def _end_watches(self) -> None:
         self._health.end_watches()
+        self._load_service.end_streams()
 
 
 class _Echo(grpc.GenericRpcHandler):

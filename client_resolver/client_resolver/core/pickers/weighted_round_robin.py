@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Generic, TypeVar
 
-from client_resolver.core.fields import flag
+from client_resolver.core.fields import duration, flag
 from client_resolver.core.picker import BasePolicy, Candidate, Picker
 from client_resolver.core.pickers.measured_weights import History, MeasuredPicker, MeasuredWeights
 from client_resolver.core.pickers.round_robin import CyclicPicker
@@ -15,6 +15,10 @@ from client_resolver.core.turns import Turns
 __all__ = ["ExactPicker", "WeightedRoundRobin"]
 
 C = TypeVar("C", bound=Candidate)
+
+_PERIOD = 10.0
+"""The default of `oobReportingPeriod`, in seconds (gRFC A58)."""
+_LEAST_PERIOD = 0.1
 
 
 class ExactPicker(Generic[C]):
@@ -80,29 +84,33 @@ class WeightedRoundRobin(BasePolicy):
     Attributes:
         measured_weights: How weights come from the backends' own load reports, which then decide
             alone: the list's weights have no effect. None: the list's weights decide.
+        load_period: See `Policy.load_period`. None: reports come with RPCs.
     """
 
     name: ClassVar[str] = "weighted_round_robin"
     measured_weights: MeasuredWeights | None = None
+    load_period: float | None = None
 
     @classmethod
     def from_config(cls, config: Mapping[str, object]) -> "WeightedRoundRobin":
         """Make the policy from its config: `backendMetrics`, and the fields of gRFC A58.
 
+        Reports come out of band where `enableOobLoadReport` is true or `oobReportingPeriod` given.
+
         Raises:
             ValueError: A field can't be used.
         """
-        if flag(config, "enableOobLoadReport", default=False):
-            raise ValueError(
-                "enableOobLoadReport is true: load reports are read from trailing metadata alone"
-            )
+        period = duration(config, "oobReportingPeriod", None, low=_LEAST_PERIOD)
+        by_stream = flag(config, "enableOobLoadReport", period is not None)
         measured = MeasuredWeights.from_config(config)
-        return cls(measured if flag(config, "backendMetrics", default=False) else None)
+        if not flag(config, "backendMetrics", default=False):
+            return cls()
+        return cls(measured, (period or _PERIOD) if by_stream else None)
 
     @property
     def load_reports(self) -> bool:
         """See `Policy.load_reports`."""
-        return self.measured_weights is not None
+        return self.measured_weights is not None and self.load_period is None
 
     @property
     def refresh(self) -> float | None:

@@ -147,7 +147,8 @@ def test_refreshing_without_news_goes_on_where_it_was_and_keeps_what_it_knows() 
 @pytest.mark.parametrize(
     ("config", "text"),
     [
-        ({"enableOobLoadReport": True}, "enableOobLoadReport is true"),
+        ({"enableOobLoadReport": 1}, "enableOobLoadReport is 1"),
+        ({"oobReportingPeriod": "0.01s"}, "oobReportingPeriod is 0.01s"),
         ({"backendMetrics": "yes"}, "backendMetrics is 'yes'"),
         ({"blackoutPeriod": 10}, "blackoutPeriod is 10"),
         ({"weightExpirationPeriod": "-1s"}, "weightExpirationPeriod is -1s"),
@@ -157,3 +158,22 @@ def test_refreshing_without_news_goes_on_where_it_was_and_keeps_what_it_knows() 
 def test_a_field_that_cannot_be_used_is_named(config: dict[str, object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         WeightedRoundRobin.from_config(config)
+
+
+@pytest.mark.parametrize(
+    ("config", "period"),
+    [
+        ({}, None),
+        ({"oobReportingPeriod": "3s"}, 3.0),
+        ({"enableOobLoadReport": True}, 10.0),
+        ({"enableOobLoadReport": True, "oobReportingPeriod": "2s"}, 2.0),
+        ({"enableOobLoadReport": False, "oobReportingPeriod": "2s"}, None),
+    ],
+)
+def test_reports_come_with_rpcs_or_out_of_band(
+    config: dict[str, object], period: float | None
+) -> None:
+    policy = WeightedRoundRobin.from_config({"backendMetrics": True, **config})
+    assert policy.load_period == period
+    assert policy.load_reports is (period is None)
+    assert WeightedRoundRobin.from_config(config).load_period is None
