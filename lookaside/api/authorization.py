@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 from grpc.aio import ServicerContext
 from msgspec import Struct
 
+from lookaside.api.alternative_names import has_cut_names
 from lookaside.config import ALL, OWN, Allowance, is_spiffe_id
 from lookaside.errors import NotAllowed, Unidentified, shortened
 from lookaside.model import ServiceAccount
@@ -131,9 +132,14 @@ def certified(auth: Mapping[str, Iterable[bytes]]) -> Caller:
 
     Args:
         auth: The auth context of the call, as gRPC gives it.
+
+    Raises:
+        Unidentified: A name of the certificate has a NUL in it, at which gRPC cuts it.
     """
     if "x509_pem_cert" not in auth:
         return Caller()
+    if any(map(has_cut_names, auth["x509_pem_cert"])):
+        raise Unidentified("the certificate has a name with a NUL in it")
     spiffe = next(
         (value.decode("ascii", "replace") for value in auth.get("peer_spiffe_id", ())), ""
     )

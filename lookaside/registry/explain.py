@@ -8,8 +8,8 @@ from lookaside.policy.view import View
 from lookaside.registry.reasons import NO_REQUESTS
 
 EVERY_NODE = (
-    "internalTrafficPolicy is Local, and the client names no node: it gets the endpoints of all "
-    "nodes"
+    "the Service's internalTrafficPolicy is Local, and the client names no node: it gets the "
+    "endpoints of all nodes"
 )
 
 

@@ -132,11 +132,11 @@ class Reasons(Struct, frozen=True):
     def _config_notes(self) -> Iterator[str]:
         own = self.inputs.policy.service_config.value
         if self.inputs.service.sticky and own is None:
-            yield f"sessionAffinity is ClientIP, so clients are told {STICKY}"
+            yield f"the Service's sessionAffinity is ClientIP, so clients are told {STICKY}"
         elif self.inputs.service.sticky:
             yield (
-                "sessionAffinity is ClientIP, but what clients are told is annotation "
-                f"{SERVICE_CONFIG}"
+                "the Service's sessionAffinity is ClientIP, but what clients are told is "
+                f"annotation {SERVICE_CONFIG}"
             )
         strange = strange_policies(own or "{}")
         if strange:

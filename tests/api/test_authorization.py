@@ -20,7 +20,7 @@ from lookaside.config.access import allowance
 from lookaside.errors import IdentityUnverified, NotAllowed, Unidentified
 from lookaside.model import ServiceAccount, ServiceKey
 from tests.api.conftest import Balancer, record
-from tests.certificates import showing
+from tests.certificates import issue, showing
 
 CART = ServiceAccount("shop", "cart")
 BY_TOKEN = Caller(account=CART)
@@ -395,6 +395,13 @@ async def test_tokens_are_not_looked_at_where_nobody_reviews_them() -> None:
 
 
 URI, DNS = x509.UniformResourceIdentifier, x509.DNSName
+
+
+@pytest.mark.parametrize("name", [DNS("cart.shop\0.evil"), URI("spiffe://a/b\0")])
+def test_a_certificate_whose_names_would_be_cut_is_refused(name: x509.GeneralName) -> None:
+    _, pem = issue(trustme.CA(), name)
+    with pytest.raises(Unidentified, match="a name with a NUL"):
+        certified({"x509_pem_cert": [pem], "peer_dns": [b"cart.shop"]})
 
 
 @pytest.mark.parametrize(

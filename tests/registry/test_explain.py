@@ -137,7 +137,7 @@ def test_session_affinity_is_told_and_where_the_policy_for_it_is_from() -> None:
     record = by_node(sticky=True)
     assert record.service_config == STICKY
     (note,) = explain(NAME, record, View(Place(node="n1"))).notes
-    assert note == f"sessionAffinity is ClientIP, so clients are told {STICKY}"
+    assert note == f"the Service's sessionAffinity is ClientIP, so clients are told {STICKY}"
     cluster = Cluster()
     config = '{"loadBalancingConfig":[{"round_robin":{}}]}'
     cluster.set_service(
@@ -146,7 +146,7 @@ def test_session_affinity_is_told_and_where_the_policy_for_it_is_from() -> None:
     (record,) = cluster.records()
     assert record.service_config == config
     assert (
-        "sessionAffinity is ClientIP, but what clients are told is annotation "
+        "the Service's sessionAffinity is ClientIP, but what clients are told is annotation "
         "lookaside.dev/service-config"
     ) in explain(NAME, record, WHOLE).notes
 
