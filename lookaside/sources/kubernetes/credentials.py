@@ -18,7 +18,8 @@ from lookaside.errors import ConfigError
 from lookaside.sources.kubernetes import kubeconfig
 from lookaside.sources.kubernetes.connection import Connection, Tls, web_url
 from lookaside.sources.kubernetes.exec_credentials import Credential, ExecPlugin
-from lookaside.sources.kubernetes.kubeconfig import Cluster, Config, Pem, User
+from lookaside.sources.kubernetes.kubeconfig import Config
+from lookaside.sources.kubernetes.kubeconfig_entries import Cluster, Pem, User
 from lookaside.sources.kubernetes.proxies import environment_proxy, proxy_url
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from lookaside.errors import ConfigError
-from lookaside.sources.kubernetes.kubeconfig import Cluster, Exec
+from lookaside.sources.kubernetes.kubeconfig_entries import Cluster, Exec
 
 TIMEOUT = 30.0
 _LONGEST = 2**20

@@ -14,7 +14,7 @@ import pytest
 
 from lookaside.errors import ConfigError
 from lookaside.sources.kubernetes.exec_credentials import Credential, ExecPlugin
-from lookaside.sources.kubernetes.kubeconfig import Cluster, Exec
+from lookaside.sources.kubernetes.kubeconfig_entries import Cluster, Exec
 
 V1 = "client.authentication.k8s.io/v1"
 V1BETA1 = "client.authentication.k8s.io/v1beta1"

@@ -7,16 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookaside.errors import ConfigError
-from lookaside.sources.kubernetes.kubeconfig import (
-    Cluster,
-    Config,
-    Exec,
-    Pem,
-    User,
-    merge,
-    parse,
-    select,
-)
+from lookaside.sources.kubernetes.kubeconfig import Config, merge, parse, select
+from lookaside.sources.kubernetes.kubeconfig_entries import Cluster, Exec, Pem, User
 
 V1 = "client.authentication.k8s.io/v1"
 V1BETA1 = "client.authentication.k8s.io/v1beta1"
