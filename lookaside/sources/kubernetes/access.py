@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from lookaside.sources.kubernetes.client import Client
+from lookaside.sources.kubernetes.decode import Unreadable, decode
 from lookaside.sources.kubernetes.errors import Garbled
 from lookaside.sources.kubernetes.resources import (
     PODS_RESOURCE,
@@ -87,6 +88,10 @@ class _Review(Struct):
     status: _Status
 
 
+_VERSION = msgspec.json.Decoder(_Version)
+_REVIEW = msgspec.json.Decoder(_Review)
+
+
 class KubernetesAccess:
     """Asks an API server what it is, and what one may do there.
 
@@ -110,8 +115,8 @@ class KubernetesAccess:
         ) as stream:
             body = await stream.read(_LONGEST)
         try:
-            return msgspec.json.decode(body, type=_Version).gitVersion
-        except msgspec.MsgspecError as error:
+            return decode(_VERSION, body).gitVersion
+        except Unreadable as error:
             raise Garbled(f"what answers is no API server: {error}") from error
 
     async def refused(self, right: Right) -> list[str]:
@@ -142,6 +147,6 @@ class KubernetesAccess:
             read_timeout=self._timeout,
         )
         try:
-            return msgspec.json.decode(body, type=_Review).status.allowed
-        except msgspec.MsgspecError as error:
+            return decode(_REVIEW, body).status.allowed
+        except Unreadable as error:
             raise Garbled(f"the answer to an access review can't be read: {error}") from error

@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from lookaside.errors import ConfigError
+from lookaside.sources.kubernetes.decode import Unreadable, decode
 from lookaside.sources.kubernetes.kubeconfig_entries import Cluster, Exec
 
 TIMEOUT = 30.0
@@ -59,6 +60,9 @@ class _Answer(Struct, rename="camel"):
     kind: str = ""
     api_version: str = ""
     status: _Status | None = None
+
+
+_ANSWER = msgspec.json.Decoder(_Answer)
 
 
 class ExecPlugin:
@@ -143,8 +147,8 @@ class ExecPlugin:
 
     def _read(self, printed: bytes) -> Credential:
         try:
-            answer = msgspec.json.decode(printed, type=_Answer)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            answer = decode(_ANSWER, printed)
+        except Unreadable as error:
             raise self._error(f"prints no ExecCredential: {error}") from error
         expected = ("ExecCredential", self._plugin.api_version)
         if (answer.kind, answer.api_version) != expected:

@@ -8,6 +8,7 @@ from msgspec import Struct, field
 
 from lookaside.model import ServiceAccount
 from lookaside.sources.kubernetes.client import Client
+from lookaside.sources.kubernetes.decode import Unreadable, decode
 from lookaside.sources.kubernetes.errors import Garbled
 
 _PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
@@ -28,6 +29,9 @@ class _Status(Struct):
 
 class _TokenReview(Struct):
     status: _Status
+
+
+_REVIEW = msgspec.json.Decoder(_TokenReview)
 
 
 class KubernetesTokens:
@@ -97,8 +101,8 @@ def reviewed(body: bytes, audience: str) -> ServiceAccount | None:
         Garbled: The answer is not a TokenReview.
     """
     try:
-        status = msgspec.json.decode(body, type=_TokenReview).status
-    except msgspec.MsgspecError as error:
+        status = decode(_REVIEW, body).status
+    except Unreadable as error:
         raise Garbled(f"the answer to a TokenReview can't be read: {error}") from error
     if not status.authenticated or audience not in (status.audiences or ()):
         return None

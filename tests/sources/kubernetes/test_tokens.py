@@ -153,6 +153,31 @@ async def test_an_answer_that_is_too_long_is_not_read(
         await tokens.review("a.b.c")
 
 
+NESTED = b"[" * 20_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"status": ' + NESTED,
+        b'{"status": {"user": {"username": "\xff"}}}',
+    ],
+)
+async def test_an_answer_that_no_decoder_can_read_is_an_error_of_ours(
+    server: ApiServer, tokens: KubernetesTokens, body: bytes
+) -> None:
+    server.body = body
+    with pytest.raises(Garbled, match="the answer to a TokenReview can't be read"):
+        await tokens.review("a.b.c")
+
+
+async def test_what_is_nested_deep_beside_the_answer_is_passed_over(
+    server: ApiServer, tokens: KubernetesTokens
+) -> None:
+    server.body = good().replace(b'"uid"', b'"extra": ' + NESTED + b"]" * 20_000 + b', "uid"')
+    assert await tokens.review("a.b.c") == CART
+
+
 async def test_an_api_server_that_is_gone_cannot_be_asked(
     server: ApiServer, tokens: KubernetesTokens
 ) -> None:
