@@ -38,6 +38,7 @@ bench: setup ## Measure: what a pick costs, a change costs, and the Kubernetes s
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.idle
 	$(BIN)/python -m benchmarks.churn
+	$(BIN)/python -m benchmarks.turns
 	$(BIN)/python -m benchmarks.informer
 
 docs: setup ## Build the documentation's site.

@@ -17,7 +17,7 @@ import uvloop
 from lookaside import logging
 from lookaside.admin.connections import ConnectionBounds
 from lookaside.admin.server import AdminServer
-from lookaside.admin.status import ServiceStatus, SourceStatus, Status
+from lookaside.admin.status import MOST_SERVICES, ServiceStatus, SourceStatus, Status
 from lookaside.api.authorization import Authorizer
 from lookaside.api.calls import Bounds
 from lookaside.api.server import GrpcServer
@@ -25,6 +25,7 @@ from lookaside.api.tls import TlsFiles
 from lookaside.api.tokens import TokenCache
 from lookaside.api.watch import WatchLimits
 from lookaside.api.wire import WireEncoder
+from lookaside.api.worker import LoopWorker, watch_lag
 from lookaside.config import SOURCE_FORMS, Settings, SourceSetting
 from lookaside.errors import ConfigError
 from lookaside.metrics import Metrics
@@ -118,12 +119,14 @@ class App:
         names = [str(source) for source in settings.sources]
         self._metrics = Metrics(VERSION)
         self._readiness = Readiness(names)
+        worker = LoopWorker()
         self._store = Store(
             names,
             encoder=WireEncoder(),
             observer=self._metrics,
             clock=time.monotonic,
             synced=self._synced,
+            worker=worker,
         )
         self._metrics.follow_snapshots(lambda: self._store.lists)
         self._sources = [
@@ -142,12 +145,13 @@ class App:
             self._store,
             self._readiness,
             self._metrics,
-            authorizer=Authorizer(settings.allow, self._tokens and TokenCache(self._tokens)),
+            authorizer=Authorizer(settings.allow, _token_cache(self._tokens, settings)),
             parse=parse,
             limits=WatchLimits(settings.max_watch_age, settings.write_timeout),
             listen=settings.listen.target,
             tls=_tls(settings),
             describe=settings.reflection,
+            worker=worker,
             bounds=bounds,
         )
         self._admin = settings.admin and AdminServer(
@@ -205,6 +209,7 @@ class App:
     async def run(self, stop: asyncio.Event) -> None:
         """Feed the store until told to stop."""
         tasks = [asyncio.create_task(source.run(), name=source.name) for source in self._sources]
+        tasks.append(asyncio.create_task(watch_lag(self._metrics.loop_lag), name="loop lag"))
         try:
             await stop.wait()
         finally:
@@ -271,7 +276,7 @@ class App:
                 yield f"{source.name}: the first list is still to come{cause}"
 
     def _status(self) -> Status:
-        snapshots = [] if self._store.unsynced else self._store.snapshots()
+        services, ports = ([], 0) if self._store.unsynced else self._store.overview(MOST_SERVICES)
         return Status(
             version=VERSION,
             uptime=time.monotonic() - self._started,
@@ -281,14 +286,10 @@ class App:
                 for source in self._sources
             ],
             services=[
-                ServiceStatus(
-                    str(snapshot.service),
-                    snapshot.source,
-                    snapshot.state.name.lower(),
-                    len(snapshot.endpoints),
-                )
-                for snapshot in snapshots
+                ServiceStatus(str(name), source, state.name.lower(), count)
+                for name, source, state, count in services
             ],
+            ports=ports,
         )
 
 
@@ -318,6 +319,12 @@ def _tokens(settings: Settings) -> KubernetesTokens | None:
 
 def _trouble(source: Source) -> str:
     return source.trouble
+
+
+def _token_cache(tokens: KubernetesTokens | None, settings: Settings) -> TokenCache | None:
+    if tokens is None or settings.token_audience is None:
+        return None
+    return TokenCache(tokens, settings.token_audience)
 
 
 def _source_status(feed: SourceFeed, trouble: str) -> SourceStatus:

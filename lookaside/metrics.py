@@ -29,6 +29,7 @@ DOORS: Final = ("LoadBalancer", "Health", "Reflection")
 _PROPAGATION_BUCKETS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
+_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _REQUEST_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 _ANNOTATIONS: Final = (
@@ -171,6 +172,12 @@ class Metrics:
             self._clients.labels(door)
             for bound in ("total", "host"):
                 self._refused_streams.labels(door, bound)
+        self._loop_lag = Histogram(
+            "lookaside_loop_lag_seconds",
+            "How much later than due the event loop did what was due, asked ten times a second.",
+            buckets=_LAG_BUCKETS,
+            registry=self.registry,
+        )
         self._malformed = Counter(
             "lookaside_malformed_admin_requests",
             "Requests to the admin port that are no HTTP.",
@@ -273,6 +280,10 @@ class Metrics:
     def clients(self, door: str, count: int) -> None:
         """So many connections have a stream open now, by what it is of."""
         self._clients.labels(door).set(count)
+
+    def loop_lag(self, seconds: float) -> None:
+        """The event loop did something so much later than it was due."""
+        self._loop_lag.observe(seconds)
 
     def malformed(self) -> None:
         """A request to the admin port could not be read."""

@@ -20,6 +20,7 @@ from cryptography import x509
 from lookaside._pb import lookaside_pb2 as pb
 from lookaside._pb.lookaside_pb2_grpc import LoadBalancerStub
 from tests.certificates import showing
+from tests.jwt import jwt, subject
 
 SECONDS = 30.0
 
@@ -344,7 +345,9 @@ async def reviewing() -> AsyncIterator[tuple[web.AppRunner, str]]:
         spec = (await request.json())["spec"]
         user = {"username": "system:serviceaccount:default:cart"}
         good = {"authenticated": True, "user": user, "audiences": spec["audiences"]}
-        return web.json_response({"status": good if spec["token"] == "cart" else {}}, status=201)
+        return web.json_response(
+            {"status": good if subject(spec["token"]) == "cart" else {}}, status=201
+        )
 
     app = web.Application()
     app.router.add_post("/apis/authentication.k8s.io/v1/tokenreviews", review)
@@ -365,7 +368,7 @@ async def test_tokens_say_who_may_ask_for_what(tmp_path: Path) -> None:
     async def get(channel: grpc.aio.Channel, name: str, token: str) -> grpc.StatusCode:
         call = LoadBalancerStub(channel).GetServers(
             pb.GetServersRequest(service_name=name),
-            metadata=grpc.aio.Metadata(("authorization", f"Bearer {token}")),
+            metadata=grpc.aio.Metadata(("authorization", f"Bearer {jwt(sub=token)}")),
         )
         return cast("grpc.StatusCode", await call.code())
 

@@ -201,7 +201,7 @@ def served_records(records: Sequence[ServiceRecord]) -> dict[str, bytes]:
     store.feeds["s"].replace(records, version=1, epoch="e", at=0.0)
     found: dict[str, bytes] = {}
     for snapshot in store.snapshots():
-        explanation(*store.explain(snapshot.service)).SerializeToString()
+        explanation(*store.explain(snapshot.service))
         found[str(snapshot.service)] = store.get(snapshot.service).whole()
     for record in records:
         with suppress(RequestError):

@@ -8,6 +8,7 @@ from lookaside.api.authorization import Authorizer
 from lookaside.api.server import GrpcServer
 from lookaside.api.watch import WatchLimits
 from lookaside.api.wire import WireEncoder
+from lookaside.api.worker import LoopWorker
 from lookaside.metrics import Metrics
 from lookaside.model import ServiceKey, ServiceName, ServicePort
 from lookaside.registry.cluster import Cluster
@@ -38,12 +39,14 @@ class Balancer:
         self._slices: dict[str, list[Slice]] = {}
         readiness = Readiness(["cluster"])
         metrics = Metrics("benchmark")
+        worker = LoopWorker()
         store = Store(
             ["cluster"],
             encoder=WireEncoder(),
             observer=metrics,
             clock=time.monotonic,
             synced=readiness.synced,
+            worker=worker,
         )
         self._feed = store.feeds["cluster"]
         for name in services:
@@ -60,6 +63,7 @@ class Balancer:
             listen="127.0.0.1:0",
             tls=None,
             describe=False,
+            worker=worker,
         )
 
     def prepare(self, service: str) -> Callable[[], None]:

@@ -53,7 +53,8 @@ class Status:
         uptime: Seconds since its start.
         watchers: How many watches are open.
         sources: The sources, in their order.
-        services: The services, in their order.
+        services: The first `MOST_SERVICES` ports of services, in their order.
+        ports: How many there are in all.
     """
 
     version: str
@@ -61,16 +62,16 @@ class Status:
     watchers: int
     sources: Sequence[SourceStatus]
     services: Sequence[ServiceStatus]
+    ports: int
 
 
 def render(status: Status, not_ready: Sequence[str]) -> str:
     """Return the text of the status page.
 
     Args:
-        status: What to show; the first `MOST_SERVICES` services.
+        status: What to show.
         not_ready: Why the service is not ready; empty if it is.
     """
-    services = status.services[:MOST_SERVICES]
     lines = [
         f"lookaside {status.version}",
         "",
@@ -88,11 +89,11 @@ def render(status: Status, not_ready: Sequence[str]) -> str:
         "",
         *_table(
             ("SERVICE", "STATE", "ENDPOINTS", "SOURCE"),
-            ((s.name, s.state, s.endpoints, s.source) for s in services),
+            ((s.name, s.state, s.endpoints, s.source) for s in status.services),
         ),
     ]
-    if len(status.services) > len(services):
-        lines.append(f"and {len(status.services) - len(services)} more")
+    if status.ports > len(status.services):
+        lines.append(f"and {status.ports - len(status.services)} more")
     lines += ["", "see also  /metrics  /livez  /readyz"]
     return "\n".join(lines) + "\n"
 

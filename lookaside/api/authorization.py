@@ -17,6 +17,7 @@ from grpc.aio import ServicerContext
 from msgspec import Struct
 
 from lookaside.api.alternative_names import has_cut_names
+from lookaside.api.calls import host
 from lookaside.config import ALL, OWN, Allowance, is_spiffe_id
 from lookaside.errors import NotAllowed, Unidentified, shortened
 from lookaside.model import ServiceAccount
@@ -29,6 +30,17 @@ class TokenReviewer(Protocol):
     """Tells whose a token is."""
 
     async def review(self, token: str) -> ServiceAccount | None:
+        """Return whom a token was given to; None if it is not good.
+
+        Raises:
+            LookasideError: It can't be told now.
+        """
+
+
+class CallerTokens(Protocol):
+    """Tells whose the token is that a host shows."""
+
+    async def review(self, token: str, host: str) -> ServiceAccount | None:
         """Return whom a token was given to; None if it is not good.
 
         Raises:
@@ -174,7 +186,7 @@ class Authorizer:
     """
 
     def __init__(
-        self, allowances: Sequence[Allowance] = (), reviewer: TokenReviewer | None = None
+        self, allowances: Sequence[Allowance] = (), reviewer: CallerTokens | None = None
     ) -> None:
         self._allowances = tuple(allowances)
         self._reviewer = reviewer
@@ -191,7 +203,7 @@ class Authorizer:
         caller = certified(context.auth_context())
         token = bearer(context.invocation_metadata() or ()) if self._reviewer else ""
         if self._reviewer and token:
-            account = await self._reviewer.review(token)
+            account = await self._reviewer.review(token, host(context.peer()))
             if account is None:
                 raise Unidentified("the token is not good, or not for this audience")
             caller = Caller(caller.certified, caller.spiffe, caller.dns, account)

@@ -194,11 +194,7 @@ class Health:
         if service in self._overall:
             return pb.HealthCheckResponse.SERVING
         try:
-            snapshot = self._store.get(self._allowed(service, grant)).snapshot
+            count = self._store.count(self._allowed(service, grant))
         except RequestError:
             return pb.HealthCheckResponse.SERVICE_UNKNOWN
-        return (
-            pb.HealthCheckResponse.SERVING
-            if snapshot.endpoints
-            else pb.HealthCheckResponse.NOT_SERVING
-        )
+        return pb.HealthCheckResponse.SERVING if count else pb.HealthCheckResponse.NOT_SERVING

@@ -14,6 +14,7 @@ from lookaside.api.calls import Bounds, Calls
 from lookaside.api.servicer import ApiObserver, LoadBalancer
 from lookaside.api.tls import TlsFiles, server_credentials
 from lookaside.api.watch import FLUSH, WatchLimits
+from lookaside.api.worker import LoopWorker
 from lookaside.errors import ListenError
 from lookaside.model import ServiceName
 from lookaside.registry.readiness import Readiness
@@ -75,6 +76,7 @@ class GrpcServer:
         listen: HOST:PORT; port 0 has the system choose.
         tls: The certificates; None serves in plain text.
         describe: Whether reflection is served.
+        worker: Does what takes long.
         bounds: What callers may take.
 
     Attributes:
@@ -94,6 +96,7 @@ class GrpcServer:
         listen: str,
         tls: TlsFiles | None,
         describe: bool,
+        worker: LoopWorker,
         bounds: Bounds | None = None,
     ) -> None:
         self._readiness = readiness
@@ -109,6 +112,7 @@ class GrpcServer:
                 parse=parse,
                 limits=limits,
                 calls=calls,
+                worker=worker,
             ).handler(),
             health.Health(
                 store,

@@ -13,7 +13,8 @@ from lookaside._pb import lookaside_pb2 as pb
 from lookaside.api.authorization import Authorizer
 from lookaside.api.calls import WATCHES, CallObserver, Calls, parsed
 from lookaside.api.watch import Watch, WatchLimits
-from lookaside.api.wire import explanation, summary
+from lookaside.api.wire import explanation, summaries
+from lookaside.api.worker import LoopWorker
 from lookaside.errors import (
     AmbiguousPort,
     ExternalNameService,
@@ -81,6 +82,7 @@ class LoadBalancer:
         parse: Reads a service name as the client wrote it.
         limits: What ends a watch that its client keeps open.
         calls: The calls that are open, and how many may be.
+        worker: Does what takes long.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class LoadBalancer:
         parse: Callable[[str], ServiceName],
         limits: WatchLimits,
         calls: Calls,
+        worker: LoopWorker,
     ) -> None:
         self._store = store
         self._readiness = readiness
@@ -101,6 +104,8 @@ class LoadBalancer:
         self._parse = parse
         self._limits = limits
         self._calls = calls
+        self._worker = worker
+        self._explaining = asyncio.Semaphore(1)
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return what a grpc.aio server is to be given. Snapshots go out as their own bytes."""
@@ -109,13 +114,8 @@ class LoadBalancer:
             {
                 "GetServers": grpc.unary_unary_rpc_method_handler(self.get_servers),
                 "WatchServers": grpc.unary_stream_rpc_method_handler(self.watch_servers),
-                "ListServices": grpc.unary_unary_rpc_method_handler(
-                    self.list_services,
-                    response_serializer=pb.ListServicesResponse.SerializeToString,
-                ),
-                "Explain": grpc.unary_unary_rpc_method_handler(
-                    self.explain, response_serializer=pb.ExplainResponse.SerializeToString
-                ),
+                "ListServices": grpc.unary_unary_rpc_method_handler(self.list_services),
+                "Explain": grpc.unary_unary_rpc_method_handler(self.explain),
             },
         )
 
@@ -124,33 +124,29 @@ class LoadBalancer:
         async with self._answering("GetServers", context):
             request = parsed(pb.GetServersRequest, raw)
             name = await self._allowed(request.service_name, context)
-            return self._store.get(name, _view(request)).whole()
+            published = await self._worker.run(self._store.getting(name, _view(request)))
+            return published.whole()
 
-    async def list_services(
-        self, raw: bytes, context: ServicerContext[bytes, pb.ListServicesResponse]
-    ) -> pb.ListServicesResponse:
+    async def list_services(self, raw: bytes, context: Context) -> bytes:
         """Answer with every service that is known and that the caller may ask for."""
         async with self._answering("ListServices", context):
             request = parsed(pb.ListServicesRequest, raw)
             grant = await self._authorizer.grant(context)
             if request.namespace:
                 grant.require(request.namespace)
-            return pb.ListServicesResponse(
-                services=[
-                    summary(snapshot)
-                    for snapshot in self._store.snapshots(request.namespace)
-                    if grant.allows(snapshot.service.key.namespace)
-                ]
-            )
+            snapshots = await self._worker.run(self._store.listing(request.namespace))
+            allowed = [one for one in snapshots if grant.allows(one.service.key.namespace)]
+            return await self._worker.run(summaries(allowed))
 
-    async def explain(
-        self, raw: bytes, context: ServicerContext[bytes, pb.ExplainResponse]
-    ) -> pb.ExplainResponse:
+    async def explain(self, raw: bytes, context: Context) -> bytes:
         """Answer with every endpoint of a service and why it is in its list or not."""
         async with self._answering("Explain", context):
             request = parsed(pb.ExplainRequest, raw)
             name = await self._allowed(request.service_name, context)
-            return explanation(*self._store.explain(name, _view(request)))
+            explained = self._store.explaining(name, _view(request))
+            # One at a time: each thread that computes has the loop wait for the interpreter.
+            async with self._explaining:
+                return await asyncio.to_thread(lambda: explanation(*explained()))
 
     async def watch_servers(self, raw: bytes, context: Context) -> None:
         """Write the list at once and after every change, as bytes of WatchServersResponses."""

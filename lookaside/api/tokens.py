@@ -1,15 +1,18 @@
 """What is known of tokens, for as long as it may be relied on.
 
 Ten thousand clients that come back at once, each with the token of its Pod, must not ask the API
-server more than once for each; and one that goes on with a bad token, not at all for a while.
+server more than once for each; and one that goes on with a bad token, not at all for a while. What
+can be seen to be bad is never asked for, and hosts take turns, so that one that shows thousands of
+tokens delays itself.
 """
 
 import asyncio
 import base64
 import hashlib
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import msgspec
 from msgspec import Struct
@@ -22,13 +25,94 @@ from lookaside.model import ServiceAccount
 GOOD_FOR = 60.0
 BAD_FOR = 5.0
 
+SKEW = 60.0
+"""Seconds by which the clock here may be ahead of the API server's."""
+
 _AT_ONCE = 32
+_PER_HOST = 16
+_WAITING = 500
 
 _log = get_logger("tokens")
 
 
 class _Claims(Struct):
-    exp: float = 0.0
+    """The registered claims of RFC 7519 that are looked at."""
+
+    exp: float | None = None
+    aud: str | list[str] | None = None
+
+
+class FairSlots:
+    """A number of slots, for which hosts wait in turns, each for its own in order.
+
+    Args:
+        slots: How many there are.
+        per_host: How many of them one host has at most.
+        waiting: How many of one host wait at most.
+    """
+
+    def __init__(self, slots: int, per_host: int, waiting: int) -> None:
+        self._free = slots
+        self._per_host = per_host
+        self._most_waiting = waiting
+        self._taken: Counter[str] = Counter()
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    @asynccontextmanager
+    async def slot(self, host: str) -> AsyncIterator[None]:
+        """Have a slot inside.
+
+        Raises:
+            IdentityUnverified: Too many of this host wait already.
+        """
+        await self._acquire(host)
+        try:
+            yield
+        finally:
+            self._release(host)
+
+    async def _acquire(self, host: str) -> None:
+        queue = self._waiting.setdefault(host, deque())
+        if len(queue) >= self._most_waiting:
+            raise IdentityUnverified("too many tokens of this host wait to be checked; try again")
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue.append(turn)
+        self._grant()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                # It was granted in the same moment.
+                self._release(host)
+            else:
+                queue.remove(turn)
+                if not queue:
+                    del self._waiting[host]
+            raise
+
+    def _release(self, host: str) -> None:
+        self._free += 1
+        self._taken[host] -= 1
+        if not self._taken[host]:
+            del self._taken[host]
+        self._grant()
+
+    def _grant(self) -> None:
+        """Give free slots to the hosts whose turn it is."""
+        for host in list(self._waiting):
+            if not self._free:
+                return
+            if self._taken[host] >= self._per_host:
+                continue
+            queue = self._waiting[host]
+            turn = queue.popleft()
+            if queue:
+                self._waiting.move_to_end(host)
+            else:
+                del self._waiting[host]
+            self._free -= 1
+            self._taken[host] += 1
+            turn.set_result(None)
 
 
 class _Answers:
@@ -77,6 +161,7 @@ class TokenCache:
 
     Args:
         reviewer: The one that is asked.
+        audience: Whom tokens must be for.
         clock: Seconds of a monotonic clock.
         now: Seconds since 1970, which a token's end is told in.
         good: How many good tokens are remembered.
@@ -86,6 +171,7 @@ class TokenCache:
     def __init__(
         self,
         reviewer: TokenReviewer,
+        audience: str,
         *,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -93,12 +179,13 @@ class TokenCache:
         bad: int = 1_000,
     ) -> None:
         self._reviewer = reviewer
+        self._audience = audience
         self._clock = clock
         self._now = now
         self._good = _Answers(good)
         self._bad = _Answers(bad)
         self._reviews: dict[bytes, _Review] = {}
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._slots = FairSlots(_AT_ONCE, _PER_HOST, _WAITING)
         self._failing = ""
 
     def __repr__(self) -> str:
@@ -107,20 +194,28 @@ class TokenCache:
             f"review{', failing' if self._failing else ''}>"
         )
 
-    async def review(self, token: str) -> ServiceAccount | None:
+    async def review(self, token: str, host: str = "") -> ServiceAccount | None:
         """Return whom a token was given to; None if it is not good.
 
+        Args:
+            token: The token.
+            host: Who shows it: hosts take turns. What is known of a token waits for nobody.
+
         Raises:
-            IdentityUnverified: Nothing is known of it, and the API server can't be asked.
+            IdentityUnverified: Nothing is known of it, and the API server can't be asked, or too
+                many tokens of this host wait for that.
         """
         key = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         now = self._clock()
         known = self._good.get(key, now) or self._bad.get(key, now)
         if known is not None:
             return known[0]
+        claims = _claims(token)
+        if claims is None or not _may_be_good(claims, self._audience, self._now()):
+            return None
         review = self._reviews.get(key)
         if review is None:
-            review = _Review(asyncio.create_task(self._ask(key, token), name="token review"))
+            review = _Review(asyncio.create_task(self._ask(key, token, host), name="token review"))
             self._reviews[key] = review
             review.task.add_done_callback(lambda _: self._forget(key, review))
         review.waiting += 1
@@ -136,9 +231,9 @@ class TokenCache:
         if self._reviews.get(key) is review:
             del self._reviews[key]
 
-    async def _ask(self, key: bytes, token: str) -> ServiceAccount | None:
+    async def _ask(self, key: bytes, token: str, host: str) -> ServiceAccount | None:
         try:
-            async with self._slots:
+            async with self._slots.slot(host):
                 account = await self._reviewer.review(token)
         except SourceError as error:
             self._fail(str(error))
@@ -161,10 +256,37 @@ class TokenCache:
 
 def _end(token: str) -> float:
     """Return when a token ends, in seconds since 1970: of one that is good, its own word for it."""
-    _, _, rest = token.partition(".")
-    payload, _, _ = rest.partition(".")
+    claims = _claims(token)
+    return float("inf") if claims is None or claims.exp is None else claims.exp
+
+
+def _may_be_good(claims: _Claims, audience: str, now: float) -> bool:
+    """Whether what a token says of itself leaves it possible that it is good.
+
+    One that names no audience is for the API server, which may call itself by this one.
+    """
+    if claims.exp is not None and claims.exp + SKEW <= now:
+        return False
+    named = [claims.aud] if isinstance(claims.aud, str) else claims.aud
+    return named is None or audience in named
+
+
+def _claims(token: str) -> _Claims | None:
+    """Return what a token says of itself; None if it is no JWT (RFC 7519, in the form of RFC 7515).
+
+    The API server gives ServiceAccounts no other tokens.
+    """
+    parts = token.split(".")
+    if len(parts) != 3 or not all(parts):
+        return None
     try:
-        text = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
-        return msgspec.json.decode(text, type=_Claims).exp or float("inf")
-    except (ValueError, msgspec.MsgspecError):
-        return float("inf")
+        header, payload, _ = (_decoded(part) for part in parts)
+        msgspec.json.decode(header, type=dict[str, object])
+        return msgspec.json.decode(payload, type=_Claims)
+    except (ValueError, RecursionError, msgspec.MsgspecError):
+        return None
+
+
+def _decoded(part: str) -> bytes:
+    padded = part + "=" * (-len(part) % 4)
+    return base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True)

@@ -1,6 +1,6 @@
 """The wire form of snapshots, by the field numbers that both responses share."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from lookaside._pb import lookaside_pb2 as pb
 from lookaside.logging import get_logger
@@ -17,6 +17,7 @@ from lookaside.model import (
     target,
 )
 from lookaside.registry.diff import Difference
+from lookaside.registry.steps import Steps, chunks
 
 _STATES = {
     State.PRESENT: pb.STATE_PRESENT,
@@ -47,10 +48,10 @@ class WireEncoder:
     def __init__(self) -> None:
         self._large: set[ServiceName] = set()
 
-    def snapshot(self, snapshot: Snapshot) -> bytes:
+    def snapshot(self, snapshot: Snapshot) -> Steps[bytes]:
         """Encode a whole snapshot; equal snapshots give equal bytes."""
-        message = _message(snapshot, snapshot.endpoints)
-        encoded = message.SerializeToString(deterministic=True)
+        parts = yield from _servers(snapshot.endpoints)
+        encoded = b"".join((*parts, _message(snapshot).SerializeToString(deterministic=True)))
         if len(encoded) > RECEIVE_LIMIT and snapshot.service not in self._large:
             self._large.add(snapshot.service)
             _log.warning(
@@ -62,32 +63,47 @@ class WireEncoder:
             )
         return encoded
 
-    def delta(self, snapshot: Snapshot, base: str, difference: Difference) -> bytes:
+    def delta(self, snapshot: Snapshot, base: str, difference: Difference) -> Steps[bytes]:
         """Encode a snapshot as its difference from the one whose digest is the base."""
-        message = _message(snapshot, difference.changed)
+        parts = yield from _servers(difference.changed)
+        message = _message(snapshot)
         message.delta.base = base
         message.delta.removed.extend(difference.removed)
-        return message.SerializeToString(deterministic=True)
+        return b"".join((*parts, message.SerializeToString(deterministic=True)))
 
     def revision(self, revision: Revision) -> bytes:
         """Encode a revision alone: appended to a snapshot's bytes, it takes the place of theirs."""
         return pb.WatchServersResponse(revision=_revision(revision)).SerializeToString()
 
 
-def explanation(snapshot: Snapshot, explained: Explanation) -> pb.ExplainResponse:
-    """Return a list with its reasons."""
-    return pb.ExplainResponse(
+def explanation(snapshot: Snapshot, explained: Explanation) -> bytes:
+    """Return a list with its reasons, as the bytes of an ExplainResponse."""
+    message = pb.ExplainResponse(
         service=str(snapshot.service),
         source=snapshot.source,
         state=_STATES[snapshot.state],
         revision=_revision(snapshot.revision),
         notes=explained.notes,
-        endpoints=map(_verdict, explained.verdicts),
     )
+    # In parts, since another thread can't run while protobuf encodes.
+    parts = (
+        pb.ExplainResponse(endpoints=map(_verdict, chunk)).SerializeToString()
+        for chunk in chunks(explained.verdicts)
+    )
+    return b"".join((message.SerializeToString(), *parts))
 
 
-def summary(snapshot: Snapshot) -> pb.ServiceSummary:
-    """Return a snapshot without its servers."""
+def summaries(snapshots: Sequence[Snapshot]) -> Steps[bytes]:
+    """Return snapshots without their servers, as the bytes of a ListServicesResponse."""
+    parts = []
+    for chunk in chunks(snapshots):
+        message = pb.ListServicesResponse(services=map(_summary, chunk))
+        parts.append(message.SerializeToString())
+        yield 0
+    return b"".join(parts)
+
+
+def _summary(snapshot: Snapshot) -> pb.ServiceSummary:
     return pb.ServiceSummary(
         service=str(snapshot.service),
         source=snapshot.source,
@@ -97,9 +113,19 @@ def summary(snapshot: Snapshot) -> pb.ServiceSummary:
     )
 
 
-def _message(snapshot: Snapshot, endpoints: Iterable[Endpoint]) -> pb.WatchServersResponse:
+def _servers(endpoints: Sequence[Endpoint]) -> Steps[list[bytes]]:
+    """Encode a message's servers, which come first in it: messages one after the other merge."""
+    encoded = []
+    for chunk in chunks(endpoints):
+        message = pb.WatchServersResponse(servers=map(_server, chunk))
+        encoded.append(message.SerializeToString(deterministic=True))
+        yield 0
+    return encoded
+
+
+def _message(snapshot: Snapshot) -> pb.WatchServersResponse:
+    """Return a message without its servers."""
     return pb.WatchServersResponse(
-        servers=map(_server, endpoints),
         revision=_revision(snapshot.revision),
         state=_STATES[snapshot.state],
         service=str(snapshot.service),

@@ -6,11 +6,81 @@ subsets that it enters or leaves, and no other; over many clients every endpoint
 often.
 """
 
-import heapq
+import bisect
+from collections.abc import Iterable
 
 import xxhash
 
 from lookaside.model import Endpoint
+
+# So many times what is wanted is kept: one that leaves is replaced without a look at all others.
+_SPARE = 2
+
+
+class Ranking:
+    """The first of a client's ranking, kept from one list to the next.
+
+    Only endpoints that come are hashed. All are ranked anew when so many have left that one outside
+    of what is kept might be wanted.
+
+    Args:
+        size: How many endpoints the client wants.
+        client: The client's id.
+    """
+
+    def __init__(self, size: int, client: str) -> None:
+        self._size = size
+        self._seed = xxhash.xxh64_intdigest(client.encode())
+        self._first: list[tuple[int, str]] = []
+        self._endpoints: dict[str, Endpoint] = {}
+        # All whose rank is up to this one are in `_first`; None: all are.
+        self._limit: tuple[int, str] | None = (-1, "")
+
+    def begin(self) -> None:
+        """Forget all, for a list to be added from its beginning."""
+        self._first, self._endpoints, self._limit = [], {}, None
+
+    def add(self, endpoints: Iterable[Endpoint]) -> None:
+        """Rank endpoints that are new, or have changed. Those of weight 0 take no place."""
+        for endpoint in endpoints:
+            target = endpoint.target
+            rank = (xxhash.xxh64_intdigest(target.encode(), self._seed), target)
+            known = target in self._endpoints
+            if not endpoint.weight:
+                if known:
+                    self._drop(rank)
+            elif known:
+                self._endpoints[target] = endpoint
+            elif self._limit is None or rank <= self._limit:
+                bisect.insort(self._first, rank)
+                self._endpoints[target] = endpoint
+        keep = self._size * _SPARE
+        if len(self._first) > keep:
+            for rank in self._first[keep:]:
+                del self._endpoints[rank[1]]
+            del self._first[keep:]
+            self._limit = self._first[-1]
+
+    def remove(self, targets: Iterable[str]) -> None:
+        """Take out endpoints that have gone."""
+        for target in targets:
+            if target in self._endpoints:
+                self._drop((xxhash.xxh64_intdigest(target.encode(), self._seed), target))
+
+    @property
+    def whole(self) -> bool:
+        """Whether the first are known; if not, all must be added from the beginning."""
+        return self._limit is None or len(self._first) > self._size
+
+    def chosen(self) -> tuple[Endpoint, ...]:
+        """Return the client's endpoints, in their order; none where it is to have all."""
+        if len(self._first) <= self._size:
+            return ()
+        return tuple(sorted(self._endpoints[target] for _, target in self._first[: self._size]))
+
+    def _drop(self, rank: tuple[int, str]) -> None:
+        del self._endpoints[rank[1]]
+        del self._first[bisect.bisect_left(self._first, rank)]
 
 
 def subset(endpoints: tuple[Endpoint, ...], size: int, client: str) -> tuple[Endpoint, ...]:
@@ -23,16 +93,9 @@ def subset(endpoints: tuple[Endpoint, ...], size: int, client: str) -> tuple[End
         size: How many the client wants; 0 for all.
         client: The client's id.
     """
-    weighted = tuple(endpoint for endpoint in endpoints if endpoint.weight)
-    if not 0 < size < len(weighted):
+    if not 0 < size < len(endpoints):
         return endpoints
-    seed = xxhash.xxh64_intdigest(client.encode())
-    ranked = heapq.nsmallest(
-        size,
-        weighted,
-        key=lambda endpoint: (
-            xxhash.xxh64_intdigest(endpoint.target.encode(), seed),
-            endpoint.target,
-        ),
-    )
-    return tuple(sorted(ranked))
+    ranking = Ranking(size, client)
+    ranking.begin()
+    ranking.add(endpoints)
+    return ranking.chosen() or endpoints

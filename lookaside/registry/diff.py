@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from lookaside.model import Endpoint
+from lookaside.registry.steps import CHUNK, Steps, chunks, finish
 
 
 class Difference(Struct, frozen=True):
@@ -26,21 +27,43 @@ class Difference(Struct, frozen=True):
 
 def diff(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> Difference:
     """Compare two lists, each ordered by address and port, with each target once."""
+    return finish(diffing(before, after))
+
+
+def diffing(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> Steps[Difference]:
+    """Compare two lists, in steps."""
     # Most changes touch few endpoints of many, and the others are the very same records.
-    start = _same_start(before, after)
+    start = yield from _same_start(before, after)
     before, after = before[start:], after[start:]
-    end = _same_start(before[::-1], after[::-1])
+    end = yield from _same_start(before[::-1], after[::-1])
     before, after = before[: len(before) - end], after[: len(after) - end]
-    same = set(map(id, before)).intersection(map(id, after))
-    old = {one.target: one for one in before if id(one) not in same}
-    new = {one.target: one for one in after if id(one) not in same}
-    return Difference(
-        tuple(one for target, one in new.items() if old.get(target) != one),
-        tuple(target for target in old if target not in new),
-    )
+    held: set[int] = set()
+    for chunk in chunks(before):
+        held.update(map(id, chunk))
+        yield 0
+    same: set[int] = set()
+    for chunk in chunks(after):
+        same.update(held.intersection(map(id, chunk)))
+        yield 0
+    old: dict[str, Endpoint] = {}
+    new: dict[str, Endpoint] = {}
+    for some, found in ((before, old), (after, new)):
+        for chunk in chunks(some):
+            found.update((one.target, one) for one in chunk if id(one) not in same)
+            yield 0
+    changed: list[Endpoint] = []
+    for pairs in chunks(tuple(new.items())):
+        changed += [one for target, one in pairs if old.get(target) != one]
+        yield 0
+    return Difference(tuple(changed), tuple(target for target in old if target not in new))
 
 
-def _same_start(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> int:
-    pairs = enumerate(zip(before, after, strict=False))
-    unlike = (i for i, (one, other) in pairs if one is not other and one != other)
-    return next(unlike, min(len(before), len(after)))
+def _same_start(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> Steps[int]:
+    for start in range(0, min(len(before), len(after)), CHUNK):
+        pairs = zip(before[start : start + CHUNK], after[start : start + CHUNK], strict=False)
+        unlike = (i for i, (one, other) in enumerate(pairs) if one is not other and one != other)
+        first = next(unlike, None)
+        if first is not None:
+            return start + first
+        yield 0
+    return min(len(before), len(after))

@@ -5,16 +5,17 @@ from typing import Protocol
 import msgspec
 
 from lookaside.model import Revision, Snapshot
-from lookaside.registry.diff import Difference, diff
+from lookaside.registry.diff import Difference, diffing
+from lookaside.registry.steps import Steps, finish
 
 
 class Encoder(Protocol):
     """The wire form of snapshots. Concatenated messages merge, so that the last revision counts."""
 
-    def snapshot(self, snapshot: Snapshot) -> bytes:
+    def snapshot(self, snapshot: Snapshot) -> Steps[bytes]:
         """Encode a whole snapshot."""
 
-    def delta(self, snapshot: Snapshot, base: str, difference: Difference) -> bytes:
+    def delta(self, snapshot: Snapshot, base: str, difference: Difference) -> Steps[bytes]:
         """Encode a snapshot as its difference from the one whose digest is the base."""
 
     def revision(self, revision: Revision) -> bytes:
@@ -58,28 +59,36 @@ class Published:
 
     def whole(self) -> bytes:
         """Return the whole list's bytes."""
-        if self._whole is None:
-            if self._same is None:
-                self._whole = self._encoder.snapshot(self.snapshot)
-            else:
-                self._whole = self._same.whole() + self._revision()
-        return self._whole
+        return finish(self.encoding())
 
     def since(self, base: Snapshot) -> bytes:
         """Return the bytes of what has changed since another list, or of all where that is less."""
+        return finish(self.comparing(base))
+
+    def encoding(self) -> Steps[bytes]:
+        """Return what `whole` does, in steps: it has it at hand then."""
+        if self._whole is None:
+            if self._same is None:
+                self._whole = yield from self._encoder.snapshot(self.snapshot)
+            else:
+                self._whole = (yield from self._same.encoding()) + self._revision()
+        return self._whole
+
+    def comparing(self, base: Snapshot) -> Steps[bytes]:
+        """Return what `since` does, in steps: it has it at hand then."""
         digest = base.revision.digest
         delta = self._deltas.get(digest)
         if delta is None:
-            delta = self._deltas[digest] = self._since(base)
+            delta = self._deltas[digest] = yield from self._compare(base)
         return delta
 
-    def _since(self, base: Snapshot) -> bytes:
+    def _compare(self, base: Snapshot) -> Steps[bytes]:
         if self._same is not None:
-            return self._same.since(base) + self._revision()
-        difference = diff(base.endpoints, self.snapshot.endpoints)
+            return (yield from self._same.comparing(base)) + self._revision()
+        difference = yield from diffing(base.endpoints, self.snapshot.endpoints)
         if difference.size > len(self.snapshot.endpoints):
-            return self.whole()
-        return self._encoder.delta(self.snapshot, base.revision.digest, difference)
+            return (yield from self.encoding())
+        return (yield from self._encoder.delta(self.snapshot, base.revision.digest, difference))
 
     def _revision(self) -> bytes:
         return self._encoder.revision(self.snapshot.revision)

@@ -15,8 +15,8 @@ from lookaside.model import (
     Snapshot,
     State,
 )
-from lookaside.policy.view import View
 from lookaside.registry.feed import SourceFeed
+from lookaside.registry.steps import Steps, chunks, finish
 
 # An error is sent as a header, of which clients take 8 KiB.
 _SHOWN = 20
@@ -56,21 +56,32 @@ def resolve_port(name: ServiceName, record: ServiceRecord, *, aliases: bool = Fa
     raise InvalidServiceName(f"service {name.key} has no port {name.port!r}{_instead(record)}")
 
 
-def present(name: ServiceName, record: ServiceRecord, view: View, feed: SourceFeed) -> Snapshot:
+def presenting(
+    name: ServiceName,
+    record: ServiceRecord,
+    endpoints: tuple[Endpoint, ...],
+    *,
+    source: str,
+    stale: bool,
+    version: int,
+    epoch: str,
+) -> Steps[Snapshot]:
     """Return the snapshot of a port that `resolve_port` has named.
 
     Args:
         name: The service and the port's own name.
         record: What its source knows of the service.
-        view: Who asks, narrowed for this list.
-        feed: The source.
+        endpoints: Those of its endpoints that are in the list.
+        source: The source's name.
+        stale: Whether its view may be out of date for longer than is tolerated.
+        version: The source's version up to which this is known to hold.
+        epoch: The span of time within which versions may be compared.
     """
-    endpoints = view.of(record.port_list(name.port))
     found = State.PRESENT if endpoints else State.EMPTY
-    state = State.STALE if feed.stale else found
-    digest = _digest(name, state, endpoints, record.service_config)
-    revision = Revision(digest, feed.version_of(name.key), feed.epoch)
-    return Snapshot(name, feed.source, state, endpoints, revision, record.service_config)
+    state = State.STALE if stale else found
+    digest = yield from _digest(name, state, endpoints, record.service_config)
+    revision = Revision(digest, version, epoch)
+    return Snapshot(name, source, state, endpoints, revision, record.service_config)
 
 
 def absent(name: ServiceName, feeds: Collection[SourceFeed]) -> Snapshot:
@@ -79,7 +90,7 @@ def absent(name: ServiceName, feeds: Collection[SourceFeed]) -> Snapshot:
     Its absence too holds up to a version, where one source alone has versions.
     """
     state = State.STALE if any(feed.stale for feed in feeds) else State.ABSENT
-    digest = _digest(name, state, ())
+    digest = finish(_digest(name, state, ()))
     ordered = [feed for feed in feeds if feed.version]
     if len(ordered) != 1:
         return Snapshot(name, "", state, (), Revision(digest))
@@ -89,10 +100,14 @@ def absent(name: ServiceName, feeds: Collection[SourceFeed]) -> Snapshot:
 
 def _digest(
     name: ServiceName, state: State, endpoints: tuple[Endpoint, ...], service_config: str = ""
-) -> str:
+) -> Steps[str]:
     """Hash a list over its canonical form: MessagePack of the records, whose order is fixed."""
-    canonical = msgspec.msgpack.encode((name, state, endpoints, service_config))
-    return xxhash.xxh3_128_hexdigest(canonical)
+    hashed = xxhash.xxh3_128()
+    hashed.update(msgspec.msgpack.encode((name, state, len(endpoints), service_config)))
+    for chunk in chunks(endpoints):
+        hashed.update(msgspec.msgpack.encode(chunk))
+        yield 0
+    return hashed.hexdigest()
 
 
 def _instead(record: ServiceRecord) -> str:

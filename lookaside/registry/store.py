@@ -8,7 +8,7 @@ Where two sources know a service, the one that was named first has it.
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -26,9 +26,10 @@ from lookaside.policy.view import WHOLE, View
 from lookaside.registry.explain import explain
 from lookaside.registry.feed import SourceFeed
 from lookaside.registry.published import Encoder, Published
-from lookaside.registry.shelf import Shelf
-from lookaside.registry.snapshots import absent, present, resolve_port
-from lookaside.registry.subscription import Fanout, Subscription
+from lookaside.registry.shelf import Member, Shelf
+from lookaside.registry.snapshots import absent, resolve_port
+from lookaside.registry.steps import WAKES, AtOnce, Steps, Worker, chunks, finish
+from lookaside.registry.subscription import Fanout, Subscription, settle
 
 _HISTORY = 8
 
@@ -53,29 +54,39 @@ class _Topic:
     """The watchers of one name with one view, and what they were told last.
 
     Attributes:
-        last: What they were told last.
+        last: What they were told last; None: nothing yet.
         watchers: The watchers, in the order in which they came.
+        new: Those that have not been told anything yet, and what list each holds.
+        member: The subset that they share, if their view is of one.
     """
 
-    __slots__ = ("_history", "last", "watchers")
+    __slots__ = ("_history", "last", "member", "new", "watchers")
 
-    def __init__(self, last: Published | RequestError) -> None:
-        self.last = last
+    def __init__(self, view: View) -> None:
+        self.last: Published | RequestError | None = None
         self.watchers: dict[Subscription, None] = {}
+        self.new: dict[Subscription, str] = {}
+        self.member = Member(view) if view.subset else None
         self._history: deque[Snapshot] = deque(maxlen=_HISTORY)
 
     def move(self, outcome: Published | RequestError) -> bool:
         """Go on to a new outcome; False if it is what was told last."""
-        if _same(outcome, self.last):
+        if self.last is not None and _same(outcome, self.last):
             return False
         if isinstance(self.last, Published):
             self._history.append(self.last.snapshot)
         self.last = outcome
         return True
 
-    def known(self, digest: str) -> Snapshot | None:
-        """Return an earlier list of this topic."""
-        return next((one for one in self._history if one.revision.digest == digest), None)
+    def resume(self, subscription: Subscription, digest: str) -> bool:
+        """Note what list a new watcher holds; return whether that is what is told now."""
+        if not isinstance(self.last, Published):
+            return False
+        lists = (self.last.snapshot, *self._history)
+        base = next((one for one in lists if one.revision.digest == digest), None)
+        if base is not None:
+            subscription.hold(base)
+        return base is self.last.snapshot
 
 
 class Store:
@@ -86,6 +97,8 @@ class Store:
         encoder: Gives snapshots their wire form.
         observer: Is told of changes and deliveries.
         clock: The monotonic clock of the sources' events, in seconds.
+        worker: Does what takes long; None: at once. For each service one thing follows the other,
+            so that no watcher's list goes back.
         synced: Called whenever a source's first list has come.
 
     Attributes:
@@ -100,12 +113,15 @@ class Store:
         observer: StoreObserver,
         clock: Callable[[], float],
         synced: Callable[[str], None],
+        worker: Worker | None = None,
     ) -> None:
         self.feeds = {source: self._feed(source) for source in sources}
         self._encoder = encoder
         self._observer = observer
         self._clock = clock
         self._synced = synced
+        self._worker = worker or AtOnce()
+        self._pending: dict[ServiceKey, dict[tuple[str, View], float | None]] = {}
         self._shelves: dict[ServiceKey, dict[str, Shelf]] = {}
         self._topics: dict[ServiceKey, dict[tuple[str, View], _Topic]] = {}
 
@@ -133,12 +149,46 @@ class Store:
             ServiceNotFound: No source knows the service.
             RequestError: Another of its kinds: the name can't be answered.
         """
-        published = self._publish(name, view)
+        return finish(self.getting(name, view))
+
+    def getting(self, name: ServiceName, view: View = WHOLE) -> Steps[Published]:
+        """Return the list of a service as it is when this begins, with its bytes at hand.
+
+        Raises:
+            ServiceNotFound: No source knows the service.
+            RequestError: Another of its kinds: the name can't be answered.
+        """
+        published = yield from self._publishing(name, view)
         _require_known(published.snapshot)
+        yield from published.encoding()
         return published
+
+    def count(self, name: ServiceName) -> int:
+        """Return how many endpoints a service has.
+
+        Raises:
+            ServiceNotFound: No source knows the service.
+            RequestError: Another of its kinds: the name can't be answered.
+        """
+        _, record = self._lookup(name.key)
+        if record is None:
+            _require_known(self._absent(name))
+            return 0
+        return len(record.endpoints.get(resolve_port(name, record).port, ()))
 
     def explain(self, name: ServiceName, view: View = WHOLE) -> tuple[Snapshot, Explanation]:
         """Return the list of a service as it is now, and why it is so.
+
+        Raises:
+            ServiceNotFound: No source knows the service.
+            RequestError: Another of its kinds: the name can't be answered.
+        """
+        return self.explaining(name, view)()
+
+    def explaining(
+        self, name: ServiceName, view: View = WHOLE
+    ) -> Callable[[], tuple[Snapshot, Explanation]]:
+        """Return what does as `explain` does, of the list as it is now, in any thread.
 
         Raises:
             ServiceNotFound: No source knows the service.
@@ -148,14 +198,19 @@ class Store:
         if feed is None or record is None:
             snapshot = self._absent(name)
             _require_known(snapshot)
-            return snapshot, Explanation(())
+            return lambda: (snapshot, Explanation(()))
         name = resolve_port(name, record, aliases=True)
-        explained = explain(name, record, view)
-        if feed.trouble:
-            # It says so long before its lists are called stale.
-            note = f"what {feed.source} knows can't be confirmed just now: {feed.trouble}"
-            explained = msgspec.structs.replace(explained, notes=(*explained.notes, note))
-        return self._snapshot(name, feed, record, view), explained
+        shelf = Shelf(name, record, feed, self._encoder)
+        # It says so long before its lists are called stale.
+        note = f"what {feed.source} knows can't be confirmed just now: {feed.trouble}"
+        notes = (note,) if feed.trouble else ()
+
+        def explained() -> tuple[Snapshot, Explanation]:
+            found = explain(name, record, view)
+            found = msgspec.structs.replace(found, notes=(*found.notes, *notes))
+            return finish(shelf.publishing(view)).snapshot, found
+
+        return explained
 
     def subscribe(
         self,
@@ -166,7 +221,7 @@ class Store:
         known: str = "",
         deltas: bool = False,
     ) -> Subscription:
-        """Watch a name. Its slot is filled at once, and again after every change.
+        """Watch a name. Its slot is filled as soon as its list is made, and after every change.
 
         Args:
             name: What to watch; a service that does not exist may yet appear.
@@ -179,10 +234,13 @@ class Store:
         Raises:
             RequestError: The name can't be answered.
         """
-        published = self._publish(name, view)
-        topic = self._topics.setdefault(name.key, {}).setdefault(
-            (name.port, view), _Topic(published)
-        )
+        _, record = self._lookup(name.key)
+        if record is not None:
+            resolve_port(name, record)
+        topics = self._topics.setdefault(name.key, {})
+        topic = topics.get((name.port, view))
+        if topic is None:
+            topic = topics[name.port, view] = _Topic(view)
         subscription = Subscription(
             name,
             view,
@@ -192,12 +250,8 @@ class Store:
             superseded=self._observer.superseded,
         )
         topic.watchers[subscription] = None
-        same = known == published.digest
-        base = published.snapshot if same else topic.known(known)
-        if base is not None:
-            subscription.hold(base)
-        if not same:
-            subscription.offer(published)
+        topic.new[subscription] = known
+        self._ask(name.key, [(name.port, view)], None)
         return subscription
 
     def snapshots(self, namespace: str = "") -> list[Snapshot]:
@@ -209,6 +263,46 @@ class Store:
         Raises:
             NotSynced: A source's first list is still to come, or that of the namespace.
         """
+        return finish(self.listing(namespace))
+
+    def listing(self, namespace: str = "") -> Steps[list[Snapshot]]:
+        """Return what `snapshots` does, in steps: each service as it is when its turn comes."""
+        found = []
+        for name in self._names(namespace):
+            try:
+                feed, record = self._lookup(name.key)
+            except NotSynced:
+                continue  # its namespace has gone missing meanwhile
+            if feed is None or record is None or name.port not in _ports(record):
+                continue
+            shelf = Shelf(name, record, feed, self._encoder)
+            found.append((yield from shelf.publishing(WHOLE)).snapshot)
+            yield 0
+        return found
+
+    def overview(self, most: int) -> tuple[list[tuple[ServiceName, str, State, int]], int]:
+        """Return the first ports of services with source, state and number of endpoints.
+
+        Args:
+            most: How many.
+
+        Returns:
+            Them, and how many there are in all.
+
+        Raises:
+            NotSynced: A source's first list is still to come.
+        """
+        names = self._names("")
+        found = []
+        for name in names[:most]:
+            feed, record = self._lookup(name.key)
+            if feed is not None and record is not None:
+                count = len(record.endpoints.get(name.port, ()))
+                state = State.STALE if feed.stale else State.PRESENT if count else State.EMPTY
+                found.append((name, feed.source, state, count))
+        return found, len(names)
+
+    def _names(self, namespace: str) -> list[ServiceName]:
         if self.unsynced:
             raise self._not_synced()
         missing: set[str] = set()
@@ -224,10 +318,9 @@ class Store:
         }
         found = []
         for key in sorted(key for key in keys if namespace in ("", key.namespace)):
-            feed, record = self._lookup(key)
-            if feed is not None and record is not None and not record.external_name:
-                ports = [port.name for port in record.ports] or [""]
-                found += [self._snapshot(ServiceName(key, port), feed, record) for port in ports]
+            _, record = self._lookup(key)
+            if record is not None:
+                found += [ServiceName(key, port) for port in _ports(record)]
         return found
 
     def _feed(self, source: str) -> SourceFeed:
@@ -266,24 +359,23 @@ class Store:
         text = f"the first list of {', '.join(feed.source for feed in unsynced)} is still to come"
         return NotSynced(f"{text}: {causes}" if causes else text)
 
-    def _publish(self, name: ServiceName, view: View) -> Published:
-        """Return a client's list and its bytes, the very same ones while nothing has changed."""
+    def _publishing(
+        self, name: ServiceName, view: View, member: Member | None = None
+    ) -> Steps[Published]:
+        """Return a client's list, the very same one while nothing has changed."""
         feed, record = self._lookup(name.key)
         if feed is None or record is None:
             return Published(self._absent(name), self._encoder)
         name = resolve_port(name, record)
         shelves = self._shelves.setdefault(name.key, {})
-        if name.port not in shelves:
-            shelves[name.port] = Shelf(name, record, feed, self._encoder)
-        return shelves[name.port].publish(view)
+        shelf = shelves.get(name.port)
+        if shelf is None:
+            shelf = shelves[name.port] = Shelf(name, record, feed, self._encoder)
+        shelf.confirm()
+        return (yield from shelf.publishing(view, member))
 
     def _absent(self, name: ServiceName) -> Snapshot:
         return absent(name, self.feeds.values())
-
-    def _snapshot(
-        self, name: ServiceName, feed: SourceFeed, record: ServiceRecord, view: View = WHOLE
-    ) -> Snapshot:
-        return present(name, record, view.narrowed(record.port_list(name.port)), feed)
 
     def _changed_all(self, keys: Collection[ServiceKey], at: float) -> None:
         """Have every service's watchers told, and only then raise what one of them raised."""
@@ -298,20 +390,50 @@ class Store:
 
     def _changed(self, key: ServiceKey, at: float) -> None:
         self._shelves.pop(key, None)
-        for (port, view), topic in list(self._topics.get(key, {}).items()):
-            if not topic.move(self._outcome(ServiceName(key, port), view)):
-                continue
-            fanout = Fanout(
-                len(topic.watchers), lambda: self._observer.propagated(self._clock() - at)
-            )
-            for subscription in list(topic.watchers):
-                subscription.offer(topic.last, fanout)
+        topics = self._topics.get(key)
+        if topics:
+            self._ask(key, topics, at)
 
-    def _outcome(self, name: ServiceName, view: View) -> Published | RequestError:
+    def _ask(self, key: ServiceKey, topics: Iterable[tuple[str, View]], at: float | None) -> None:
+        """Have topics of a service told what holds, because of a change at some time, or anew."""
+        pending = self._pending.setdefault(key, {})
+        for topic in topics:
+            # Of changes that are told as one, the last counts.
+            pending[topic] = pending.get(topic) if at is None else at
+        self._worker.ask(key, lambda: self._telling(key))
+
+    def _telling(self, key: ServiceKey) -> Steps[None]:
+        for (port, view), at in self._pending.pop(key, {}).items():
+            topic = self._topics.get(key, {}).get((port, view))
+            if topic is not None:
+                yield from self._tell(ServiceName(key, port), view, topic, at)
+
+    def _tell(self, name: ServiceName, view: View, topic: _Topic, at: float | None) -> Steps[None]:
         try:
-            return self._publish(name, view)
+            outcome: Published | RequestError = yield from self._publishing(
+                name, view, topic.member
+            )
         except RequestError as error:
-            return error
+            outcome = error
+        before = topic.last
+        if isinstance(outcome, Published):
+            if any(one.wants_whole for one in topic.watchers):
+                yield from outcome.encoding()
+            if isinstance(before, Published) and any(one.deltas for one in topic.watchers):
+                yield from outcome.comparing(before.snapshot)
+        moved = topic.move(outcome)
+        new, topic.new = topic.new, {}
+        told = list(topic.watchers if moved else new)
+        fanout = None
+        if moved and at is not None and told:
+            fanout = Fanout(len(told), lambda: self._observer.propagated(self._clock() - at))
+        for chunk in chunks(told, WAKES):
+            for subscription in chunk:
+                if subscription in new and topic.resume(subscription, new[subscription]):
+                    settle(fanout)
+                else:
+                    subscription.offer(outcome, fanout)
+            yield len(chunk)
 
     def _turned_stale(self) -> None:
         self._shelves.clear()
@@ -321,10 +443,16 @@ class Store:
         key, topic = subscription.name.key, (subscription.name.port, subscription.view)
         topics = self._topics[key]
         del topics[topic].watchers[subscription]
+        topics[topic].new.pop(subscription, None)
         if not topics[topic].watchers:
             del topics[topic]
         if not topics:
             del self._topics[key]
+
+
+def _ports(record: ServiceRecord) -> list[str]:
+    """Return the names of the ports that can be listed."""
+    return [] if record.external_name else [port.name for port in record.ports] or [""]
 
 
 def _require_known(snapshot: Snapshot) -> None:

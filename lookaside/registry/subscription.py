@@ -42,7 +42,6 @@ class Subscription:
     """
 
     __slots__ = (
-        "_deltas",
         "_fanout",
         "_held",
         "_leave",
@@ -51,6 +50,7 @@ class Subscription:
         "_taken",
         "_wake",
         "_writing",
+        "deltas",
         "name",
         "view",
     )
@@ -67,7 +67,7 @@ class Subscription:
     ) -> None:
         self.name = name
         self.view = view
-        self._deltas = deltas
+        self.deltas = deltas
         self._wake = wake
         self._leave: Callable[[Subscription], None] | None = leave
         self._superseded = superseded
@@ -77,6 +77,11 @@ class Subscription:
         self._writing: Fanout | None = None
         self._held: Snapshot | None = None
 
+    @property
+    def wants_whole(self) -> bool:
+        """Whether it has no list yet that a delta could be of, or takes none."""
+        return not self.deltas or self._held is None
+
     def hold(self, snapshot: Snapshot) -> None:
         """Say what the watcher has already, from an earlier watch."""
         self._held = snapshot
@@ -84,11 +89,11 @@ class Subscription:
     def offer(self, outcome: Published | RequestError, fanout: Fanout | None = None) -> None:
         """Fill the slot, whatever it held. A closed watch takes nothing."""
         if self._leave is None:
-            _settle(fanout)
+            settle(fanout)
             return
         if self._outcome is not None:
             self._superseded()
-        _settle(self._fanout)
+        settle(self._fanout)
         self._outcome, self._fanout = outcome, fanout
         self._wake()
 
@@ -99,7 +104,7 @@ class Subscription:
         it was taken.
         """
         outcome, self._outcome = self._outcome, None
-        _settle(self._writing)
+        settle(self._writing)
         self._writing, self._fanout = self._fanout, None
         if not isinstance(outcome, Published):
             return outcome
@@ -107,7 +112,7 @@ class Subscription:
             self.written()
             return None
         self._taken = outcome.snapshot
-        if self._deltas and self._held is not None:
+        if self.deltas and self._held is not None:
             return outcome.since(self._held)
         return outcome.whole()
 
@@ -115,7 +120,7 @@ class Subscription:
         """Say that what was taken last has been handed to the connection."""
         if self._taken is not None:
             self._held, self._taken = self._taken, None
-        _settle(self._writing)
+        settle(self._writing)
         self._writing = None
 
     def close(self) -> None:
@@ -124,11 +129,12 @@ class Subscription:
         if leave is None:
             return
         leave(self)
-        _settle(self._fanout)
-        _settle(self._writing)
+        settle(self._fanout)
+        settle(self._writing)
         self._outcome = self._fanout = self._writing = None
 
 
-def _settle(fanout: Fanout | None) -> None:
+def settle(fanout: Fanout | None) -> None:
+    """Count one watcher of a change off, if it is counted."""
     if fanout is not None:
         fanout.settle()

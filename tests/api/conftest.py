@@ -15,6 +15,7 @@ from lookaside.api.server import GrpcServer
 from lookaside.api.tls import TlsFiles
 from lookaside.api.watch import WatchLimits
 from lookaside.api.wire import WireEncoder
+from lookaside.api.worker import LoopWorker
 from lookaside.model import Endpoint, ServiceKey, ServiceName, ServicePort, ServiceRecord
 from lookaside.registry.readiness import Readiness
 from lookaside.registry.store import Store
@@ -78,12 +79,14 @@ class Balancer:
     ) -> None:
         self.observer = Observer()
         self.readiness = Readiness(["test"])
+        self.worker = LoopWorker()
         self.store = Store(
             ["test"],
             encoder=WireEncoder(),
             observer=self.observer,
             clock=time.monotonic,
             synced=self.readiness.synced,
+            worker=self.worker,
         )
         self.feed = self.store.feeds["test"]
         self.server = GrpcServer(
@@ -96,6 +99,7 @@ class Balancer:
             listen="127.0.0.1:0",
             tls=tls,
             describe=describe,
+            worker=self.worker,
             bounds=bounds,
         )
         self.address = f"localhost:{self.server.port}"
@@ -110,7 +114,7 @@ class Balancer:
         """Wait until something holds."""
         async with asyncio.timeout(20):
             while not condition():  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.001)
 
     def watch(self, channel: grpc.aio.Channel, name: str) -> Watch:
         request = pb.WatchServersRequest(service_name=name)

@@ -204,7 +204,7 @@ SERVICES = (
 class Reviewer:
     """Knows the token `good`, fails at `later`, and refuses others."""
 
-    async def review(self, token: str) -> ServiceAccount | None:
+    async def review(self, token: str, host: str) -> ServiceAccount | None:
         if token == "later":
             raise IdentityUnverified("tokens can't be checked now; try again")
         return CART if token == "good" else None
@@ -375,7 +375,7 @@ async def test_a_watch_is_checked_when_it_begins_alone(
     )
     assert len((await call.read()).servers) == 1
 
-    async def refuse(self: Reviewer, token: str) -> None:
+    async def refuse(self: Reviewer, token: str, host: str) -> None:
         return None
 
     monkeypatch.setattr(Reviewer, "review", refuse)

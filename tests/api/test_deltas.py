@@ -102,11 +102,11 @@ async def test_a_client_that_applies_deltas_has_what_one_that_takes_whole_lists_
 ) -> None:
     balancer.feed.set_stale(False)
     balancer.sync(record("10.0.0.1"))
-    probe = balancer.store.subscribe(ServiceName(KEY), lambda: None)
     expected: dict[str, Servers] = {}
     told: list[str] = []
 
-    def digest() -> str:
+    def tell() -> None:
+        # At once, when it is woken: the clients' tasks run after that.
         taken = probe.take()
         probe.written()
         if taken is not None:
@@ -114,9 +114,13 @@ async def test_a_client_that_applies_deltas_has_what_one_that_takes_whole_lists_
             message = pb.WatchServersResponse.FromString(taken)
             expected[message.revision.digest] = list(message.servers)
             told.append(message.revision.digest)
+
+    async def digest() -> str:
+        await balancer.until(lambda: not balancer.worker._busy)
         return told[-1]
 
-    digest()
+    probe = balancer.store.subscribe(ServiceName(KEY), tell)
+    await digest()
     requests = [
         pb.WatchServersRequest(service_name="greeter", deltas=deltas)
         for deltas in (True, True, False)
@@ -127,15 +131,16 @@ async def test_a_client_that_applies_deltas_has_what_one_that_takes_whole_lists_
         following = [tasks.create_task(client.follow()) for client in clients]
         for version, (some, stale, pause) in enumerate(history, start=8):
             balancer.feed.set_stale(stale)
-            digest()
+            await digest()
             change = None if some is None else a_record(some)
             balancer.feed.update({KEY: change}, version=version, at=0)
-            now = digest()
+            now = await digest()
             if pause == "until all have it":
                 await asyncio.gather(*(client.has(now) for client in clients))
             elif pause == "short":
                 await asyncio.sleep(0)
-        await asyncio.gather(*(client.has(digest()) for client in clients))
+        now = await digest()
+        await asyncio.gather(*(client.has(now) for client in clients))
         for task in following:
             task.cancel()
     probe.close()

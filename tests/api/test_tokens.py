@@ -1,17 +1,16 @@
 """What is known of tokens, on a clock of its own."""
 
 import asyncio
-import base64
-import json
 from dataclasses import dataclass, field
 
 import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from lookaside.api.tokens import BAD_FOR, GOOD_FOR, TokenCache
+from lookaside.api.tokens import BAD_FOR, GOOD_FOR, SKEW, FairSlots, TokenCache
 from lookaside.errors import IdentityUnverified, SourceError
 from lookaside.model import ServiceAccount
+from tests.jwt import jwt, subject
 
 CART = ServiceAccount("shop", "cart")
 WALL = 1_700_000_000.0
@@ -48,6 +47,7 @@ class Reviewer:
     most: int = 0
 
     async def review(self, token: str) -> ServiceAccount | None:
+        token = subject(token) or token
         self.asked.append(token)
         self.under_way += 1
         self.most = max(self.most, self.under_way)
@@ -59,6 +59,13 @@ class Reviewer:
         if self.failure is not None:
             raise self.failure
         return self.good.get(token)
+
+
+class Cache(TokenCache):
+    """Takes a token's subject for it."""
+
+    async def review(self, token: str, host: str = "") -> ServiceAccount | None:
+        return await super().review(token if "." in token else jwt(sub=token), host)
 
 
 @pytest.fixture
@@ -74,30 +81,23 @@ def reviewer() -> Reviewer:
 
 
 @pytest.fixture
-def cache(clock: Clock, reviewer: Reviewer) -> TokenCache:
-    return TokenCache(reviewer, clock=clock, now=clock.wall, good=3, bad=2)
-
-
-def jwt(**claims: object) -> str:
-    text = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
-    return f"e30.{text}.c2ln"
+def cache(clock: Clock, reviewer: Reviewer) -> Cache:
+    return Cache(reviewer, "lb", clock=clock, now=clock.wall, good=3, bad=2)
 
 
 @pytest.mark.parametrize(
     ("token", "seconds"),
     [
-        ("opaque", GOOD_FOR),
-        ("a.b", GOOD_FOR),
-        ("a.!!.c", GOOD_FOR),
         (jwt(), GOOD_FOR),
-        (jwt(exp="soon"), GOOD_FOR),
+        (jwt(aud="lb"), GOOD_FOR),
+        (jwt(aud=["other", "lb"]), GOOD_FOR),
         (jwt(exp=int(WALL) + 100 + 3600), GOOD_FOR),
         (jwt(exp=int(WALL) + 100 + 20), 20.0),
         (jwt(exp=WALL + 100 + 0.5), 0.5),
     ],
 )
 async def test_a_good_token_is_good_for_a_minute_and_not_beyond_its_end(
-    clock: Clock, reviewer: Reviewer, cache: TokenCache, token: str, seconds: float
+    clock: Clock, reviewer: Reviewer, cache: Cache, token: str, seconds: float
 ) -> None:
     reviewer.good[token] = CART
 
@@ -111,10 +111,10 @@ async def test_a_good_token_is_good_for_a_minute_and_not_beyond_its_end(
     assert len(reviewer.asked) == 2
 
 
-async def test_a_token_that_is_over_by_the_clock_here_is_asked_for_each_time(
-    reviewer: Reviewer, cache: TokenCache
+async def test_a_token_that_has_just_ended_by_the_clock_here_is_asked_for_each_time(
+    reviewer: Reviewer, cache: Cache
 ) -> None:
-    token = jwt(exp=WALL)
+    token = jwt(exp=WALL + 100 - SKEW + 1)
     reviewer.good[token] = CART
 
     assert [await cache.review(token) for _ in range(2)] == [CART, CART]
@@ -122,7 +122,7 @@ async def test_a_token_that_is_over_by_the_clock_here_is_asked_for_each_time(
 
 
 async def test_a_bad_token_is_bad_for_a_few_seconds(
-    clock: Clock, reviewer: Reviewer, cache: TokenCache
+    clock: Clock, reviewer: Reviewer, cache: Cache
 ) -> None:
     assert [await cache.review("x") for _ in range(3)] == [None, None, None]
     assert len(reviewer.asked) == 1
@@ -133,7 +133,7 @@ async def test_a_bad_token_is_bad_for_a_few_seconds(
 
 
 async def test_a_token_that_is_taken_back_is_bad_within_a_minute(
-    clock: Clock, reviewer: Reviewer, cache: TokenCache
+    clock: Clock, reviewer: Reviewer, cache: Cache
 ) -> None:
     reviewer.good["x"] = CART
     await cache.review("x")
@@ -144,7 +144,7 @@ async def test_a_token_that_is_taken_back_is_bad_within_a_minute(
     assert await cache.review("x") is None
 
 
-async def test_what_was_used_last_is_kept(reviewer: Reviewer, cache: TokenCache) -> None:
+async def test_what_was_used_last_is_kept(reviewer: Reviewer, cache: Cache) -> None:
     reviewer.good = {name: ServiceAccount("shop", name) for name in "abcd"}
     for name in "abcad":
         await cache.review(name)
@@ -158,7 +158,7 @@ async def test_what_was_used_last_is_kept(reviewer: Reviewer, cache: TokenCache)
     assert repr(cache) == "<TokenCache 3 good, 0 bad, 0 under review>"
 
 
-async def test_bad_tokens_never_displace_good_ones(reviewer: Reviewer, cache: TokenCache) -> None:
+async def test_bad_tokens_never_displace_good_ones(reviewer: Reviewer, cache: Cache) -> None:
     reviewer.good["a"] = CART
     for name in ("a", *map(str, range(50))):
         await cache.review(name)
@@ -169,7 +169,7 @@ async def test_bad_tokens_never_displace_good_ones(reviewer: Reviewer, cache: To
     assert repr(cache) == "<TokenCache 1 good, 2 bad, 0 under review>"
 
 
-async def test_of_reviews_of_one_token_one_runs(reviewer: Reviewer, cache: TokenCache) -> None:
+async def test_of_reviews_of_one_token_one_runs(reviewer: Reviewer, cache: Cache) -> None:
     reviewer.good["a"] = CART
     reviewer.go.clear()
     waiting = [asyncio.create_task(cache.review("a")) for _ in range(20)]
@@ -181,7 +181,7 @@ async def test_of_reviews_of_one_token_one_runs(reviewer: Reviewer, cache: Token
 
 
 async def test_a_caller_who_leaves_takes_nothing_from_the_others(
-    reviewer: Reviewer, cache: TokenCache
+    reviewer: Reviewer, cache: Cache
 ) -> None:
     reviewer.good["a"] = CART
     reviewer.go.clear()
@@ -197,7 +197,7 @@ async def test_a_caller_who_leaves_takes_nothing_from_the_others(
 
 
 async def test_a_review_ends_with_the_last_who_waits_for_it(
-    reviewer: Reviewer, cache: TokenCache
+    reviewer: Reviewer, cache: Cache
 ) -> None:
     reviewer.good["a"] = CART
     reviewer.go.clear()
@@ -215,9 +215,9 @@ async def test_a_review_ends_with_the_last_who_waits_for_it(
 async def test_no_more_reviews_run_at_once_than_the_api_server_is_asked_for(
     clock: Clock, reviewer: Reviewer
 ) -> None:
-    cache = TokenCache(reviewer, clock=clock, now=clock.wall)
+    cache = Cache(reviewer, "lb", clock=clock, now=clock.wall)
     reviewer.go.clear()
-    waiting = [asyncio.create_task(cache.review(str(each))) for each in range(100)]
+    waiting = [asyncio.create_task(cache.review(str(each), str(each % 4))) for each in range(100)]
     for _ in range(32):
         await reviewer.entered.acquire()
     reviewer.go.set()
@@ -233,7 +233,7 @@ def _plain_logs() -> None:
 
 @pytest.mark.usefixtures("_plain_logs")
 async def test_an_api_server_that_is_gone_is_no_refusal_and_what_was_good_holds(
-    clock: Clock, reviewer: Reviewer, cache: TokenCache
+    clock: Clock, reviewer: Reviewer, cache: Cache
 ) -> None:
     reviewer.good["known"] = CART
     await cache.review("known")
@@ -254,7 +254,7 @@ async def test_an_api_server_that_is_gone_is_no_refusal_and_what_was_good_holds(
     assert reviewer.asked == ["known", "new", "new", "other", "new"]
 
 
-async def test_a_failure_is_told_to_all_who_wait(reviewer: Reviewer, cache: TokenCache) -> None:
+async def test_a_failure_is_told_to_all_who_wait(reviewer: Reviewer, cache: Cache) -> None:
     reviewer.failure = SourceError("gone")
     reviewer.go.clear()
     waiting = [asyncio.create_task(cache.review("a")) for _ in range(3)]
@@ -263,3 +263,89 @@ async def test_a_failure_is_told_to_all_who_wait(reviewer: Reviewer, cache: Toke
 
     for each in await asyncio.gather(*waiting, return_exceptions=True):
         assert isinstance(each, IdentityUnverified)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "a.b",
+        "a.!!.c",
+        "a.b.c.d",
+        "..",
+        jwt().replace("c2ln", ""),
+        "e30.W10.c2ln",
+        "e30." + "W1tb" * 3_000 + ".c2ln",
+        "\udcff.e30.c2ln",
+        jwt(exp="soon"),
+        jwt(exp=WALL + 100 - SKEW),
+        jwt(aud="other"),
+        jwt(aud=[]),
+        jwt(aud=7),
+    ],
+)
+async def test_what_can_be_seen_to_be_bad_is_not_asked_for(
+    reviewer: Reviewer, cache: Cache, token: str
+) -> None:
+    assert await cache.review(token) is None
+    assert reviewer.asked == []
+
+
+async def test_hosts_take_turns_and_what_is_known_waits_for_nobody(
+    clock: Clock, reviewer: Reviewer
+) -> None:
+    cache = Cache(reviewer, "lb", clock=clock, now=clock.wall)
+    reviewer.good = {"known": CART, "new": CART}
+    await cache.review("known")
+    reviewer.go.clear()
+    flood = [asyncio.create_task(cache.review(f"bad{n}", "attacker")) for n in range(400)]
+    await asyncio.sleep(0)
+    good = asyncio.create_task(cache.review("new", "good"))
+    await asyncio.sleep(0)
+    assert await cache.review("known", "attacker") == CART
+    async with asyncio.timeout(20):
+        while "new" not in reviewer.asked:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    # Of 32 slots an attacker has half at most, so that there is one at once.
+    assert reviewer.asked == ["known", *(f"bad{n}" for n in range(16)), "new"]
+    reviewer.go.set()
+    assert await good == CART
+    await asyncio.gather(*flood)
+
+
+async def test_no_more_of_one_host_wait_than_there_is_room_for(
+    clock: Clock, reviewer: Reviewer
+) -> None:
+    cache = Cache(reviewer, "lb", clock=clock, now=clock.wall)
+    reviewer.go.clear()
+    flood = [asyncio.create_task(cache.review(f"bad{n}", "attacker")) for n in range(600)]
+    done, waiting = await asyncio.wait(flood, return_when=asyncio.FIRST_EXCEPTION)
+    assert len(waiting) == 516
+    for task in done:
+        with pytest.raises(IdentityUnverified, match="too many tokens of this host"):
+            task.result()
+    reviewer.go.set()
+    await asyncio.gather(*waiting)
+
+
+async def test_a_slot_is_not_lost_with_who_waits_for_it() -> None:
+    slots = FairSlots(1, 1, 10)
+
+    async def hold(host: str, go: asyncio.Event) -> None:
+        async with slots.slot(host):
+            await go.wait()
+
+    go = asyncio.Event()
+    first = asyncio.create_task(hold("a", go))
+    await asyncio.sleep(0)
+    for granted in (False, True):
+        second = asyncio.create_task(hold("b", asyncio.Event()))
+        await asyncio.sleep(0)
+        if granted:
+            go.set()
+            await first
+        second.cancel()
+        await asyncio.wait([second])
+    async with asyncio.timeout(20), slots.slot("c"):
+        pass
+    assert not slots._waiting
+    assert not slots._taken

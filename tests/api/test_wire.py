@@ -2,6 +2,7 @@ from structlog.testing import capture_logs
 
 from lookaside.api.wire import RECEIVE_LIMIT, WireEncoder
 from lookaside.model import Endpoint, Revision, ServiceKey, ServiceName, Snapshot, State
+from lookaside.registry.steps import finish
 
 WIDE = (("text", "x" * 64_000),)
 
@@ -15,9 +16,9 @@ def snapshot(name: str, count: int) -> Snapshot:
 def test_a_list_larger_than_clients_take_by_default_is_warned_of_once_per_service() -> None:
     encoder = WireEncoder()
     with capture_logs() as logs:
-        assert len(encoder.snapshot(snapshot("small", 60))) < RECEIVE_LIMIT
+        assert len(finish(encoder.snapshot(snapshot("small", 60)))) < RECEIVE_LIMIT
         for name in ("large", "huge", "large", "huge"):
-            assert len(encoder.snapshot(snapshot(name, 70))) > RECEIVE_LIMIT
+            assert len(finish(encoder.snapshot(snapshot(name, 70)))) > RECEIVE_LIMIT
     assert [log["service"] for log in logs] == ["large.shop", "huge.shop"]
     assert {log["log_level"] for log in logs} == {"warning"}
     assert {log["endpoints"] for log in logs} == {70}

@@ -13,6 +13,7 @@ from lookaside.model import (
     Snapshot,
 )
 from lookaside.registry.diff import Difference
+from lookaside.registry.steps import Steps
 from lookaside.registry.store import Store
 from lookaside.registry.subscription import Subscription
 
@@ -37,12 +38,14 @@ class TextEncoder:
     def __init__(self) -> None:
         self.encoded = 0
 
-    def snapshot(self, snapshot: Snapshot) -> bytes:
+    def snapshot(self, snapshot: Snapshot) -> Steps[bytes]:
+        yield 0
         self.encoded += 1
         addresses = ",".join(endpoint.address for endpoint in snapshot.endpoints)
         return f"{snapshot.state.name} {addresses}".encode()
 
-    def delta(self, snapshot: Snapshot, base: str, difference: Difference) -> bytes:
+    def delta(self, snapshot: Snapshot, base: str, difference: Difference) -> Steps[bytes]:
+        yield 0
         changed = ",".join(endpoint.address for endpoint in difference.changed)
         removed = ",".join(target.partition(":")[0] for target in difference.removed)
         return f"{snapshot.state.name} +{changed} -{removed}".encode()
