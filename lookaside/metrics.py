@@ -3,6 +3,7 @@
 Children of labelled metrics are kept: looking one up costs three times what counting does.
 """
 
+import math
 import platform
 import time
 from collections.abc import Callable, Iterable
@@ -178,6 +179,12 @@ class Metrics:
             buckets=_LAG_BUCKETS,
             registry=self.registry,
         )
+        self._certificate_end = Gauge(
+            "lookaside_certificate_expiry_timestamp_seconds",
+            "When the certificate in use ends, in seconds since 1970; NaN without TLS.",
+            registry=self.registry,
+        )
+        self._certificate_end.set(math.nan)
         self._malformed = Counter(
             "lookaside_malformed_admin_requests",
             "Requests to the admin port that are no HTTP.",
@@ -288,6 +295,10 @@ class Metrics:
     def malformed(self) -> None:
         """A request to the admin port could not be read."""
         self._malformed.inc()
+
+    def certificate_ends(self, at: float) -> None:
+        """The certificate that is served with ends then, in seconds since 1970. In any thread."""
+        self._certificate_end.set(at)
 
     def stream_refused(self, door: str, bound: str) -> None:
         """A stream was refused by a bound, ``total`` or ``host``."""

@@ -9,6 +9,8 @@ import ssl
 from collections.abc import Iterator
 from functools import lru_cache
 
+from lookaside.api.der import elements
+
 # id-ce-subjectAltName, 2.5.29.17, as a DER object identifier (RFC 5280, section 4.2.1.6).
 _SUBJECT_ALT_NAME = b"\x06\x03\x55\x1d\x11"
 _BOOLEAN, _OCTET_STRING, _SEQUENCE = 0x01, 0x04, 0x30
@@ -41,24 +43,11 @@ def has_cut_names(pem: bytes) -> bool:
 
 def _names(der: bytes) -> Iterator[bytes]:
     """Yield the contents of the textual names in what follows the extension's identifier."""
-    for tag, value in _elements(der):
+    for tag, value in elements(der):
         if tag == _BOOLEAN:  # whether it is critical
             continue
         if tag == _OCTET_STRING:
-            for inner, names in _elements(value):
+            for inner, names in elements(value):
                 if inner == _SEQUENCE:
-                    yield from (name for kind, name in _elements(names) if kind in _TEXTUAL)
+                    yield from (name for kind, name in elements(names) if kind in _TEXTUAL)
         return
-
-
-def _elements(der: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield tags of one byte and contents, as far as it is DER."""
-    while len(der) >= 2:
-        tag, length, start = der[0], der[1], 2
-        if length & 0x80:
-            start += length & 0x7F
-            length = int.from_bytes(der[2:start], "big")
-        if start + length > len(der):
-            return
-        yield tag, der[start : start + length]
-        der = der[start + length :]

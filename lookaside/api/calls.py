@@ -71,6 +71,9 @@ class CallObserver(Protocol):
     def clients(self, door: str, count: int) -> None:
         """So many connections have a stream open at a door now."""
 
+    def certificate_ends(self, at: float) -> None:
+        """The certificate that is served with ends then, in seconds since 1970. In any thread."""
+
     def stream_refused(self, door: str, bound: str) -> None:
         """A stream was refused by a bound: ``total`` or ``host``."""
 

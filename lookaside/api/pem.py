@@ -1,11 +1,19 @@
 """PEM files of certificates and keys; where they can't be used, which one is wrong, and how."""
 
+import math
 import ssl
+from datetime import datetime
 from pathlib import Path
 
+from lookaside.api.der import elements
 from lookaside.errors import ConfigError
 
-__all__ = ["load_authorities", "load_pair", "read"]
+__all__ = ["load_authorities", "load_pair", "not_after", "read"]
+
+_VERSION = 0xA0
+_UTC_TIME = 0x17
+_PEM_BEGIN = "-----BEGIN CERTIFICATE-----"
+_PEM_END = "-----END CERTIFICATE-----"
 
 # As OpenSSL has it of a key that is another's: of the same kind, or of another one.
 _ANOTHERS = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
@@ -41,6 +49,29 @@ def load_pair(context: ssl.SSLContext, cert: Path, key: Path) -> tuple[bytes, by
     except (ssl.SSLError, OSError) as error:
         raise ConfigError(_fault(error, cert, key, pair[1])) from error
     return pair
+
+
+def not_after(pem: bytes) -> float:
+    """Return when the first certificate of a chain ends, in seconds since 1970; NaN if unreadable.
+
+    The standard library reads no certificate that it has not verified, so its fields are gone
+    through here up to the validity (RFC 5280, 4.1).
+    """
+    text = pem.decode("ascii", "replace")
+    try:
+        end = text.index(_PEM_END) + len(_PEM_END)
+        der = ssl.PEM_cert_to_DER_cert(text[text.index(_PEM_BEGIN) : end])
+        (_, certificate) = next(elements(der), (0, b""))
+        (_, signed) = next(elements(certificate), (0, b""))
+        fields = list(elements(signed))
+        # A version, if there is one; serial number, signature, issuer, validity.
+        validity = fields[3 + (fields[0][0] == _VERSION)][1]
+        kind, written = list(elements(validity))[1]
+        century = (b"19" if written >= b"5" else b"20") if kind == _UTC_TIME else b""
+        text = (century + written).decode("ascii").replace("Z", "+0000")
+        return datetime.strptime(text, "%Y%m%d%H%M%S%z").timestamp()
+    except (ValueError, IndexError):
+        return math.nan
 
 
 def load_authorities(context: ssl.SSLContext, path: Path) -> bytes:

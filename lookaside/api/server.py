@@ -135,7 +135,7 @@ class GrpcServer:
                 calls=calls,
             ).handlers()
         self._server.add_generic_rpc_handlers(handlers)
-        self.port = self._bind(listen, tls)
+        self.port = self._bind(listen, tls, observer.certificate_ends)
 
     async def start(self) -> None:
         """Begin to accept calls."""
@@ -160,10 +160,10 @@ class GrpcServer:
                 await self._server.stop(None)
         await stopping
 
-    def _bind(self, listen: str, tls: TlsFiles | None) -> int:
+    def _bind(self, listen: str, tls: TlsFiles | None, ends: Callable[[float], None]) -> int:
         try:
             if tls is None:
                 return self._server.add_insecure_port(listen)
-            return self._server.add_secure_port(listen, server_credentials(tls))
+            return self._server.add_secure_port(listen, server_credentials(tls, ends))
         except RuntimeError as error:
             raise ListenError(f"cannot listen on {listen}: {error}") from error

@@ -9,7 +9,7 @@ from typing import cast
 import grpc
 from msgspec import Struct
 
-from lookaside.api.pem import load_authorities, load_pair
+from lookaside.api.pem import load_authorities, load_pair, not_after
 from lookaside.logging import get_logger
 
 _log = get_logger("tls")
@@ -40,16 +40,23 @@ class _Pem(Struct, frozen=True):
         )
 
 
-def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
+def server_credentials(
+    files: TlsFiles, ends: Callable[[float], None] = lambda _: None
+) -> grpc.ServerCredentials:
     """Return credentials that look at the files at every handshake.
 
     A half-written rotation, such as a certificate without its new key, is logged once and changes
     nothing: the last good pair is used until the files fit again.
 
+    Args:
+        files: Where they are.
+        ends: Is told when the certificate in use ends, in seconds since 1970, now and whenever
+            there is another one; from gRPC's own threads.
+
     Raises:
         ConfigError: A file can't be read, or the files don't fit.
     """
-    reloader = _Reloader(files)
+    reloader = _Reloader(files, ends)
     return grpc.dynamic_ssl_server_credentials(
         reloader.current.configuration(),
         # None is allowed and means unchanged, though the type stubs don't say so.
@@ -61,11 +68,13 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
 class _Reloader:
     """Holds the last good files. `fetch` is called from gRPC's own threads."""
 
-    def __init__(self, files: TlsFiles) -> None:
+    def __init__(self, files: TlsFiles, ends: Callable[[float], None]) -> None:
         self._files = files
+        self._ends = ends
         self._lock = threading.Lock()
         self._refused: str | None = None
         self.current = _read(files)
+        ends(not_after(self.current.cert))
 
     def fetch(self) -> grpc.ServerCertificateConfiguration | None:
         """Return the new configuration if the files have changed, else None."""
@@ -82,6 +91,7 @@ class _Reloader:
             if pem == self.current:
                 return None
             self.current = pem
+            self._ends(not_after(pem.cert))
             _log.info("certificate reloaded", cert=str(self._files.cert))
             return pem.configuration()
 

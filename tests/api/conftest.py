@@ -40,6 +40,7 @@ class Observer:
     pushes: int = 0
     at_doors: dict[str, int] = field(default_factory=dict)
     refused: list[tuple[str, str]] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
 
     def services(self, source: str, count: int, endpoints: int) -> None: ...
     def source_stale(self, source: str, stale: bool) -> None: ...
@@ -48,6 +49,9 @@ class Observer:
 
     def clients(self, door: str, count: int) -> None:
         self.at_doors[door] = count
+
+    def certificate_ends(self, at: float) -> None:
+        self.ends.append(at)
 
     def stream_refused(self, door: str, bound: str) -> None:
         self.refused.append((door, bound))

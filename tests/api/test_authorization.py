@@ -456,3 +456,18 @@ async def test_mutual_tls_says_who_calls(
         assert await ask(channel, "GetServers", "cart.shop", None) == expected
         assert (await ask(channel, "GetServers", "bill.pay", None))[0] is CODE.PERMISSION_DENIED
     await balancer.server.stop(0)
+
+
+async def test_a_caller_without_identity_watches_the_overall_health_alone(
+    limited: Balancer, plain: grpc.aio.Channel
+) -> None:
+    stub = HealthStub(plain)
+    overall = stub.Watch(health_pb2.HealthCheckRequest())
+    assert (await overall.read()).status == health_pb2.HealthCheckResponse.SERVING
+    codes = [
+        await stub.Watch(health_pb2.HealthCheckRequest(service=name)).code()
+        for name in ("cart.shop", "nobody.shop")
+    ]
+    assert codes == [grpc.StatusCode.UNAUTHENTICATED] * 2
+    assert limited.store.watchers == 0
+    overall.cancel()

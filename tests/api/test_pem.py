@@ -1,6 +1,8 @@
 """PEM files: what is said of those that can't be used."""
 
+import math
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from lookaside.api.pem import load_authorities, load_pair
+from lookaside.api.pem import load_authorities, load_pair, not_after
 from lookaside.errors import ConfigError
 
 _GARBLED = "-----BEGIN {0}-----\nMIIx\n-----END {0}-----\n"
@@ -109,3 +111,24 @@ def test_authorities_are_loaded_and_returned(pems: Path) -> None:
 def test_a_file_without_authorities_is_refused(pems: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{pems}/{name} holds no certificate in PEM form$"):
         load_authorities(context(), pems / name)
+
+
+@pytest.mark.parametrize("year", [2024, 2049, 2050, 2120])
+def test_the_end_of_a_chain_s_first_certificate_is_read_in_both_forms_of_time(year: int) -> None:
+    ends = datetime(year, 2, 3, 4, 5, 6, tzinfo=UTC)
+    chain = trustme.CA().issue_cert("localhost", not_after=ends)
+    pem = b"a comment\n" + b"".join(one.bytes() for one in chain.cert_chain_pems)
+    assert not_after(pem) == ends.timestamp()
+
+
+@pytest.mark.parametrize(
+    "pem",
+    [
+        b"",
+        b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+        b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+        b"-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n",
+    ],
+)
+def test_the_end_of_what_is_no_certificate_is_nan(pem: bytes) -> None:
+    assert math.isnan(not_after(pem))

@@ -8,7 +8,7 @@ from tests.api.conftest import Balancer
 
 async def test_a_port_that_is_taken_is_refused(balancer: Balancer) -> None:
     with pytest.raises(ListenError, match=r"cannot listen on 127\.0\.0\.1:\d+"):
-        balancer.server._bind(f"127.0.0.1:{balancer.server.port}", None)
+        balancer.server._bind(f"127.0.0.1:{balancer.server.port}", None, lambda _: None)
 
 
 def test_the_settings_that_grpc_needs_are_pinned() -> None:

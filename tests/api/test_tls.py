@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import grpc
@@ -52,6 +53,8 @@ async def test_a_rotated_certificate_is_served_without_a_restart(tmp_path: Path)
     await ask(balancer, trusting(old))
     write(new, tmp_path)
     assert len((await ask(balancer, trusting(new))).servers) == 1
+    assert len(balancer.observer.ends) == 2
+    assert all(ends > time.time() for ends in balancer.observer.ends)
     with pytest.raises(grpc.aio.AioRpcError):
         await ask(balancer, trusting(old))
     await balancer.server.stop(0)

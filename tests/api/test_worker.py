@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from lookaside.api.worker import LoopWorker
+from lookaside.api.worker import LoopWorker, watch_lag
 from lookaside.registry.steps import WAKES, Steps
 
 
@@ -148,3 +148,24 @@ async def test_what_one_key_raises_is_logged_and_the_others_go_on() -> None:
     await until(lambda: turns.done == ["good", "good"])
     worker.ask("bad", lambda: turns.work("bad", 1))
     await until(lambda: "bad" in turns.done)
+
+
+async def test_how_late_the_loop_is_is_told_again_and_again() -> None:
+    clock = Clock()
+    seen: list[float] = []
+    told = asyncio.Event()
+
+    def observe(seconds: float) -> None:
+        seen.append(seconds)
+        if len(seen) == 2:
+            told.set()
+        clock.now += 0.25
+
+    task = asyncio.create_task(watch_lag(observe, interval=0.001, clock=clock))
+    await asyncio.sleep(0)
+    clock.now += 0.5
+    await asyncio.wait_for(told.wait(), 20)
+    task.cancel()
+    # The clock stands still while it sleeps, but for what is added here.
+    assert seen[0] == pytest.approx(0.499)
+    assert seen[1] == 0
