@@ -123,7 +123,7 @@ async def test_a_missing_right_to_pods_is_named(world: World) -> None:
     world.server.lists[PODS].always(refuse(403, "pods is forbidden"))
     with capture_logs() as logs:
         world.start(pods=True)
-        await world.observer.failed("forbidden", times=3)
+        await world.observer.failed("forbidden", times=5)
     [entry] = [entry for entry in logs if entry["event"] == "forbidden"]
     assert entry["resource"] == PODS
     assert entry["missing"] == (

@@ -4,6 +4,8 @@ from lookaside.logging import get_logger
 from lookaside.sources.kubernetes.errors import ApiStatus, KubernetesError, Silent
 from lookaside.sources.kubernetes.policy import Phase
 
+FORBIDDEN_LASTS = 5.0
+
 
 class Complaints:
     """The log of one resource.
@@ -17,6 +19,8 @@ class Complaints:
         self._log = get_logger("sources.kubernetes").bind(resource=resource)
         self._rbac_rule = rbac_rule
         self._last = ""
+        self._forbidden_since: float | None = None
+        self._said_forbidden = False
 
     @property
     def interrupted(self) -> bool:
@@ -29,22 +33,36 @@ class Complaints:
             return f"forbidden: {self._rbac_rule}"
         return f"{error.reason}: {error}"
 
-    def failed(self, error: KubernetesError, phase: Phase) -> None:
-        """Log a failure once, however often it comes in a row."""
+    def failed(self, error: KubernetesError, phase: Phase, now: float) -> None:
+        """Log a failure once, however often it comes in a row.
+
+        An API server that starts answers 403 until it has read its own rules: that a right is
+        missing is said once the answer has lasted.
+
+        Args:
+            error: What failed.
+            phase: At what.
+            now: When, in seconds of the clock.
+        """
+        if isinstance(error, ApiStatus) and error.code == 403:
+            self._forbidden_since = now if self._forbidden_since is None else self._forbidden_since
+            if not self._said_forbidden and now - self._forbidden_since >= FORBIDDEN_LASTS:
+                self._said_forbidden = True
+                self._log.error("forbidden", missing=self._rbac_rule, error=str(error))
+        else:
+            self._forbidden_since, self._said_forbidden = None, False
         quiet = isinstance(error, Silent) and phase is Phase.WATCH
         if quiet or error.reason == self._last:
             return
         self._last = error.reason
-        if isinstance(error, ApiStatus) and error.code == 403:
-            self._log.error("forbidden", missing=self._rbac_rule, error=str(error))
-        else:
-            self._log.warning("interrupted", reason=error.reason, error=str(error))
+        self._log.warning("interrupted", reason=error.reason, error=str(error))
 
     def recovered(self, position: str | None) -> None:
         """Log that what was interrupted goes on."""
         if self._last:
             self._log.info("recovered", position=position)
         self._last = ""
+        self._forbidden_since, self._said_forbidden = None, False
 
     def malformed(self, name: str, parts: int) -> None:
         """Log that parts of an object are set aside."""

@@ -168,7 +168,7 @@ class Reflector(Generic[J, T]):
             self._handler.contact(at=now)
         verdict = judge(error, phase, lived=lived, fruitless=self._fruitless)
         if error is not None:
-            self._complaints.failed(error, phase)
+            self._complaints.failed(error, phase, now)
             self._handler.failed(error.reason, self._complaints.cause(error))
         elif verdict.pause:
             self._handler.failed("closed")

@@ -1,6 +1,12 @@
-"""Telling of refused annotations: each once, for as long as it stays as it is."""
+"""Telling of refused annotations: each once, for as long as it stays as it is.
 
-from collections.abc import Iterable, Sequence
+Each change of a bad one is counted, and logged once a minute at most: whoever may write an object
+may write it as often as it likes.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 
 from lookaside.logging import get_logger
 from lookaside.policy.service_config import SERVICE_CONFIG
@@ -13,6 +19,8 @@ from lookaside.sources.kubernetes.mirror import Difference
 Annotated = Service | Slice | Pod
 Name = tuple[str, str, str]
 
+_MINUTE = 60.0
+
 _log = get_logger("sources.kubernetes")
 
 
@@ -21,10 +29,15 @@ class Refusals:
 
     Args:
         observer: Who is told, beside the log.
+        clock: Seconds of a monotonic clock.
     """
 
-    def __init__(self, observer: SourceObserver) -> None:
+    def __init__(
+        self, observer: SourceObserver, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._observer = observer
+        self._clock = clock
+        self._logged: OrderedDict[tuple[Name, str], float] = OrderedDict()
         self._told: dict[Name, dict[str, str]] = {}
 
     def followed(
@@ -74,6 +87,8 @@ class Refusals:
                 continue
             told[refusal.annotation] = changed.get(name, {}).get(refusal.annotation, "")
             self._observer.refused(refusal.kind, refusal.annotation)
+            if not self._may_log((name, refusal.annotation)):
+                continue
             _log.warning(
                 "annotation refused",
                 kind=refusal.kind,
@@ -81,6 +96,15 @@ class Refusals:
                 annotation=refusal.annotation,
                 reason=refusal.reason,
             )
+
+    def _may_log(self, which: tuple[Name, str]) -> bool:
+        now = self._clock()
+        while self._logged and next(iter(self._logged.values())) <= now - _MINUTE:
+            self._logged.popitem(last=False)
+        if which in self._logged:
+            return False
+        self._logged[which] = now
+        return True
 
 
 def _key(item: Annotated) -> tuple[str, str]:

@@ -70,7 +70,9 @@ class KubernetesSource:
         self._grace_over = False
         self._told_missing: Mapping[str, str] = {}
         self._failure: asyncio.Future[None] | None = None
-        self._index = Index(Cluster(options, pods=self._settings.pods), Refusals(observer))
+        self._index = Index(
+            Cluster(options, pods=self._settings.pods), Refusals(observer, clock=self._timing.clock)
+        )
         self._pace = Pace(
             self._settings.debounce,
             self._publish,

@@ -10,8 +10,8 @@ from lookaside.sources.kubernetes.policy import Phase
 def told(*errors: KubernetesError, phase: Phase = Phase.LIST) -> list[EventDict]:
     with capture_logs() as logs:
         complaints = Complaints("pods", "a ClusterRole needs it")
-        for error in errors:
-            complaints.failed(error, phase)
+        for now, error in enumerate(errors):
+            complaints.failed(error, phase, float(now))
         complaints.recovered("7")
         complaints.recovered("8")
     return logs
@@ -28,9 +28,18 @@ def test_a_failure_is_logged_once_in_a_row_and_so_is_its_end() -> None:
     assert {entry["resource"] for entry in logs} == {"pods"}
 
 
-def test_a_missing_right_is_named() -> None:
-    first, _ = told(ApiStatus(403, "no"))
-    assert (first["log_level"], first["missing"]) == ("error", "a ClusterRole needs it")
+def test_a_missing_right_is_named_once_it_has_lasted() -> None:
+    refused = ApiStatus(403, "no")
+    assert [entry["event"] for entry in told(*[refused] * 5)] == ["interrupted", "recovered"]
+    logs = told(*[refused] * 9)
+    assert [entry["event"] for entry in logs] == ["interrupted", "forbidden", "recovered"]
+    assert (logs[1]["log_level"], logs[1]["missing"]) == ("error", "a ClusterRole needs it")
+
+
+def test_refusals_of_an_api_server_that_starts_are_none_of_rights() -> None:
+    refused, away = ApiStatus(403, "no"), Unreachable("no")
+    logs = told(*[refused, refused, away] * 5)
+    assert "forbidden" not in [entry["event"] for entry in logs]
 
 
 @pytest.mark.parametrize(("phase", "lines"), [(Phase.WATCH, 0), (Phase.LIST, 2)])

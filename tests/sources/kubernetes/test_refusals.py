@@ -26,7 +26,8 @@ def refusal(annotation: str, reason: str = "bad") -> Refusal:
 class Stage:
     def __init__(self) -> None:
         self.observer = RecordingObserver()
-        self.refusals = Refusals(self.observer)
+        self.now = 100.0
+        self.refusals = Refusals(self.observer, clock=lambda: self.now)
 
     def followed(self, now: Service | None, *refused: Refusal) -> None:
         self.refusals.followed("Service", [Difference(("shop", "cart"), None, now, 1)], refused)
@@ -42,6 +43,15 @@ class Stage:
 @pytest.fixture
 def stage() -> Stage:
     return Stage()
+
+
+def test_one_that_is_changed_again_and_again_is_logged_once_a_minute(stage: Stage) -> None:
+    with capture_logs() as logs:
+        for number in range(180):
+            stage.followed(service(f"x{number}"), refusal(WEIGHTS))
+            stage.now += 1.0
+    assert stage.told[("Service", WEIGHTS)] == 180
+    assert len(logs) == 3
 
 
 def test_a_refusal_is_told_once_with_all_that_is_known_of_it(stage: Stage) -> None:
