@@ -117,6 +117,14 @@ def test_a_field_that_is_like_none_is_named_without_a_guess() -> None:
         check_by_service('{"circuitBreaker": {"qqqq": 1}}')
 
 
+def test_many_strange_fields_are_told_of_in_few_words(caplog: pytest.LogCaptureFixture) -> None:
+    config: dict[str, object] = {f"{'x' * 10_000}{number}": 1 for number in range(1000)}
+    with caplog.at_level(logging.WARNING, "client_resolver"):
+        read_by_client(config)
+    assert len(caplog.messages) == 20
+    assert max(map(len, caplog.messages)) < 200
+
+
 def test_the_policy_of_a_channel_is_looked_at_as_well(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "client_resolver"):
         read_by_client(None, {"maglev": {"tablesize": 5}})

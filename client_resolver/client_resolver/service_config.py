@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeVar
 
 from client_resolver.config_fields import MAX_TABLE_SIZE, out_of_bounds, unknown_fields
@@ -30,6 +31,9 @@ __all__ = ["MethodConfig", "ServiceConfig", "parse_service_config"]
 _logger = logging.getLogger("client_resolver")
 
 T = TypeVar("T")
+
+_WARNINGS = 20
+"""How many fields that aren't known are named: a config may come from anywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +147,7 @@ def _parse(
     max_table_size: int,
 ) -> ServiceConfig:
     own = tuple(policies)
-    for unknown in unknown_fields(config, own):
+    for unknown in islice(unknown_fields(config, own), _WARNINGS):
         _logger.warning("service config: %s", unknown)
     given = {} if policy is None or isinstance(policy, str) else {"loadBalancingConfig": [policy]}
     for unknown in unknown_fields(given, own):

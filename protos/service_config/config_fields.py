@@ -19,6 +19,8 @@ MAX_TABLE_SIZE = 4096
 _MAX_DEPTH = 8
 """How many policies may be wrapped around one another."""
 _YEAR = 31_536_000.0
+_SHOWN = 80
+"""How much of a name is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +168,10 @@ def unknown_fields(config: Mapping[str, object], skipped: Sequence[str] = ()) ->
     """
     for where, value, fields in _objects("", config, OBJECTS[""], skipped, 0):
         for name in sorted(value.keys() - fields.keys(), key=str):
-            meant = _meant(str(name), fields)
+            shown = str(name)[:_SHOWN]
+            meant = _meant(shown, fields)
             hint = f": did you mean {meant}?" if meant else ""
-            yield f"{_under(where, str(name))} is not known and has no effect{hint}"
+            yield f"{_under(where, shown)} is not known and has no effect{hint}"
 
 
 def out_of_bounds(
