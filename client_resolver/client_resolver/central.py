@@ -2,7 +2,7 @@
 
 import logging
 from typing import Protocol
-from weakref import WeakSet
+from weakref import ref
 
 from client_resolver.core.config import PoolConfig
 from client_resolver.errors import ServiceConfigError
@@ -25,7 +25,7 @@ class Configured(Protocol):
 class Central:
     """Holds a channel's service config, and tells each change to what it applies to.
 
-    A shell serialises all calls.
+    A shell serialises the calls of `adopt`. Any thread may call `add`.
 
     Args:
         settings: The channel's settings. If they have a service config, that one holds for ever.
@@ -37,13 +37,17 @@ class Central:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._adopted = ""
-        self._told: WeakSet[Configured] = WeakSet()
+        self._told: set[ref[Configured]] = set()
         self.config = settings.config
 
     def add(self, configured: Configured) -> None:
         """Tell the config that holds, now and whenever it changes."""
-        self._told.add(configured)
-        configured.configure(self.config)
+        self._told.add(ref(configured, self._told.discard))
+        told = None
+        # Another may be adopted meanwhile, and be told before the one that held when we looked.
+        while told is not self.config:
+            told = self.config
+            configured.configure(told)
 
     def adopt(self, text: str) -> PoolConfig:
         """Take in what a list says. What can't be read is refused, and the last good one stays.
@@ -65,6 +69,8 @@ class Central:
                 _logger.warning(self._settings.explain(text))
             else:
                 self.config = config
-                for configured in self._told:
-                    configured.configure(config)
+                for told in self._told.copy():
+                    configured = told()
+                    if configured is not None:
+                        configured.configure(config)
         return self.config.pool

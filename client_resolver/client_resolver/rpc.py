@@ -12,6 +12,7 @@ from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Failure
 from client_resolver.core.replay import is_local
 from client_resolver.core.retry import PREVIOUS_ATTEMPTS, Retries, pushback_in
+from client_resolver.core.slots import Slot
 from client_resolver.keys import key_of
 from client_resolver.metadata import Metadata, kept
 from client_resolver.observer import Attempt
@@ -33,9 +34,10 @@ class Trial(Generic[H]):
         number: 0 for the RPC's first.
         began: When, on the machine's clock.
         seconds: How long it took. None: it has not ended.
+        under_way: Empty once somebody has taken in its end.
     """
 
-    __slots__ = ("attempt", "backend", "began", "number", "seconds")
+    __slots__ = ("attempt", "backend", "began", "number", "seconds", "under_way")
 
     def __init__(
         self, backend: Backend[H], number: int, began: float, attempt: Attempt | None
@@ -45,6 +47,7 @@ class Trial(Generic[H]):
         self.began = began
         self.attempt = attempt
         self.seconds: float | None = None
+        self.under_way: list[None] = [None]
 
 
 class Rpc(Generic[H]):
@@ -73,7 +76,6 @@ class Rpc(Generic[H]):
         "_failures",
         "_finished",
         "_limited",
-        "_lock",
         "_metadata",
         "_path",
         "_retrying",
@@ -98,7 +100,6 @@ class Rpc(Generic[H]):
         request: object,
     ) -> None:
         self._rpcs = rpcs
-        self._lock = rpcs.lock
         self._path = path
         self.config = config
         self._metadata = metadata if metadata is None else kept(metadata)
@@ -124,10 +125,11 @@ class Rpc(Generic[H]):
                 rng=rpcs.rng,
             )
         self._failures: list[str] = []
-        self._counted = False
+        # Of the breaker. Whatever ends the RPC, its counts end with it.
+        self._counted: Slot | None = None
         self._limited = False
-        self._retrying = 0
-        self._waiting = False
+        self._retrying: list[Slot] = []
+        self._waiting: Slot | None = None
         self._finished = False
 
     def enter(self) -> Failure | None:
@@ -135,9 +137,11 @@ class Rpc(Generic[H]):
         rpcs = self._rpcs
         failure = None
         if rpcs.breaks:
-            with self._lock:
-                failure = rpcs.breaker.enter()
-            self._counted = failure is None
+            entered = rpcs.breaker.enter()
+            if isinstance(entered, Failure):
+                failure = entered
+            else:
+                self._counted = entered
         if rpcs.rpc_starts:
             tell_each(rpcs.rpc_starts, rpcs.target, self._path)
         if failure is not None:
@@ -147,12 +151,13 @@ class Rpc(Generic[H]):
 
     def waits(self) -> Failure | None:
         """Take in that there is no backend at this moment. Return why the RPC can't wait."""
-        if self._waiting:
+        if self._waiting is not None:
             return None
-        with self._lock:
-            failure = self._rpcs.breaker.begin_pending()
-        self._waiting = failure is None
-        return failure
+        begun = self._rpcs.breaker.begin_pending()
+        if isinstance(begun, Failure):
+            return begun
+        self._waiting = begun
+        return None
 
     def resume(self, backend: Backend[H], began: float) -> Trial[H]:
         """Take in that an attempt was made without this, and that it has failed.
@@ -172,8 +177,7 @@ class Rpc(Generic[H]):
         rpcs = self._rpcs
         number, self.attempts = self.attempts, self.attempts + 1
         self.tried.append(backend)
-        if self._waiting:
-            self._waits_no_more()
+        self._waits_no_more()
         attempt = None
         if rpcs.attempts_told:
             attempt = Attempt(rpcs.target, self._path, backend.address, number, hedge)
@@ -219,25 +223,25 @@ class Rpc(Generic[H]):
             ours: It was cancelled here: that says nothing of the backend.
         """
         rpcs = self._rpcs
+        if not trial.under_way:
+            return False
+        try:
+            # One step for all threads: the first that comes here has it.
+            trial.under_way.pop()
+        except IndexError:
+            return False
         machine = rpcs.machine
-        with self._lock:
-            if trial.seconds is not None:
-                return False
-            now = rpcs.now()
-            trial.seconds = seconds = now - trial.began
-            due = False
-            pushback = False
-            if code == "OK":
-                wanted = machine.tracked and not ours
-            else:
-                wanted = machine.tracks_failures and not ours and not is_local(code, details)
-                pushback = pushback_in(trailing or ()) is not None
-            if wanted:
-                load = _load(trailing, now) if trailing and machine.wants_load else None
-                due = machine.ended(trial.backend, code, seconds, load, now, pushback=pushback)
-            changed = due or machine.changed
-        if changed:
-            rpcs.changed()
+        now = rpcs.now()
+        trial.seconds = seconds = now - trial.began
+        pushback = False
+        if code == "OK":
+            wanted = machine.tracked and not ours
+        else:
+            wanted = machine.tracks_failures and not ours and not is_local(code, details)
+            pushback = pushback_in(trailing or ()) is not None
+        if wanted:
+            load = _load(trailing, now) if trailing and machine.wants_load else None
+            rpcs.ended(trial.backend, code, seconds, load, now, pushback=pushback)
         if trial.attempt is not None:
             tell_each(rpcs.attempt_ends, trial.attempt, code, seconds)
         return True
@@ -278,14 +282,13 @@ class Rpc(Generic[H]):
         if self.retries is None:
             return None
         expired = expired or (self._limited and code == "DEADLINE_EXCEEDED")
-        with self._lock:
-            self._end_retry()
-            if expired:
-                delay = self.retries.timed_out()
-            else:
-                delay = self.retries.failed(code, pushback_in(trailing or ()))
-            if delay is None or not self._begin_retry():
-                return None
+        self._end_retry()
+        if expired:
+            delay = self.retries.timed_out()
+        else:
+            delay = self.retries.failed(code, pushback_in(trailing or ()))
+        if delay is None or not self._begin_retry():
+            return None
         self._note(trial, code, details)
         return delay
 
@@ -294,13 +297,12 @@ class Rpc(Generic[H]):
         hedges = self.hedges
         if hedges is None or not hedges.due(now):
             return False
-        with self._lock:
-            if hedges.attempts and not self._begin_retry():
-                hedges.stop()
-                return False
-            granted = hedges.start(now)
-            if not granted:
-                self._end_retry()
+        if hedges.attempts and not self._begin_retry():
+            hedges.stop()
+            return False
+        granted = hedges.start(now)
+        if not granted:
+            self._end_retry()
         return granted
 
     def hedge_failed(
@@ -309,10 +311,9 @@ class Rpc(Generic[H]):
         """Decide over the failure of one of the attempts that run side by side."""
         hedges = self.hedges
         assert hedges is not None  # noqa: S101
-        with self._lock:
-            verdict = hedges.failed(code, pushback_in(trailing or ()), self._rpcs.now())
-            if self._retrying > hedges.running:
-                self._end_retry()
+        verdict = hedges.failed(code, pushback_in(trailing or ()), self._rpcs.now())
+        if len(self._retrying) > hedges.running:
+            self._end_retry()
         if verdict is not Verdict.FINAL:
             self._note(trial, code, details)
         return verdict
@@ -322,24 +323,18 @@ class Rpc(Generic[H]):
         counts = self.retries or self.hedges
         # Retries do no more than tell the throttle.
         if counts is not None and (self._rpcs.throttles or counts is self.hedges):
-            with self._lock:
-                counts.succeeded()
+            counts.succeeded()
 
     def finish(self, code: str) -> None:
         """Take in how the RPC ended for the application."""
         if self._finished:
             return
         self._finished = True
-        if self._counted or self._retrying or self._waiting:
-            breaker = self._rpcs.breaker
-            with self._lock:
-                while self._retrying:
-                    self._end_retry()
-                if self._waiting:
-                    self._waiting = False
-                    breaker.end_pending()
-                if self._counted:
-                    breaker.leave()
+        while self._retrying:
+            self._end_retry()
+        self._waits_no_more()
+        if self._counted is not None:
+            self._counted.give_back()
         self._tell_end(code)
 
     def bounded(self, timeout: float | None) -> float | None:
@@ -359,20 +354,20 @@ class Rpc(Generic[H]):
         self._failures.append(f"{trial.backend.address} ({code}: {details})")
 
     def _begin_retry(self) -> bool:
-        if self._rpcs.breaker.begin_retry() is not None:
+        begun = self._rpcs.breaker.begin_retry()
+        if isinstance(begun, Failure):
             return False
-        self._retrying += 1
+        self._retrying.append(begun)
         return True
 
     def _end_retry(self) -> None:
         if self._retrying:
-            self._retrying -= 1
-            self._rpcs.breaker.end_retry()
+            self._retrying.pop().give_back()
 
     def _waits_no_more(self) -> None:
-        with self._lock:
-            self._waiting = False
-            self._rpcs.breaker.end_pending()
+        if self._waiting is not None:
+            self._waiting.give_back()
+            self._waiting = None
 
     def _tell_end(self, code: str) -> None:
         rpcs = self._rpcs

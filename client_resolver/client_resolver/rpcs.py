@@ -1,12 +1,12 @@
 """What the RPCs of one channel have in common."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from random import Random
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from client_resolver.core.backend import Backend
 from client_resolver.core.breaker import Breaker
+from client_resolver.core.load import LoadReport
 from client_resolver.core.machine import Machine
 from client_resolver.core.replay import is_local
 from client_resolver.core.retry import Throttle, pushback_in
@@ -24,17 +24,30 @@ _RETRY_BUFFER = 256 * 1024
 """The default of the channel argument `grpc.per_rpc_retry_buffer_size`, in bytes."""
 
 
+class Ended(Protocol[H]):
+    """Takes in how an attempt ended: see `Machine.ended`, which the shell calls when it may."""
+
+    def __call__(
+        self,
+        backend: Backend[H],
+        code: str,
+        seconds: float,
+        load: LoadReport | None,
+        now: float,
+        *,
+        pushback: bool = False,
+    ) -> None: ...
+
+
 class Rpcs(Generic[H]):
     """What the RPCs of one channel have in common.
 
     Args:
         settings: The channel's settings.
-        machine: Is told how attempts end.
+        machine: Says what it wants to know. It is told by `ended`.
         now: The machine's clock, in seconds.
         rng: Draws keys and jitter.
-        lock: Held for every pick and every event of the machine. It is held here as well.
-        changed: Called, without the lock, when the machine's outlook is to be published, or a time
-            at which it is to be called has come up.
+        ended: Tells the machine how an attempt ended, and publishes what follows.
 
     Attributes:
         breaks: The breaker has a limit: RPCs are to be counted.
@@ -50,15 +63,13 @@ class Rpcs(Generic[H]):
         *,
         now: Callable[[], float],
         rng: Random,
-        lock: AbstractContextManager[object],
-        changed: Callable[[], None],
+        ended: Ended[H],
     ) -> None:
         self.settings = settings
         self.machine = machine
         self.now = now
         self.rng = rng
-        self.lock = lock
-        self.changed = changed
+        self.ended = ended
         self.target = settings.target.text
         observers = settings.observers
         self.observers = observers
@@ -76,7 +87,7 @@ class Rpcs(Generic[H]):
         self.retry_buffer = _retry_buffer(settings.options)
 
     def configure(self, config: ServiceConfig) -> None:
-        """See `client_resolver.central.Configured`. It is called with the lock held."""
+        """See `client_resolver.central.Configured`. Its owner serialises the calls."""
         self.breaker.limits = config.limits
         self.breaks = config.limits.bounds_rpcs
         self.throttle.configure(config.throttling)
@@ -91,20 +102,16 @@ class Rpcs(Generic[H]):
             backend: Where the attempt was put.
             began: When, on the machine's clock.
         """
-        machine = self.machine
-        tracked = machine.tracked
+        tracked = self.machine.tracked
         throttles = self.throttles and config.retry is not None
         if not (tracked or throttles or self.ends_told):
             return
         now = self.now()
         seconds = now - began
-        if tracked or throttles:
-            with self.lock:
-                due = tracked and machine.ended(backend, "OK", seconds, None, now)
-                if throttles:
-                    self.throttle.succeeded()
-            if due:
-                self.changed()
+        if tracked:
+            self.ended(backend, "OK", seconds, None, now)
+        if throttles:
+            self.throttle.succeeded()
         if self.ends_told:
             self.tell_end(path, backend, "OK", seconds)
 
@@ -121,10 +128,7 @@ class Rpcs(Generic[H]):
         if not machine.tracks_failures or is_local(code, details):
             return
         pushback = pushback_in(trailing) is not None
-        with self.lock:
-            due = machine.ended(backend, code, 0.0, None, self.now(), pushback=pushback)
-        if due:
-            self.changed()
+        self.ended(backend, code, 0.0, None, self.now(), pushback=pushback)
 
     def tell_end(self, path: str, backend: Backend[H], code: str, seconds: float) -> None:
         """Tell observers of an RPC that has ended with its first attempt."""

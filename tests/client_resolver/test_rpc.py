@@ -1,4 +1,3 @@
-from contextlib import nullcontext
 from random import Random
 from typing import Any
 
@@ -65,9 +64,12 @@ class Channel:
             machine,
             now=lambda: self.now,
             rng=Random(1),
-            lock=nullcontext(),
-            changed=lambda: None,
+            ended=self.ended,
         )
+
+    def ended(self, *args: Any, **kwargs: Any) -> None:
+        """See `client_resolver.rpcs.Ended`."""
+        self.rpcs.machine.ended(*args, **kwargs)
 
     def rpc(self, metadata: Any = None) -> Rpc[Any]:
         return Rpc(self.rpcs, PATH, self.config.method(PATH), metadata, b"")

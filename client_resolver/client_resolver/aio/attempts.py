@@ -293,7 +293,7 @@ class Attempts:
             rpc.end(trial, grpc.StatusCode.INTERNAL.name, ours=True)
             raise
         attempt = Attempt(self, trial, channel, inner, reader)
-        backend.in_flight.append(None)
+        backend.in_flight.add(object())
         self.running.append(attempt)
         inner.add_done_callback(attempt.finished)
         if method.streams_responses:

@@ -77,7 +77,7 @@ class PickedCall(grpc.aio.Call):
         self._backend = backend
         self._method = method
         self._arguments = (request, metadata, credentials, wait_for_ready, compression, channel)
-        backend.in_flight.append(None)
+        backend.in_flight.add(object())
         inner.add_done_callback(self._finished)
 
     def _finished(self, inner: Any) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from random import Random
@@ -18,6 +18,7 @@ from client_resolver.aio.resolution import Resolution
 from client_resolver.central import Central, Configured
 from client_resolver.core import backend as backends
 from client_resolver.core.delta import Delta
+from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Connectivity, Failure, Revision, ServerList
 from client_resolver.core.outlook import Outlook
 from client_resolver.core.picker import Picker
@@ -79,8 +80,7 @@ class Driver:
             self._machine,
             now=self.now,
             rng=rng,
-            lock=nullcontext(),
-            changed=self._refresh,
+            ended=self._ended,
         )
         self._central.add(self.rpcs)
         self._load_streams = LoadStreams(settings, self._machine.loaded, self.now, rng)
@@ -458,8 +458,20 @@ class Driver:
         elif build is not None and self.loop is not None:
             self._building = self.loop.call_soon(self._build, context=Context())
 
-    def _refresh(self) -> None:
-        self._publish()
+    def _ended(
+        self,
+        backend: Backend,
+        code: str,
+        seconds: float,
+        load: LoadReport | None,
+        now: float,
+        *,
+        pushback: bool = False,
+    ) -> None:
+        """See `client_resolver.rpcs.Ended`."""
+        machine = self._machine
+        if machine.ended(backend, code, seconds, load, now, pushback=pushback) or machine.changed:
+            self._publish()
 
     def _tell(self, what: Callable[[Observer, str, Callable[[], ChannelSnapshot]], None]) -> None:
         tell(self.settings.observers, what, self.settings.target.text, self.snapshot)

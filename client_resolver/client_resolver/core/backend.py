@@ -1,13 +1,13 @@
 """One backend of a channel, and what a shell is told to do with its connection."""
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
 from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Connectivity, Endpoint
+from client_resolver.core.slots import Live, Slot
 
-__all__ = ["Action", "Backend", "Close", "Connect", "Explain", "Open"]
+__all__ = ["Action", "Backend", "Close", "Connect", "Explain", "Open", "Place"]
 
 H = TypeVar("H")
 
@@ -28,8 +28,7 @@ class Backend(Generic[H]):
         explaining: The shell was asked why the connection fails, and has not answered.
         draining: It has left the list: no new RPC.
         drain_until: When its RPCs must have ended. None: no limit.
-        in_flight: One entry per RPC that it carries. A deque, because its append and pop are
-            atomic: threads count without a lock.
+        in_flight: One entry per RPC that it carries: see `take`.
         last_error: Why the connection was last seen to fail. Empty: not known.
         load: What the backend last said of its load. None: nothing.
         weight: Its share of picks at present, relative to the others that may be picked.
@@ -73,7 +72,7 @@ class Backend(Generic[H]):
         self.explaining = False
         self.draining = False
         self.drain_until: float | None = None
-        self.in_flight: deque[None] = deque()
+        self.in_flight: Live = set()
         self.last_error = ""
         self.load: LoadReport | None = None
         self.weight = endpoint.weight
@@ -82,6 +81,10 @@ class Backend(Generic[H]):
         self.ejected_until: float | None = None
         self.used_at = 0.0
         self.level = 0
+
+    def take(self) -> "Place[H]":
+        """Count an RPC on it, for as long as what is returned lives or until it is given back."""
+        return Place(self)
 
     @property
     def address(self) -> str:
@@ -113,6 +116,20 @@ class Backend(Generic[H]):
         ejected = ", ejected" if self.ejected else ""
         weight = f"weight {self.endpoint.weight}"
         return f"<{self.address} {state}{ejected}, {weight}, {len(self.in_flight)} in flight>"
+
+
+class Place(Slot, Generic[H]):
+    """The place that an RPC takes among those that a backend carries.
+
+    Attributes:
+        backend: The backend.
+    """
+
+    __slots__ = ("backend",)
+
+    def __init__(self, backend: Backend[H]) -> None:
+        super().__init__(backend.in_flight)
+        self.backend = backend
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from client_resolver.core.fields import check, whole
+from client_resolver.core.guard import RLock
 from client_resolver.core.model import Code, Failure
+from client_resolver.core.slots import Live, Slot
 
 __all__ = ["Breaker", "Limits"]
 
@@ -63,9 +65,9 @@ class Limits:
 class Breaker:
     """Counts what is under way and refuses what would be too much.
 
-    Each `enter`, `begin_pending` and `begin_retry` that returns None is to be followed by one
-    `leave`, `end_pending` and `end_retry`; one that returns a failure has counted nothing. Not
-    thread-safe: its owner serialises the calls.
+    `enter`, `begin_pending` and `begin_retry` return a slot, which counts until it is given back or
+    dies, or the failure that the RPC ends with, and then nothing is counted. Any thread may call
+    them at any time, also while it is in here: nothing is awaited inside.
 
     Args:
         limits: What is allowed.
@@ -73,67 +75,57 @@ class Breaker:
     Attributes:
         limits: What is allowed from now on. It may be replaced at any time: what is under way stays
             counted, and nothing of it is ended.
-        requests: RPCs under way.
-        pending: Those of them that wait for a backend.
-        retries: Attempts after the first that are under way.
     """
 
-    __slots__ = ("limits", "pending", "requests", "retries")
+    __slots__ = ("_lock", "_pending", "_requests", "_retries", "limits")
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.requests = 0
-        self.pending = 0
-        self.retries = 0
+        # Between threads alone: a signal handler or a finaliser that interrupts its own thread
+        # passes. First counted, then looked at, the count is right for it as well.
+        self._lock = RLock()
+        self._requests: Live = set()
+        self._pending: Live = set()
+        self._retries: Live = set()
 
-    def enter(self) -> Failure | None:
-        """Count an RPC in. Return why it is refused."""
-        limit = self.limits.max_requests
-        if limit is not None and self.requests >= limit:
-            return _reached("max_requests", limit)
-        self.requests += 1
-        return None
+    @property
+    def requests(self) -> int:
+        """RPCs under way."""
+        return len(self._requests)
 
-    def leave(self) -> None:
-        """Count an RPC out."""
-        self.requests = _less(self.requests, "leave", "enter")
+    @property
+    def pending(self) -> int:
+        """Those of them that wait for a backend."""
+        return len(self._pending)
 
-    def begin_pending(self) -> Failure | None:
-        """Count in an RPC that has to wait for a backend. Return why it is refused."""
-        limit = self.limits.max_pending_requests
-        if limit is not None and self.pending >= limit:
-            return _reached("max_pending_requests", limit)
-        self.pending += 1
-        return None
+    @property
+    def retries(self) -> int:
+        """Attempts after the first that are under way."""
+        return len(self._retries)
 
-    def end_pending(self) -> None:
-        """Count out an RPC that waited."""
-        self.pending = _less(self.pending, "end_pending", "begin_pending")
+    def enter(self) -> Slot | Failure:
+        """Count an RPC in, or say why it is refused."""
+        return self._count(self._requests, "max_requests")
 
-    def begin_retry(self) -> Failure | None:
-        """Count in an attempt after an RPC's first. Return why it is refused."""
-        limit = self.limits.max_retries
-        if limit is not None and self.retries >= limit:
-            return _reached("max_retries", limit)
-        self.retries += 1
-        return None
+    def begin_pending(self) -> Slot | Failure:
+        """Count in an RPC that has to wait for a backend, or say why it is refused."""
+        return self._count(self._pending, "max_pending_requests")
 
-    def end_retry(self) -> None:
-        """Count out an attempt after an RPC's first."""
-        self.retries = _less(self.retries, "end_retry", "begin_retry")
+    def begin_retry(self) -> Slot | Failure:
+        """Count in an attempt after an RPC's first, or say why it is refused."""
+        return self._count(self._retries, "max_retries")
+
+    def _count(self, live: Live, name: str) -> Slot | Failure:
+        with self._lock:
+            slot = Slot(live)
+            limit: int | None = getattr(self.limits, name)
+            if limit is None or len(live) <= limit:
+                return slot
+            slot.give_back()
+        return Failure(Code.UNAVAILABLE, f"circuit breaker: {name} ({limit}) reached")
 
     def __repr__(self) -> str:
         return (
             f"<Breaker: {self.requests} requests, {self.pending} pending, {self.retries} retries;"
             f" {self.limits}>"
         )
-
-
-def _reached(name: str, limit: int) -> Failure:
-    return Failure(Code.UNAVAILABLE, f"circuit breaker: {name} ({limit}) reached")
-
-
-def _less(count: int, end: str, begin: str) -> int:
-    if count == 0:
-        raise RuntimeError(f"{end} without {begin}")
-    return count - 1

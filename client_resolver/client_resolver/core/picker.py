@@ -57,8 +57,10 @@ C = TypeVar("C", bound=Candidate)
 class Picker(Protocol[B_co]):
     """Picks a backend for one RPC after another.
 
-    The set of backends that it picks from never changes: a change makes a new picker. A picker is
-    not thread-safe: where several threads share one, its owner serialises all calls.
+    The set of backends that it picks from never changes: a change makes a new picker. A picker need
+    not be thread-safe: where several threads share one, its owner serialises all calls. Not so
+    where its attribute `concurrent` is true: then any thread may call it at any time, also one that
+    is interrupted in a call by a signal handler or a finaliser that picks.
     """
 
     def pick(self, key: int = 0, tried: Collection[object] = ()) -> B_co:

@@ -8,6 +8,7 @@ took up (`client_resolver.core.replay`) is repeated at once and not told here at
 
 import math
 import re
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,6 +16,7 @@ from random import Random
 from typing import Self
 
 from client_resolver.core import fields
+from client_resolver.core.guard import Guard
 
 __all__ = [
     "MAX_ATTEMPTS",
@@ -137,19 +139,22 @@ class Throttle:
     """The tokens of one channel: keeps retries from multiplying the load on servers that fail.
 
     A channel has one for all of its RPCs, for as long as it lives, also while its config asks for
-    none: then everything is allowed. Its owner serialises all calls.
+    none: then everything is allowed. Any thread may call it at any time, also while it is in here:
+    what it tells is added up then as soon as the one before it is.
 
     `Retries` and `HedgeState` tell it what comes of their RPCs' attempts. As in C-core, an RPC
     without a retry or hedging policy counts for nothing.
     """
 
-    __slots__ = ("_max", "_ratio", "_tokens")
+    __slots__ = ("_changes", "_guard", "_max", "_ratio", "_tokens")
 
     def __init__(self, throttling: Throttling | None = None) -> None:
         # Thousandths, so that sums are exact.
         self._max = 0
         self._ratio = 0
         self._tokens = 0
+        self._guard = Guard()
+        self._changes: deque[int] = deque()
         self.configure(throttling)
 
     def configure(self, throttling: Throttling | None) -> None:
@@ -171,11 +176,25 @@ class Throttle:
 
     def succeeded(self) -> None:
         """Take in that an attempt succeeded."""
-        self._tokens = min(self._tokens + self._ratio, self._max)
+        if self._tokens < self._max or self._changes:
+            self._change(self._ratio)
 
     def failed(self) -> None:
         """Take in that an attempt failed in a way that the policy is for, or with "don't retry"."""
-        self._tokens = max(self._tokens - 1000, 0)
+        self._change(-1000)
+
+    def _change(self, change: int) -> None:
+        self._changes.append(change)
+        self._guard.run(self._add_up, _leave)
+
+    def _add_up(self) -> None:
+        changes = self._changes
+        while changes:
+            self._tokens = max(0, min(self._tokens + changes.popleft(), self._max))
+
+
+def _leave() -> None:
+    """Leave it to the one who is at it."""
 
 
 class Retries:

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from client_resolver.core.backend import Backend
 from client_resolver.core.building import Build, Staged
 from client_resolver.core.config import PoolConfig
+from client_resolver.core.guard import Guard
 from client_resolver.core.passing_picker import PassingPicker
 from client_resolver.core.picker import CountingFailures, Picker, Reporting
 from client_resolver.core.priority_picker import Level, PriorityPicker
+from client_resolver.core.serial_picker import serial
 
 __all__ = ["PickerLine", "reweigh", "select"]
 
@@ -71,6 +74,8 @@ class PickerLine(Generic[H]):
     A picker that takes long to build is built in steps by the channel's shell, and the one before
     picks among the backends of the moment until then.
 
+    Any thread may pick at any time. The owner serialises all calls of the line itself.
+
     Args:
         rng: Handed to the policies.
         now: The clock, handed to the policies.
@@ -83,6 +88,7 @@ class PickerLine(Generic[H]):
     def __init__(self, rng: Random, now: Callable[[], float]) -> None:
         self._rng = rng
         self._now = now
+        self._guard = Guard()
         self._levels: dict[int, _Built[H]] = {}
         self.builds: dict[int, Build[Backend[H]]] = {}
         self.picker: Picker[Backend[H]] | None = None
@@ -123,7 +129,7 @@ class PickerLine(Generic[H]):
             if one is build and build.picker is not None:
                 del self.builds[level]
                 # Backends may have changed since: then it serves until the next one is built.
-                self._levels[level] = _Built(build.picker, build.backends)
+                self._levels[level] = self._ready(build.picker, build.backends)
                 return True
         return False
 
@@ -185,34 +191,42 @@ class PickerLine(Generic[H]):
             if isinstance(policy, Staged):
                 started = policy.build_in_steps(backends, before)
             else:
-                started = policy.build(backends, self._rng, self._now, before)
+                # Held, for it may read what a thread that picks is changing.
+                build = partial(policy.build, backends, self._rng, self._now, before)
+                started = self._guard.run(build, build)
         except Exception as error:  # noqa: BLE001 (the policy may be a user's)
             started = failed(error)
         if not isinstance(started, Generator):
             self.builds.pop(level, None)
-            return _Built(started, tuple(backends))
+            return self._ready(started, tuple(backends))
         # One that is being built is finished, whatever has changed meanwhile: or there might be no
         # end to it.
         if level not in self.builds:
             self.builds[level] = Build(started, backends, failed)
         return built
 
+    def _ready(self, picker: Picker[Backend[H]], backends: tuple[Backend[H], ...]) -> "_Built[H]":
+        return _Built(picker, serial(picker, backends, self._guard), backends)
+
 
 @dataclass(frozen=True, slots=True)
 class _Built(Generic[H]):
-    """A picker, and the backends that it knows."""
+    """A picker, the same as it may be called at any time, and the backends that it knows."""
 
     picker: Picker[Backend[H]]
+    shared: Picker[Backend[H]]
     backends: tuple[Backend[H], ...]
 
     def over(self, chosen: Sequence[Backend[H]]) -> Picker[Backend[H]]:
         """Have it pick among those that are chosen alone."""
         absent = set(self.backends).difference(chosen)
-        return PassingPicker(self.picker, chosen, absent) if absent else self.picker
+        return PassingPicker(self.shared, chosen, absent) if absent else self.shared
 
 
 class _Unbuilt(Generic[H]):
     """Stands for a picker that its policy could not build: no RPC can be placed."""
+
+    concurrent: ClassVar[bool] = True
 
     def __init__(self, name: str, error: Exception) -> None:
         self._text = f"the policy {name!r} could not build a picker: {error!r}"

@@ -8,10 +8,12 @@ exceeds that by one; among those that may come now, the one that must come first
 """
 
 from collections.abc import Mapping, Sequence
-from heapq import heapify, heappop, heappush, heapreplace
+from heapq import heappop, heappush, heapreplace
 from math import fsum
 from random import Random
 from typing import Generic, TypeVar
+
+from client_resolver.core.guard import Guard
 
 __all__ = ["Turns"]
 
@@ -28,7 +30,7 @@ class _Slot(Generic[T]):
     So nothing drifts.
     """
 
-    __slots__ = ("end", "end_part", "item", "part", "rank", "weight", "whole")
+    __slots__ = ("begin", "end", "end_part", "item", "part", "rank", "weight", "whole")
 
     def __init__(self, item: T, rank: int, weight: int, total: int, late: int) -> None:
         self.item = item
@@ -37,6 +39,7 @@ class _Slot(Generic[T]):
         # A turn is due every total / weight turns.
         self.whole, self.part = divmod(total, weight)
         self.end, self.end_part = divmod(total - late, weight)
+        self.begin = -late // weight
 
     def entry(self) -> "tuple[int, float, int, _Slot[T]]":
         """Return its entry in the queue of those that may come: by when it must come.
@@ -70,7 +73,17 @@ class Turns(Generic[T]):
             same items, it has no effect.
     """
 
-    __slots__ = ("_eligible", "_now", "_total", "_waiting")
+    __slots__ = (
+        "_eligible",
+        "_guard",
+        "_items",
+        "_now",
+        "_rng",
+        "_slots",
+        "_torn",
+        "_total",
+        "_waiting",
+    )
 
     def __init__(
         self,
@@ -79,23 +92,42 @@ class Turns(Generic[T]):
         rng: Random,
         debts: Mapping[T, float] | None = None,
     ) -> None:
+        self._guard = Guard()
+        self._rng = rng
+        self._items = tuple(items)
         self._now = 0
+        self._torn = True
         weight_of_all = sum(weights)
         self._total = total = weight_of_all << _BITS
         if debts is not None and debts.keys() == set(items):
             owed = _rounded([debts[item] for item in items], weights)
         else:
             owed = _drawn(weights, rng)
+        self._slots: list[_Slot[T]] = []
+        for rank, (item, weight, debt) in enumerate(zip(items, weights, owed, strict=True)):
+            self._slots.append(_Slot(item, rank, weight << _BITS, total, debt * weight_of_all))
         self._eligible: list[tuple[int, float, int, _Slot[T]]] = []
         self._waiting: list[tuple[int, int, _Slot[T]]] = []
-        for rank, (item, weight, debt) in enumerate(zip(items, weights, owed, strict=True)):
-            late = debt * weight_of_all
-            slot = _Slot(item, rank, weight << _BITS, total, late)
-            self._waiting.append((-late // slot.weight, rank, slot))
-        heapify(self._waiting)
 
     def take(self) -> T:
-        """Return whose turn it is, and go on."""
+        """Return whose turn it is, and go on. Any thread may call it at any time.
+
+        Whoever interrupts his own thread while it is in here gets one at random: the order is
+        between two turns.
+        """
+        return self._guard.run(self._take, self._draw)
+
+    def debts(self) -> dict[T, float]:
+        """Return what each was due more than it got, in turns."""
+        return self._guard.run(self._debts, self._debts)
+
+    def _draw(self) -> T:
+        return self._items[int(self._rng.random() * len(self._items))]
+
+    def _take(self) -> T:
+        if self._torn:
+            self._sort()
+        self._torn = True
         eligible, waiting, now = self._eligible, self._waiting, self._now
         while waiting and waiting[0][0] <= now:
             heappush(eligible, heappop(waiting)[2].entry())
@@ -107,20 +139,29 @@ class Turns(Generic[T]):
         if part >= slot.weight:
             part -= slot.weight
             end += 1
-        slot.end, slot.end_part = end, part
+        slot.begin, slot.end, slot.end_part = begin, end, part
         if begin <= now:
             heapreplace(eligible, slot.entry())
         else:
             heappop(eligible)
             heappush(waiting, (begin, slot.rank, slot))
+        self._torn = False
         return slot.item
 
-    def debts(self) -> dict[T, float]:
-        """Return what each was due more than it got, in turns."""
-        slots = [entry[3] for entry in self._eligible] + [entry[2] for entry in self._waiting]
+    def _sort(self) -> None:
+        """Queue all slots anew.
+
+        An exception of a signal handler may have come between two steps of `_take`: the slots are
+        whole then, while one may be in no queue.
+        """
+        self._eligible, self._waiting = [], []
+        for slot in self._slots:
+            heappush(self._waiting, (slot.begin, slot.rank, slot))
+
+    def _debts(self) -> dict[T, float]:
         return {
             slot.item: 1 + ((self._now - slot.end) * slot.weight - slot.end_part) / self._total
-            for slot in slots
+            for slot in self._slots
         }
 
 

@@ -24,7 +24,7 @@ from client_resolver.sync.calls import (
     may_repeat,
     suspected,
 )
-from client_resolver.sync.connection import Backend, Handle, one_of
+from client_resolver.sync.connection import Backend, Handle, Place, one_of
 from client_resolver.sync.driver import Driver
 from client_resolver.sync.ended import EndedCall
 from client_resolver.sync.method import Method
@@ -78,9 +78,9 @@ class RetriedCall(PickedCall):
             raise
 
     def _begin_attempts(self, timeout: float | None) -> None:
-        backend = self._pick()
-        if backend is not None:
-            self._start(backend, timeout)
+        place = self._pick()
+        if place is not None:
+            self._start(place, timeout)
         else:
             self._begin_later()
 
@@ -106,24 +106,24 @@ class RetriedCall(PickedCall):
             self._resume_at = None
         return super()._search()
 
-    def _pick(self) -> Backend | None:
+    def _pick(self) -> Place | None:
         return self._method.driver.pick_for(self._rpc)
 
     def _verdict(self) -> EndedCall | None:
         wait = self._wait_for_ready
         return self._method.driver.verdict(self.deadline, wait_for_ready=wait, rpc=self._rpc)
 
-    def _start(self, backend: Backend, timeout: float | None) -> None:
-        trial, used, inner = self._put(backend, self._rpc.bounded(timeout))
-        self._backend, self._trial, self._used = backend, trial, used
+    def _start(self, place: Place, timeout: float | None) -> None:
+        trial, used, inner = self._put(place, self._rpc.bounded(timeout))
+        self._backend, self._trial, self._used = place.backend, trial, used
         self._set(inner)
-        self._listen(inner, trial)
+        self._listen(inner, trial, place)
 
     def _put(
-        self, backend: Backend, timeout: float | None, *, hedge: bool = False
+        self, place: Place, timeout: float | None, *, hedge: bool = False
     ) -> tuple[Trial[Handle], Handle | None, RpcCall]:
         """Put an attempt on a backend. Return it, the connection that it is on, and the call."""
-        driver, rpc = self._method.driver, self._rpc
+        driver, rpc, backend = self._method.driver, self._rpc, place.backend
         trial = rpc.begin(backend, hedge=hedge)
         used = one_of(backend.handle)
         try:
@@ -136,13 +136,14 @@ class RetriedCall(PickedCall):
                 self._compression,
             )
         except BaseException:
-            driver.release(backend)
+            driver.release(place)
             rpc.end(trial, "UNKNOWN", ours=True)
             raise
         return trial, used, inner
 
-    def _listen(self, inner: RpcCall, trial: Trial[Handle]) -> None:
-        finished = partial(_finished, ref(self), ref(inner), self._method.driver, self._rpc, trial)
+    def _listen(self, inner: RpcCall, trial: Trial[Handle], place: Place) -> None:
+        driver = self._method.driver
+        finished = partial(_finished, ref(self), ref(inner), driver, self._rpc, trial, place)
         if not inner.add_callback(finished):
             finished()
         self._keep(inner)
@@ -225,8 +226,9 @@ def _finished(
     driver: Driver,
     rpc: Rpc[Handle],
     trial: Trial[Handle],
+    place: Place,
 ) -> None:
-    driver.release(trial.backend)
+    driver.release(place)
     alive, ended = call(), inner()
     if alive is not None and ended is not None:
         alive.finished(ended)

@@ -64,26 +64,26 @@ def plain(
     deadline = None if timeout is None else monotonic() + timeout
     if wait_for_ready is None:
         wait_for_ready = method.config.wait_for_ready
-    backend = driver.pick()
+    place = driver.pick()
     while True:
-        if backend is None:
-            backend = driver.wait(deadline, wait_for_ready=bool(wait_for_ready))
+        if place is None:
+            place = driver.wait(deadline, wait_for_ready=bool(wait_for_ready))
             if deadline is not None:
                 timeout = deadline - monotonic()
         argument = request.attempt() if isinstance(request, Requests) else request
         try:
             # The backend's own channel never waits: another may be ready before this one is.
-            return form(method.on(backend.handle))(
+            return form(method.on(place.backend.handle))(
                 argument, timeout, metadata, credentials, None, compression
             )
         except grpc.RpcError as error:
             repeatable = not isinstance(request, Requests) or request.repeatable
-            if not (repeatable and may_repeat(driver, backend, error)):
-                count_failure(driver, backend, error)
+            if not (repeatable and may_repeat(driver, place.backend, error)):
+                count_failure(driver, place.backend, error)
                 raise
         finally:
-            driver.release(backend)
-        backend = None
+            driver.release(place)
+            place = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,27 +114,28 @@ def light(
 ) -> Any:
     """Make an RPC of a unary-unary method that is light. See `whole`."""
     driver, config = method.driver, method.config
-    backend = driver.pick()
+    place = driver.pick()
     if metadata is not None:
         # It may be an iterator, and another attempt would need it.
         metadata = tuple(metadata)
     rest = (metadata, credentials, wait_for_ready, compression)
-    if backend is None:
+    if place is None:
         return whole(method, request, timeout, *rest, with_call=False)
+    backend = place.backend
     used = backend.handle
     limit = timeout if config.timeout is None else config.bounded(timeout)
     began = monotonic()
     try:
         response = method.on(used)(request, limit, metadata, credentials, None, compression)
     except grpc.RpcError as error:
-        driver.release(backend)
+        driver.release(place)
         failed = _Failed(backend, used, began, error)
         return whole(method, request, timeout, *rest, with_call=False, first=failed)
     except BaseException:
-        driver.release(backend)
+        driver.release(place)
         driver.rpcs.tell_end(method.path, backend, "UNKNOWN", monotonic() - began)
         raise
-    driver.release(backend)
+    driver.release(place)
     driver.rpcs.succeeded(method.path, config, backend, began)
     return response
 
@@ -227,11 +228,11 @@ def _attempts(
         if delay:
             _pause(method, rpc, delay, deadline)
     while True:
-        backend = driver.pick_for(rpc)
-        if backend is None:
-            backend = driver.wait(deadline, wait_for_ready=wait_for_ready, rpc=rpc)
-        trial = rpc.begin(backend)
-        used = one_of(backend.handle)
+        place = driver.pick_for(rpc)
+        if place is None:
+            place = driver.wait(deadline, wait_for_ready=wait_for_ready, rpc=rpc)
+        trial = rpc.begin(place.backend)
+        used = one_of(place.backend.handle)
         try:
             return _attempt(method.on(used), rpc, trial, request, deadline, rest, with_call)
         except grpc.RpcError as error:
@@ -239,7 +240,7 @@ def _attempts(
             if delay is None:
                 raise
         finally:
-            driver.release(backend)
+            driver.release(place)
             if trial.seconds is None:
                 rpc.end(trial, "UNKNOWN", ours=True)
         if delay:

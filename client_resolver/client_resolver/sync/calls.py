@@ -13,6 +13,7 @@ holds it weakly.
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import TracebackType
@@ -21,15 +22,18 @@ from weakref import ref
 
 import grpc
 
+from client_resolver.core.guard import owned
 from client_resolver.core.outlook import Outlook
 from client_resolver.core.replay import Evidence, weigh
 from client_resolver.metadata import Metadata
 from client_resolver.observing import tell_each
-from client_resolver.sync.connection import Backend, Handle
+from client_resolver.sync.connection import Backend, Handle, Place
 from client_resolver.sync.driver import Driver
 from client_resolver.sync.ended import EndedCall
 from client_resolver.sync.method import Method
+from client_resolver.sync.nesting import is_own_thread
 from client_resolver.sync.requests import Kept, Requests
+from client_resolver.sync.wakeups import Wakeup, Wakeups
 
 __all__ = [
     "Metadata",
@@ -49,6 +53,9 @@ _OK = grpc.StatusCode.OK
 _SECOND_LOOKS = (0.001, 0.004, 0.015)
 """Seconds between looks at a connection that should turn out to be gone: a server's GOAWAY may come
 after the RPCs that it turned away."""
+
+_PATIENCE = 1.0
+"""Seconds between looks of a thread that waits for a call, in case nobody wakes it."""
 
 
 class RpcCall(Protocol):
@@ -120,9 +127,20 @@ def count_failure(driver: Driver, backend: Backend, failed: RpcCall | grpc.RpcEr
 class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
     """A call with one response, or the common part of one with a stream of them.
 
-    `_inner` is the call that everything is asked of. It is None while there is none yet. `_settled`
-    is notified when it is set.
+    `_inner` is the call that everything is asked of. It is None while there is none yet. `_changed`
+    wakes those who wait for it.
+
+    `_settled` is held for each step of the call, by the application's threads, grpc's and the
+    driver's. The driver's never waits for it. A thread that holds it may be interrupted by a signal
+    handler or a finaliser that calls a method of the same call: what that wants is done once the
+    step is complete, in `_leave`. The lock is one of C, for `with` to be safe where handlers raise:
+    see `client_resolver.core.guard`.
     """
+
+    _poked = False
+    """The driver's thread came while somebody was at the call."""
+    _cancel_wanted = False
+    """`cancel` was called by somebody who interrupted a step of the call on his own thread."""
 
     def __init__(
         self,
@@ -144,8 +162,9 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
         )
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.seen: Outlook[Handle] | None = None
-        self._settled = threading.Condition()
-        self._callbacks: list[Callable[[], None]] = []
+        self._settled = threading.RLock()
+        self._changed = Wakeups()
+        self._callbacks: deque[Callable[[], None]] = deque()
         self._cancelled = False
         self._done = False
         self._inner: RpcCall | None = None
@@ -153,17 +172,23 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
         self._begin(timeout)
 
     def _begin(self, timeout: float | None) -> None:
-        backend = self._method.driver.pick()
-        if backend is not None:
-            self._start(backend, timeout)
+        place = self._method.driver.pick()
+        if place is not None:
+            self._start(place, timeout)
         else:
             self._begin_later()
 
     def _begin_later(self) -> None:
-        driver = self._method.driver
-        driver.start()
-        if self.advance():
-            driver.defer(self)
+        self._method.driver.start()
+        with self._settled:
+            self._search_on()
+        self._leave()
+
+    def _search_on(self) -> None:
+        """Start or end the call, or have the driver do it. With `_settled`."""
+        if self._search() and not self._method.driver.defer(self):
+            # The channel has been closed: that ends it.
+            self._search()
 
     @property
     def wake_at(self) -> float | None:
@@ -171,10 +196,18 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
         return self.deadline
 
     def advance(self) -> bool:
-        """See `Pending.advance`."""
-        with self._settled:
+        """See `Pending.advance`. It waits for nobody."""
+        if not self._settled.acquire(blocking=False):
+            # Whoever is at it goes on with it then; if he is gone by now, this thread does.
+            self._poked = True
+            if not self._settled.acquire(blocking=False):
+                self.seen = self._method.driver.outlook
+                return self._inner is None
+        try:
             waits = self._inner is None and self._search()
-        self._tell()
+        finally:
+            self._settled.release()
+        self._leave()
         return waits
 
     def _search(self) -> bool:
@@ -185,9 +218,9 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
             self._end(EndedCall(grpc.StatusCode.CANCELLED, "Channel closed!"))
             return False
         try:
-            backend = self._pick()
-            if backend is not None:
-                self._start(backend, self._left())
+            place = self._pick()
+            if place is not None:
+                self._start(place, self._left())
                 return False
             ended = self._verdict()
         except grpc.RpcError as error:
@@ -200,7 +233,7 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
             self._end(ended)
         return ended is None
 
-    def _pick(self) -> Backend | None:
+    def _pick(self) -> Place | None:
         return self._method.driver.pick()
 
     def _verdict(self) -> EndedCall | None:
@@ -218,8 +251,8 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
     def _repeatable(self) -> bool:
         return True
 
-    def _start(self, backend: Backend, timeout: float | None) -> None:
-        driver = self._method.driver
+    def _start(self, place: Place, timeout: float | None) -> None:
+        driver, backend = self._method.driver, place.backend
         try:
             # The backend's own channel never waits: another may be ready before this one is.
             inner = self._method.on(backend.handle)(
@@ -231,11 +264,11 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
                 self._compression,
             )
         except BaseException:
-            driver.release(backend)
+            driver.release(place)
             raise
         self._backend = backend
         self._set(inner)
-        finished = partial(_finished, ref(self), ref(inner), driver, backend)
+        finished = partial(_finished, ref(self), ref(inner), driver, place)
         if not inner.add_callback(finished):
             finished()
         self._keep(inner)
@@ -252,7 +285,7 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
     def _set(self, inner: RpcCall) -> None:
         with self._settled:
             self._inner = inner
-            self._settled.notify_all()
+        self._changed.set()
 
     def _conclude(self, outcome: RpcCall) -> None:  # noqa: ARG002
         """Take in that the call has its outcome. Called with `_settled`."""
@@ -284,6 +317,9 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
 
     def _is_final(self, inner: RpcCall) -> bool:
         """Judge an attempt that has ended, as `_settle`. May wait: not for grpc's own thread."""
+        if owned(self._settled):
+            # Who interrupts a step of the call is told what there is.
+            return True
         if not self._done and self._waits(inner):
             # Before the lock is taken, which grpc's thread may want.
             inner.initial_metadata()
@@ -299,12 +335,15 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
             if self._inner is not inner:
                 return False
             if not self._done and self._again(inner):
+                # First: should a signal handler raise from here on, the driver goes on with it.
+                self.seen = None
+                self._method.driver.defer(self)
                 self._inner = None
-                if self._search():
-                    self._method.driver.defer(self)
+                self._method.driver.undefer(self)
+                self._search_on()
             elif not self._done:
                 self._conclude_with(inner)
-        self._tell()
+        self._leave()
         return self._inner is inner
 
     def _conclude_with(self, inner: RpcCall) -> None:
@@ -324,20 +363,44 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
         count_failure(driver, backend, inner)
         return False
 
-    def _tell(self) -> None:
-        if self._done and self._callbacks:
-            with self._settled:
-                callbacks, self._callbacks = self._callbacks, []
-            tell_each(callbacks)
+    def _leave(self) -> None:
+        """Do what is to be done without `_settled`, after each step."""
+        if owned(self._settled):
+            # Whoever is at a step below this does it.
+            return
+        if self._cancel_wanted:
+            self._cancel_wanted = False
+            self.cancel()
+        if self._poked:
+            self._poked = False
+            if self._inner is None and self.advance():
+                self._method.driver.defer(self)
+        while self._done and self._callbacks:
+            try:
+                callback = self._callbacks.popleft()
+            except IndexError:
+                return
+            tell_each((callback,))
 
     def _await(self, until: float | None = None) -> RpcCall:
-        with self._settled:
-            while self._inner is None:
-                left = None if until is None else until - time.monotonic()
-                if left is not None and left <= 0:
+        inner = self._inner
+        if inner is not None:
+            return inner
+        if owned(self._settled) or is_own_thread():
+            raise RuntimeError("the call waits for the thread that would wait for it here")
+        changed = Wakeup()
+        self._changed.add(changed)
+        try:
+            while (inner := self._inner) is None:
+                left = _PATIENCE if until is None else until - time.monotonic()
+                if left <= 0:
                     raise grpc.FutureTimeoutError
-                self._settled.wait(left)
-            return self._inner
+                if not changed.wait(min(left, _PATIENCE)) and self._method.driver.closed:
+                    # The driver came while somebody was at it whom an exception took away.
+                    self.advance()
+        finally:
+            self._changed.remove(changed)
+        return inner
 
     def _ask(self, ask: Callable[[RpcCall], T]) -> T:
         while True:
@@ -399,6 +462,7 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
             inner = self._inner
         if inner is not None:
             inner.add_callback(partial(_hold, self))
+        self._leave()
         return True
 
     def add_done_callback(self, fn: Callable[["grpc.Future[object]"], None]) -> None:
@@ -408,6 +472,9 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
 
     def cancel(self) -> bool:
         """See `grpc.Future.cancel`."""
+        if owned(self._settled):
+            self._cancel_wanted = not self._done
+            return self._cancel_wanted
         with self._settled:
             inner = self._inner
             ended = inner is not None and not inner.is_active()
@@ -419,7 +486,7 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
                 self._cancel_waiting()
         if inner is not None:
             inner.cancel()
-        self._tell()
+        self._leave()
         return True
 
     def _cancel_waiting(self) -> None:
@@ -434,7 +501,7 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
     def done(self) -> bool:
         """See `grpc.Future.done`."""
         inner = self._inner
-        if self._done or inner is None or inner.is_active():
+        if self._done or inner is None or owned(self._settled) or inner.is_active():
             return self._done
         return not self._waits(inner) and self._settle(inner)
 
@@ -507,6 +574,8 @@ class StreamCall(PickedCall):
                 unjudged, self._unjudged = self._unjudged, False
             if unjudged:
                 self._is_final(inner)
+            else:
+                self._leave()
         return response
 
     def _commit(self) -> None:
@@ -542,10 +611,8 @@ class StreamStreamCall(RequestStreamCall, StreamCall):
     """A call with a stream of requests and a stream of responses."""
 
 
-def _finished(
-    call: "ref[PickedCall]", inner: "ref[RpcCall]", driver: Driver, backend: Backend
-) -> None:
-    driver.release(backend)
+def _finished(call: "ref[PickedCall]", inner: "ref[RpcCall]", driver: Driver, place: Place) -> None:
+    driver.release(place)
     alive, ended = call(), inner()
     if alive is not None and ended is not None:
         alive.finished(ended)

@@ -9,7 +9,7 @@ import grpc
 from client_resolver.core import backend
 from client_resolver.core.connection_errors import EXPLAIN_METHOD, EXPLAIN_TIMEOUT
 from client_resolver.core.model import Connectivity
-from client_resolver.sync.connectivity import end_calls, probe
+from client_resolver.sync.connectivity import end_calls, probe, steady
 
 __all__ = [
     "Action",
@@ -17,6 +17,7 @@ __all__ = [
     "Connection",
     "Connections",
     "Handle",
+    "Place",
     "Undialled",
     "one_of",
     "open_channel",
@@ -33,6 +34,7 @@ class Connection:
     __slots__ = ("channel", "closed", "state", "why")
 
     def __init__(self, channel: grpc.Channel) -> None:
+        steady(channel)
         self.channel = channel
         self.state = probe(channel)
         self.closed = False
@@ -116,6 +118,7 @@ class Undialled:
 Handle: TypeAlias = Connection | Connections | Undialled
 Backend: TypeAlias = backend.Backend[Handle]
 Action: TypeAlias = backend.Action[Handle]
+Place: TypeAlias = backend.Place[Handle]
 
 
 def one_of(handle: Handle | None) -> Handle | None:

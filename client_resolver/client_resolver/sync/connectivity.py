@@ -7,16 +7,22 @@ ends its calls with CANCELLED, as if the application had closed it.
 
 It is a private name of grpc's, so this module alone knows it, a test pins it, and where it is
 missing the public way is taken.
+
+It knows as well the `threading.Condition` that each channel beneath has, which every RPC and every
+look at the state holds for some microseconds: see `steady`.
 """
 
+import gc
+import threading
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Protocol, cast
 
 import grpc
 
 from client_resolver.core.model import Connectivity
 
-__all__ = ["Probe", "end_calls", "probe"]
+__all__ = ["Probe", "end_calls", "probe", "steady"]
 
 Probe = Callable[[bool], Connectivity]
 """Returns a channel's state. Given True, an idle channel begins to connect."""
@@ -58,6 +64,28 @@ def end_calls(channel: grpc.Channel, details: str) -> None:
     if hasattr(core, "close"):
         code: int = grpc.StatusCode.UNAVAILABLE.value[0]
         cast("_CoreChannel", core).close(code, details)
+
+
+class _Steady(threading.Condition):
+    """A condition that `with` takes and gives back without a line of Python."""
+
+    __enter__ = property(attrgetter("_lock.__enter__"))
+    __exit__ = property(attrgetter("_lock.__exit__"))
+
+
+def steady(channel: grpc.Channel) -> None:
+    """Have a channel made by `grpc` survive exceptions of signal handlers.
+
+    `Condition.__enter__` and `__exit__` are functions of Python's around those of a lock. A handler
+    may run at the beginning of the second or the end of the first, and if it raises, the lock stays
+    the main thread's: every other thread that uses the channel then waits for ever, as with grpc
+    alone. It isn't rare, since signals are seen late, where a thread comes back from C: there.
+    """
+    for state in gc.get_referents(getattr(channel, "_channel", None)):
+        if type(state).__name__ == "_ChannelState":
+            for condition in gc.get_referents(state):
+                if type(condition) is threading.Condition:
+                    condition.__class__ = _Steady
 
 
 def _subscribed(channel: grpc.Channel) -> Probe:

@@ -22,7 +22,7 @@ from client_resolver.sync.attempts import (
     RetriedStreamCall,
 )
 from client_resolver.sync.calls import RpcCall, may_repeat, suspected
-from client_resolver.sync.connection import Backend, Handle
+from client_resolver.sync.connection import Backend, Handle, Place
 from client_resolver.sync.ended import EndedCall
 from client_resolver.sync.requests import Kept
 
@@ -111,14 +111,14 @@ class RacingCall(RetriedCall):
         # Those that run may answer yet.
         return None if self._racers else super()._verdict()
 
-    def _start(self, backend: Backend, timeout: float | None) -> None:
+    def _start(self, place: Place, timeout: float | None) -> None:
         retry = self._rpc.config.retry
         limit = None if retry is None else retry.per_attempt_timeout
-        trial, used, inner = self._put(backend, timeout, hedge=bool(self._racers))
+        trial, used, inner = self._put(place, timeout, hedge=bool(self._racers))
         expires_at = None if limit is None else time.monotonic() + limit
         self._racers[inner] = _Racer(trial, used, expires_at, self._current)
         self._owed = False
-        self._listen(inner, trial)
+        self._listen(inner, trial, place)
         self._watch(inner)
 
     def _watch(self, inner: RpcCall) -> None:
@@ -152,8 +152,7 @@ class RacingCall(RetriedCall):
             self._rpc.succeeded()
             self._decide(inner, racer)
         elif self._goes_on(inner, racer):
-            if self._search():
-                self._method.driver.defer(self)
+            self._search_on()
         elif inner is self._expired:
             seconds = self._rpc.config.retry and self._rpc.config.retry.per_attempt_timeout
             why = f"no response came within the {seconds} s of an attempt"

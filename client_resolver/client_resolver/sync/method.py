@@ -1,6 +1,7 @@
 """One method of a channel: what every attempt to call it needs."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 from client_resolver.demands import is_light, is_plain
@@ -87,14 +88,16 @@ class Method(Generic[M]):
             if isinstance(handle, Connections):
                 return self.on(handle.next())
             assert isinstance(handle, Connection)  # noqa: S101
-            # grpc's factories are not thread-safe for registered methods.
-            with self.driver.lock:
-                bound = self._bound[handle] = self._bind(handle)
+            # grpc's factories are not thread-safe for registered methods. Whoever interrupts one of
+            # them on its own thread finds it between two steps of C's, of which each is whole.
+            bind = partial(self._bind, handle)
+            bound = self._bound[handle] = self.driver.binding.run(bind, bind)
         return bound
 
     def _bind(self, connection: Connection) -> M:
-        for known in [known for known in self._bound if known is not None and known.closed]:
-            del self._bound[known]
+        for known in list(self._bound):
+            if known is not None and known.closed:
+                self._bound.pop(known, None)
         factory = getattr(connection.channel, self.kind)
         bound: M = factory(
             self.path, self.serializer, self.deserializer, _registered_method=self.registered

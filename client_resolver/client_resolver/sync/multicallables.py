@@ -87,7 +87,7 @@ class _UnaryResponse:
         self._method = method
         self._calls = _Calls(_Futures.of(method), *calls)
         self._pick = method.driver.pick
-        self._release = method.driver.release
+        self._drained = method.driver.drained
 
     def _wait_for(self, request: Any, *args: Any, with_call: bool) -> Any:
         """Make an RPC and wait for it."""
@@ -127,9 +127,10 @@ class UnaryUnaryMultiCallable(_UnaryResponse, grpc.UnaryUnaryMultiCallable):  # 
     ) -> Any:
         """See `grpc.UnaryUnaryMultiCallable`."""
         method = self._method
-        backend = self._pick() if method.plain else None
-        if backend is not None:
+        place = self._pick() if method.plain else None
+        if place is not None:
             # The usual case, with nothing that isn't needed.
+            backend = place.backend
             began = monotonic()
             try:
                 return method.on(backend.handle)(
@@ -140,7 +141,10 @@ class UnaryUnaryMultiCallable(_UnaryResponse, grpc.UnaryUnaryMultiCallable):  # 
                     count_failure(method.driver, backend, error)
                     raise
             finally:
-                self._release(backend)
+                # Its end counts the RPC out: no call, so that no signal handler comes in between.
+                place = None
+                if backend.draining:
+                    self._drained(backend)
             if timeout is not None:
                 timeout -= monotonic() - began
         elif method.light and not method.plain:

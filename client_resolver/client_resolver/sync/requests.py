@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from client_resolver.sync.wakeups import Wakeup, Wakeups
+
 __all__ = ["Kept", "Requests", "keeping"]
 
 
@@ -41,6 +43,9 @@ class Requests:
     An attempt reads what is kept without waiting for the source, for a source may itself wait for
     the attempt's responses. One thread at a time asks the source.
 
+    grpc's threads take requests, and those that are at the call begin and end attempts. Whoever
+    interrupts one of these on its own thread passes the lock: each step leaves it as it is to be.
+
     Args:
         source: The requests.
         limit: How many bytes are kept. 0: no more than the first request.
@@ -58,7 +63,8 @@ class Requests:
         self._ended = False
         self._error: BaseException | None = None
         self._live: set[_Attempt] = set()
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = Wakeups()
 
     @property
     def repeatable(self) -> bool:
@@ -72,27 +78,27 @@ class Requests:
             beside: The attempts before it go on. Otherwise they get no more requests.
         """
         attempt = _Attempt(self)
-        with self._changed:
+        with self._lock:
             if not beside:
                 self._live.clear()
             self._live.add(attempt)
-            self._changed.notify_all()
+            self._changed.set()
         return attempt
 
     def only(self, attempt: Iterator[Kept]) -> None:
         """Take in that there will be no other attempt than this."""
-        with self._changed:
+        with self._lock:
             self._live = {one for one in self._live if one is attempt}
             self._limit = 0
             self._drop()
-            self._changed.notify_all()
+            self._changed.set()
 
     def end(self) -> None:
         """Take in that the RPC has ended. Nobody waits any longer, but who asks the source."""
-        with self._changed:
+        with self._lock:
             self._live.clear()
             self._kept.clear()
-            self._changed.notify_all()
+            self._changed.set()
 
     def next_for(self, attempt: "_Attempt") -> Kept:
         """Return an attempt's next request. Waits for the source where nothing is kept.
@@ -100,7 +106,20 @@ class Requests:
         Raises:
             StopIteration: There is no other, or not for this attempt.
         """
-        with self._changed:
+        changed = Wakeup()
+        self._changed.add(changed)
+        try:
+            while True:
+                kept = self._next(attempt)
+                if kept is not None:
+                    return kept
+                changed.wait()
+        finally:
+            self._changed.remove(changed)
+
+    def _next(self, attempt: "_Attempt") -> Kept | None:
+        """Return an attempt's next request. None: another attempt has asked the source for it."""
+        with self._lock:
             self._count(attempt.position)
             while True:
                 if attempt not in self._live:
@@ -116,14 +135,13 @@ class Requests:
                 if self._ended:
                     raise StopIteration
                 if self._asking:
-                    self._changed.wait()
-                else:
-                    self._ask()
+                    return None
+                self._ask()
 
     def _ask(self) -> None:
         """Take one request from the source, without the lock, which the caller holds once."""
         self._asking = True
-        self._changed.release()
+        self._lock.release()
         taken: Kept | None = None
         error: BaseException | None = None
         try:
@@ -133,13 +151,13 @@ class Requests:
         except BaseException as raised:  # noqa: BLE001 (every attempt is to raise it)
             error = raised
         finally:
-            self._changed.acquire()
+            self._lock.acquire()
             self._asking = False
         if taken is not None:
             self._kept.append(taken)
         else:
             self._ended, self._error = error is None, error
-        self._changed.notify_all()
+        self._changed.set()
 
     def _count(self, position: int) -> None:
         """Add up the bytes of what was serialized: all before the request that is asked for."""

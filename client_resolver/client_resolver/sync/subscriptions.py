@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TypeVar
 
 import grpc
@@ -23,8 +24,9 @@ Listener = Callable[[grpc.ChannelConnectivity], None]
 class Subscriptions:
     """Keeps who wants to know, and what they have not been told yet.
 
-    The owner serialises all calls but `tell`, which it makes on its thread and without its lock:
-    what is called there is the application's.
+    `listen` and `unlisten` may be called on any thread at any time. The owner serialises `happened`
+    and `note`. It calls `tell` on one thread, while it holds nothing: what is called there is the
+    application's.
 
     Args:
         settings: Have the observers.
@@ -33,7 +35,7 @@ class Subscriptions:
     def __init__(self, settings: Settings) -> None:
         self._observers = settings.observers
         self._target = settings.target.text
-        self._listeners: list[tuple[Listener, list[str]]] = []
+        self._listeners: list[_Listening] = []
         self._events: deque[Event] = deque()
         self._news: deque[tuple[Listener, str]] = deque()
 
@@ -43,14 +45,16 @@ class Subscriptions:
 
     def listen(self, listener: Listener) -> None:
         """Tell a listener the state of the channel now and whenever it changes."""
-        self._listeners.append((listener, []))
+        self._listeners.append(_Listening(listener))
 
     def unlisten(self, listener: Listener) -> None:
         """Undo `listen`."""
-        for entry in self._listeners:
-            if entry[0] == listener:
-                self._listeners.remove(entry)
-                break
+        for one in list(self._listeners):
+            if one.listener == listener:
+                # It may have gone meanwhile: another thread or a handler has done the same.
+                with suppress(ValueError):
+                    self._listeners.remove(one)
+                return
 
     def clear(self) -> None:
         """Forget all listeners."""
@@ -63,10 +67,10 @@ class Subscriptions:
 
     def note(self, state: str) -> None:
         """Take in the channel's state: the name of a `grpc.ChannelConnectivity`."""
-        for listener, last in self._listeners:
-            if last != [state]:
-                last[:] = [state]
-                self._news.append((listener, state))
+        for one in list(self._listeners):
+            if one.told != state:
+                one.told = state
+                self._news.append((one.listener, state))
 
     def tell(self) -> None:
         """Tell what has not been told."""
@@ -77,6 +81,16 @@ class Subscriptions:
                 listener(grpc.ChannelConnectivity[state])
             except Exception:
                 _logger.exception("a connectivity callback failed")
+
+
+class _Listening:
+    """A listener, and the state that it was told last."""
+
+    __slots__ = ("listener", "told")
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.told = ""
 
 
 def _taken(queue: "deque[T]") -> Iterator[T]:

@@ -26,7 +26,10 @@ class Pending(Protocol):
 
 
 class WaitingCalls:
-    """Keeps the calls that wait. The owner serialises all calls."""
+    """Keeps the calls that wait. Any thread may call it at any time: each step is one of C.
+
+    A call is hashed by its identity, so that no code of Python's runs in between.
+    """
 
     def __init__(self) -> None:
         self._calls: dict[Pending, None] = {}
@@ -54,11 +57,11 @@ class WaitingCalls:
         now = monotonic()
         return [
             call
-            for call in self._calls
+            for call in list(self._calls)
             if call.seen is not outlook or ((at := call.wake_at) is not None and at <= now)
         ]
 
     def wake_at(self) -> float | None:
         """Return when the first goes on even if no other outlook comes. None: none does."""
-        times = [time for call in self._calls if (time := call.wake_at) is not None]
+        times = [time for call in list(self._calls) if (time := call.wake_at) is not None]
         return min(times, default=None)

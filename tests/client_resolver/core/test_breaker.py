@@ -8,63 +8,81 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from client_resolver.core.breaker import Breaker, Limits
 from client_resolver.core.model import Code, Failure
+from client_resolver.core.slots import Slot
 
-Begin = Callable[[Breaker], Failure | None]
-End = Callable[[Breaker], None]
+Begin = Callable[[Breaker], Slot | Failure]
 
-KINDS: list[tuple[str, Begin, End]] = [
-    ("requests", Breaker.enter, Breaker.leave),
-    ("pending_requests", Breaker.begin_pending, Breaker.end_pending),
-    ("retries", Breaker.begin_retry, Breaker.end_retry),
+KINDS: list[tuple[str, Begin]] = [
+    ("requests", Breaker.enter),
+    ("pending_requests", Breaker.begin_pending),
+    ("retries", Breaker.begin_retry),
 ]
 
 
-@pytest.mark.parametrize(("kind", "begin", "end"), KINDS)
-def test_as_many_as_the_limit_may_be_under_way(kind: str, begin: Begin, end: End) -> None:
+def begun(breaker: Breaker, begin: Begin) -> Slot:
+    slot = begin(breaker)
+    assert isinstance(slot, Slot)
+    return slot
+
+
+@pytest.mark.parametrize(("kind", "begin"), KINDS)
+def test_as_many_as_the_limit_may_be_under_way(kind: str, begin: Begin) -> None:
     breaker = Breaker(Limits(**{f"max_{kind}": 2}))
-    assert begin(breaker) is None
-    assert begin(breaker) is None
+    first, second = begun(breaker, begin), begun(breaker, begin)
     refused = Failure(Code.UNAVAILABLE, f"circuit breaker: max_{kind} (2) reached")
     assert begin(breaker) == refused
-    end(breaker)
-    assert begin(breaker) is None
+    first.give_back()
+    third = begun(breaker, begin)
     assert begin(breaker) == refused
+    for one in (second, third):
+        one.give_back()
+    begun(breaker, begin)
 
 
-@pytest.mark.parametrize(("kind", "begin", "end"), KINDS)
-def test_a_limit_of_zero_refuses_all(kind: str, begin: Begin, end: End) -> None:
-    assert begin(Breaker(Limits(**{f"max_{kind}": 0}))) is not None
+@pytest.mark.parametrize(("kind", "begin"), KINDS)
+def test_a_limit_of_zero_refuses_all(kind: str, begin: Begin) -> None:
+    assert isinstance(begin(Breaker(Limits(**{f"max_{kind}": 0}))), Failure)
 
 
-@pytest.mark.parametrize(("kind", "begin", "end"), KINDS)
-def test_without_a_limit_nothing_is_refused(kind: str, begin: Begin, end: End) -> None:
+@pytest.mark.parametrize(("kind", "begin"), KINDS)
+def test_without_a_limit_nothing_is_refused(kind: str, begin: Begin) -> None:
     breaker = Breaker(Limits())
-    assert all(begin(breaker) is None for _ in range(1000))
+    assert len({begun(breaker, begin) for _ in range(1000)}) == 1000
 
 
-@pytest.mark.parametrize(("kind", "begin", "end"), KINDS)
-def test_an_end_without_a_beginning_is_a_mistake(kind: str, begin: Begin, end: End) -> None:
-    with pytest.raises(RuntimeError, match="without"):
-        end(Breaker(Limits()))
+@pytest.mark.parametrize(("kind", "begin"), KINDS)
+def test_a_slot_that_is_dropped_or_given_back_twice_counts_out_once(
+    kind: str, begin: Begin
+) -> None:
+    breaker = Breaker(Limits(**{f"max_{kind}": 1}))
+    kept = begun(breaker, begin)
+    kept.give_back()
+    kept.give_back()
+    slot: Slot | None = begun(breaker, begin)
+    kept.give_back()
+    del kept
+    assert isinstance(begin(breaker), Failure)
+    del slot
+    begun(breaker, begin)
 
 
 def test_a_lower_limit_holds_for_what_comes_and_ends_nothing() -> None:
     breaker = Breaker(Limits(max_requests=3))
-    for _ in range(3):
-        breaker.enter()
+    slots = [begun(breaker, Breaker.enter) for _ in range(3)]
     breaker.limits = Limits(max_requests=1)
     assert breaker.requests == 3
     for _ in range(2):
-        breaker.leave()
-        assert breaker.enter() is not None
-    breaker.leave()
-    assert breaker.enter() is None
+        slots.pop()
+        assert isinstance(breaker.enter(), Failure)
+    slots.pop()
+    begun(breaker, Breaker.enter)
 
 
 def test_its_repr_tells_the_counts() -> None:
     breaker = Breaker(Limits(max_requests=5))
-    breaker.enter()
+    slot = begun(breaker, Breaker.enter)
     assert repr(breaker).startswith("<Breaker: 1 requests, 0 pending, 0 retries; Limits(")
+    slot.give_back()
 
 
 def test_all_fields_are_read() -> None:
@@ -107,7 +125,7 @@ class BreakerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.breaker = Breaker(Limits())
-        self.under_way = [0, 0, 0]
+        self.under_way: list[list[Slot]] = [[], [], []]
 
     @rule(limits=st.tuples(*[st.none() | st.integers(0, 4)] * 3))
     def replace_limits(self, limits: tuple[int | None, int | None, int | None]) -> None:
@@ -116,30 +134,27 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @rule(kind=st.integers(0, 2))
     def begin(self, kind: int) -> None:
-        name, begin, _ = KINDS[kind]
+        name, begin = KINDS[kind]
         limit = getattr(self.breaker.limits, f"max_{name}")
-        refused = begin(self.breaker) is not None
-        assert refused == (limit is not None and self.under_way[kind] >= limit)
-        self.under_way[kind] += not refused
+        slot = begin(self.breaker)
+        refused = limit is not None and len(self.under_way[kind]) >= limit
+        assert refused == isinstance(slot, Failure)
+        if isinstance(slot, Slot):
+            self.under_way[kind].append(slot)
 
     @precondition(lambda self: any(self.under_way))
-    @rule(data=st.data())
-    def end(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), dropped=st.booleans())
+    def end(self, data: st.DataObject, dropped: bool) -> None:
         kind = data.draw(st.sampled_from([k for k in range(3) if self.under_way[k]]))
-        KINDS[kind][2](self.breaker)
-        self.under_way[kind] -= 1
+        slot = self.under_way[kind].pop()
+        if not dropped:
+            slot.give_back()
 
     @invariant()
     def the_counts_are_exact(self) -> None:
         breaker = self.breaker
-        assert [breaker.requests, breaker.pending, breaker.retries] == self.under_way
-
-    def teardown(self) -> None:
-        for kind, count in enumerate(self.under_way):
-            for _ in range(count):
-                KINDS[kind][2](self.breaker)
-        breaker = self.breaker
-        assert (breaker.requests, breaker.pending, breaker.retries) == (0, 0, 0)
+        counts = [breaker.requests, breaker.pending, breaker.retries]
+        assert counts == [len(slots) for slots in self.under_way]
 
 
 TestBreakerMachine = BreakerMachine.TestCase

@@ -64,7 +64,7 @@ def test_one_that_carries_an_rpc_is_not_closed_for_the_limit() -> None:
     those = backends(2)
     subject.arrange(those, [])
     subject.observed(those[0], READY)
-    those[0].in_flight.append(None)
+    those[0].in_flight.add(object())
     subject.observed(those[0], FAILED)
     assert subject.observed(those[1], READY) == []
     assert those[0].accepting
@@ -122,7 +122,7 @@ def test_a_slow_one_that_is_ready_after_all_is_closed_where_another_has_its_plac
     clock.now = 1.0
     subject.overdue(clock.now)
     subject.fill()
-    those[0].in_flight.append(None)
+    those[0].in_flight.add(object())
     assert subject.observed(those[1], READY) == [], "it carries an RPC that came before"
     those[0].in_flight.pop()
     assert told(subject.observed(those[0], READY)) == [("close", 1)]

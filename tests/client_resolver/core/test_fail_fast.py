@@ -77,7 +77,7 @@ class Simulation:
         picker, _ = self.pool.pickers()
         assert picker is not None
         backend = picker.pick()
-        backend.in_flight.append(None)
+        backend.in_flight.add(object())
         self.picked[port_of(backend)] += 1
         bad = port_of(backend) == BAD and self.rng.random() < self.failing
         code = self.code if bad else "OK"

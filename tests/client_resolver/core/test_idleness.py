@@ -34,7 +34,7 @@ def test_backends_that_become_idle_one_after_another_cost_ten_looks_a_timeout() 
 def test_what_carries_an_rpc_was_used_just_now() -> None:
     subject: Idleness[object] = Idleness(60)
     one = opened(subject, 1, 0.0)
-    one.in_flight.append(None)
+    one.in_flight.add(object())
     assert subject.found([one], 100.0) == []
     one.in_flight.pop()
     assert subject.wake_at == 160.0

@@ -76,7 +76,7 @@ def test_a_list_that_was_put_off_is_applied_when_due() -> None:
 def test_the_next_thing_due_wakes() -> None:
     subject = machine(PoolOptions(drain_timeout=5))
     (opened,) = subject.received(listed(1, version=7), 0.0)
-    opened.backend.in_flight.append(None)
+    opened.backend.in_flight.add(object())
     subject.received(listed(2, version=8), 1.0)
     subject.received(listed(3, version=7), 2.0)
     assert subject.wake_at == 6.0
@@ -163,7 +163,7 @@ def test_a_lazy_channel_connects_what_is_picked() -> None:
 def test_a_drained_backend_is_closed_at_its_last_rpc() -> None:
     subject = machine()
     (opened,) = subject.received(listed(1, version=7), 0.0)
-    opened.backend.in_flight.append(None)
+    opened.backend.in_flight.add(object())
     subject.received(listed(2, version=8), 1.0)
     opened.backend.in_flight.pop()
     assert subject.drained(opened.backend, 2.0) == [Close(opened.backend)]
@@ -224,7 +224,7 @@ def test_a_snapshot_tells_the_whole_state() -> None:
     one, two = subject.received(given, 10.0)
     for action in (one, two):
         subject.observed(action.backend, Connectivity.READY)
-    one.backend.in_flight.append(None)
+    one.backend.in_flight.add(object())
     subject.ended(one.backend, "INTERNAL", 0.1, None, 10.0)
     subject.publish()
     lost = subject.lost("UNAVAILABLE", "gone", 11.0)

@@ -106,7 +106,7 @@ def test_what_is_the_matter_with_a_backend_is_told() -> None:
     subject.ended(one, "UNAVAILABLE", 0.1, None, 0.0)
     two.last_error = "refused"
     subject.observed(two, Connectivity.TRANSIENT_FAILURE)
-    three.in_flight.append(None)
+    three.in_flight.add(object())
     subject.update([endpoint(1), endpoint(2)], 1.0)
     assert describe([one, two, three]) == (
         "3 backends: 10.0.0.1:1 (READY, ejected), 10.0.0.1:2 (TRANSIENT_FAILURE: refused),"

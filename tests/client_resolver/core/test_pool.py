@@ -83,7 +83,7 @@ def test_an_idle_backend_that_leaves_is_closed_at_once() -> None:
 def test_a_backend_that_leaves_is_closed_after_its_last_rpc() -> None:
     subject = make_pool()
     first, second = listed(subject, 1, 2)
-    first.in_flight.append(None)
+    first.in_flight.add(object())
     assert subject.update(endpoints([2]), 0.0) == []
     assert first.draining
     assert not first.accepting
@@ -99,7 +99,7 @@ def test_a_backend_that_leaves_is_closed_after_its_last_rpc() -> None:
 def test_a_tick_finds_what_has_drained_as_well() -> None:
     subject = make_pool()
     (first,) = listed(subject, 1)
-    first.in_flight.append(None)
+    first.in_flight.add(object())
     subject.update([], 0.0)
     assert subject.tick(1.0) == []
     first.in_flight.pop()
@@ -109,7 +109,7 @@ def test_a_tick_finds_what_has_drained_as_well() -> None:
 def test_a_backend_that_comes_back_while_it_drains_is_the_same() -> None:
     subject = make_pool(options=PoolOptions(drain_timeout=10))
     first, _ = listed(subject, 1, 2)
-    first.in_flight.append(None)
+    first.in_flight.add(object())
     subject.update(endpoints([2]), 0.0)
     assert wakes(subject) == 10.0
     assert subject.update(endpoints([1, 2]), 1.0) == []
@@ -122,7 +122,7 @@ def test_a_backend_that_comes_back_while_it_drains_is_the_same() -> None:
 def test_the_time_to_drain_is_bounded_where_it_is_set() -> None:
     subject = make_pool(options=PoolOptions(drain_timeout=10))
     (first,) = listed(subject, 1)
-    first.in_flight.append(None)
+    first.in_flight.add(object())
     subject.update([], 5.0)
     assert subject.tick(14.9) == []
     assert subject.tick(15.0) == [Close(first, overdue=True)]
@@ -132,7 +132,7 @@ def test_a_connection_that_goes_idle_is_connected_again_unless_it_drains() -> No
     subject = make_pool()
     (first,) = listed(subject, 1)
     assert subject.observed(first, IDLE) == [Connect(first)]
-    first.in_flight.append(None)
+    first.in_flight.add(object())
     subject.update([], 0.0)
     assert subject.observed(first, IDLE) == []
 
@@ -181,7 +181,7 @@ def test_a_failed_connection_counts_as_failed_until_it_is_ready() -> None:
 def test_close_lets_go_of_everything() -> None:
     subject = make_pool()
     first, second = listed(subject, 1, 2)
-    first.in_flight.append(None)
+    first.in_flight.add(object())
     subject.update(endpoints([2]), 0.0)
     assert subject.close() == [Close(second), Close(first)]
     assert list(subject) == []
@@ -269,7 +269,7 @@ def test_fewer_well_backends_than_the_panic_threshold_end_ejections(
 def test_an_ejected_backend_that_leaves_comes_back_clean() -> None:
     subject = make_pool(PoolConfig(outlier=STRICT))
     one, _, _ = listed(subject, 1, 2, 3)
-    one.in_flight.append(None)
+    one.in_flight.add(object())
     for _ in range(2):
         subject.ended(one, "UNAVAILABLE", 0.1, None, 0.0)
     subject.update(endpoints([2, 3]), 1.0)
@@ -593,7 +593,7 @@ def test_a_connection_with_an_rpc_is_not_idle() -> None:
     (one,) = subject
     subject.idle_picked(one, 0.0)
     subject.observed(one, READY)
-    one.in_flight.append(None)
+    one.in_flight.add(object())
     assert subject.tick(1000.0) == []
     assert one.accepting
 

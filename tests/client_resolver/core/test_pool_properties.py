@@ -28,6 +28,8 @@ ZONES = {port: "ab"[port % 2] for port in PORTS}
 class First:
     """A picker that tells what it picks from."""
 
+    concurrent = True
+
     def __init__(self, backends: Sequence[Backend[object]]) -> None:
         self.backends = tuple(backends)
         self.weights = [backend.weight for backend in backends]
@@ -176,7 +178,7 @@ class PoolMachine(RuleBasedStateMachine):
                 self.perform(self.pool.idle_picked(backend, self.clock.now))
         if picker is not None:
             backend = picker.pick(key)
-            backend.in_flight.append(None)
+            backend.in_flight.add(object())
             assert backend.accepting or not backend.ready
             self.calls.append(backend)
 

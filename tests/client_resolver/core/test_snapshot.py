@@ -11,7 +11,7 @@ def test_a_backend_is_described_as_it_is() -> None:
     backend.connectivity = Connectivity.TRANSIENT_FAILURE
     backend.weight = 50
     backend.level = 1
-    backend.in_flight.append(None)
+    backend.in_flight.add(object())
     backend.ejected_until = 12.0
     backend.draining = backend.failing = True
     backend.last_error = "refused"

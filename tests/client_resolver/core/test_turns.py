@@ -1,6 +1,10 @@
+import sys
 from collections import Counter
+from collections.abc import Callable
 from math import sqrt
 from random import Random
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -111,3 +115,65 @@ def test_debts_are_made_to_sum_to_nothing_by_weight() -> None:
 def test_debts_of_others_have_no_effect(debts: dict[int, float]) -> None:
     anew = turns([3, 2, 1], 7).debts()
     assert turns([3, 2, 1], 7, debts).debts() == anew
+
+
+class Struck(Exception):
+    """What a signal handler raises."""
+
+
+def struck(number: int, work: Callable[[], object]) -> bool:
+    """Do some work with an exception at one of the lines that it passes. Return whether it came."""
+    passed = 0
+
+    def trace(frame: FrameType, event: str, _arg: object) -> Any:
+        nonlocal passed
+        if event != "line" or not frame.f_code.co_filename.endswith("turns.py"):
+            return trace
+        passed += 1
+        if passed == number:
+            raise Struck
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except Struck:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.parametrize("weights", [[1, 2, 3], [5, 1, 1, 1], [100, 1]])
+def test_an_exception_in_the_middle_of_a_turn_costs_no_more_than_that_turn(
+    weights: list[int],
+) -> None:
+    total, rounds = sum(weights), 20
+    for number in range(1, 60):
+        order = turns(weights, number)
+        for _ in range(number % total):
+            order.take()
+        if not struck(number, order.take):
+            break
+        taken = Counter(order.take() for _ in range(rounds * total))
+        for item, weight in enumerate(weights):
+            assert abs(taken[item] - rounds * weight) <= 2
+    assert number > 10
+
+
+def test_who_interrupts_a_turn_gets_one_at_random_and_disturbs_no_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order = turns([1, 3], 1)
+    step = Turns._take
+    meanwhile: list[int] = []
+
+    def interrupted(self: Turns[int]) -> int:
+        meanwhile.append(self.take())
+        return step(self)
+
+    monkeypatch.setattr(Turns, "_take", interrupted)
+    taken = Counter(order.take() for _ in range(400))
+    assert taken == {0: 100, 1: 300}
+    assert set(meanwhile) == {0, 1}

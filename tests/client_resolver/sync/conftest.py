@@ -1,10 +1,13 @@
 from collections.abc import Callable, Iterator
+from time import monotonic
 from typing import Any
 
 import grpc
 import pytest
 
 import client_resolver
+from client_resolver.core.model import Connectivity
+from client_resolver.sync.wakeups import Wakeup
 from tests.client_resolver.sync.loopback import Backend, Script
 
 
@@ -44,6 +47,9 @@ def connect() -> Iterator[Callable[..., grpc.Channel]]:
 def all_ready(channel: Any) -> None:
     """Wait until every backend is connected."""
     driver = channel._driver
-    with driver.lock:
-        ready = driver._changed.wait_for(lambda: all(one.ready for one in driver._machine.pool), 20)
-    assert ready
+    changed = Wakeup()
+    driver._changes.add(changed)
+    until = monotonic() + 20
+    while not all(one.connectivity is Connectivity.READY for one in channel.snapshot().backends):
+        assert changed.wait(until - monotonic())
+    driver._changes.remove(changed)

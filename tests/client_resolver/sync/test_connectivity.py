@@ -1,10 +1,15 @@
+import gc
+import sys
+import threading
+from types import FrameType
 from typing import Any
 
 import grpc
 import pytest
 
+from client_resolver.core.guard import owned
 from client_resolver.core.model import Connectivity
-from client_resolver.sync.connectivity import end_calls, probe
+from client_resolver.sync.connectivity import end_calls, probe, steady
 
 
 def test_grpc_still_has_what_is_asked_for_a_state() -> None:
@@ -57,3 +62,41 @@ def test_without_it_the_calls_are_left_to_the_channels_end() -> None:
 
     channel: Any = Public()
     end_calls(channel, "it has left the list")
+
+
+class Struck(Exception):
+    """What a signal handler raises."""
+
+
+@pytest.mark.parametrize("steadied", [True, False])
+def test_no_exception_leaves_grpcs_lock_taken(steadied: bool) -> None:
+    channel: Any = grpc.insecure_channel("127.0.0.1:1")
+    if steadied:
+        steady(channel)
+    (state,) = [
+        one for one in gc.get_referents(channel._channel) if type(one).__name__ == "_ChannelState"
+    ]
+    condition: Any
+    (condition,) = [one for one in gc.get_referents(state) if isinstance(one, threading.Condition)]
+    assert (type(condition) is threading.Condition) is not steadied
+    ask = probe(channel)
+
+    def strike(frame: FrameType, event: str, _arg: object) -> None:
+        # A handler may run as a function of Python's begins.
+        if frame.f_code.co_name == "__exit__" and event == "call":
+            raise Struck
+
+    struck = False
+    sys.setprofile(strike)
+    try:
+        ask(False)
+    except Struck:
+        struck = True
+    finally:
+        sys.setprofile(None)
+    # Without `steady`, grpc's own lock stays taken: so the test can fail.
+    assert struck is not steadied
+    assert owned(condition._lock) is not steadied
+    while owned(condition._lock):
+        condition._lock.release()
+    channel.close()

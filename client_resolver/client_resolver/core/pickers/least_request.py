@@ -26,6 +26,8 @@ class BusiestLastPicker(Generic[C]):
         failed: See `CountingFailures.failed`.
     """
 
+    concurrent: ClassVar[bool] = True
+
     __slots__ = ("_backends", "_choices", "_draw", "_rng", "failed", "penalties")
 
     def __init__(
@@ -73,6 +75,8 @@ class WeightedLeastPicker(Generic[C]):
         penalties: Which backends sit out for RPCs that failed on them.
         failed: See `CountingFailures.failed`.
     """
+
+    concurrent: ClassVar[bool] = True
 
     __slots__ = ("_backends", "_bias", "_choices", "_draw", "_rng", "failed", "penalties")
 

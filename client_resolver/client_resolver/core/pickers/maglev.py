@@ -40,6 +40,8 @@ class MaglevPicker(Generic[C]):
         layout: What it depends on.
     """
 
+    concurrent: ClassVar[bool] = True
+
     __slots__ = ("_backends", "_size", "_table", "layout")
 
     def __init__(

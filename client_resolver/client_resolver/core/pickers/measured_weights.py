@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from client_resolver.core.fields import duration, number
 from client_resolver.core.picker import Candidate, Picker
@@ -117,6 +117,8 @@ class MeasuredPicker(Generic[C]):
         histories: What the weights were worked out from, by address.
         pick: See `Picker.pick`.
     """
+
+    concurrent: ClassVar[bool] = True
 
     __slots__ = ("histories", "inner", "pick")
 

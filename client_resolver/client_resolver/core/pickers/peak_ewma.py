@@ -68,6 +68,8 @@ class PeakEwmaPicker(Generic[C]):
         penalties: Which backends sit out for RPCs that failed on them.
     """
 
+    concurrent: ClassVar[bool] = True
+
     __slots__ = (
         "_backends",
         "_decay",

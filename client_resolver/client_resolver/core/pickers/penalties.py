@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
+from client_resolver.core.guard import Guard
 from client_resolver.core.picker import Candidate
 
 __all__ = ["Penalties"]
@@ -29,22 +30,28 @@ _OVERLOAD_TURNS = 3.0
 class Penalties(Generic[C]):
     """Says which backends sit out, and for how many more picks.
 
+    Any thread may call it at any time. Whoever interrupts his own thread in here gets the backend
+    that was drawn first, and a failure that he tells costs no turn.
+
     Args:
         backends: The backends that are picked from.
         known: What they owe by the picker before.
 
     Attributes:
+        guard: Held for each step.
         picks: How many picks were made while a backend sat out.
         left: By backend, until which pick it sits out. A backend that sits out nothing isn't there.
     """
 
-    __slots__ = ("_backends", "_total", "left", "picks")
+    __slots__ = ("_backends", "_total", "guard", "left", "picks")
 
     def __init__(self, backends: Sequence[C], known: "Penalties[C] | None" = None) -> None:
+        # One for all that follow each other: each takes over what the one before is changing.
+        self.guard: Guard = Guard() if known is None else known.guard
         self._backends = frozenset(backends)
         self._total = sum(backend.weight for backend in backends)
         self.picks: float = 0.0 if known is None else known.picks
-        owed: Mapping[Candidate, float] = {} if known is None else known.left
+        owed: Mapping[Candidate, float] = {} if known is None else known.left.copy()
         self.left: dict[Candidate, float] = {
             backend: until for backend, until in owed.items() if backend in self._backends
         }
@@ -60,6 +67,9 @@ class Penalties(Generic[C]):
         if backend not in self._backends:
             return
         turns = _OVERLOAD_TURNS if overload else _FAILURE_TURNS
+        self.guard.run(lambda: self._sit_out(backend, turns), _costs_nothing)
+
+    def _sit_out(self, backend: Candidate, turns: float) -> None:
         since = max(self.picks, self.left.get(backend, 0.0))
         self.left[backend] = since + turns * self._total / backend.weight
 
@@ -70,6 +80,9 @@ class Penalties(Generic[C]):
             drawn: The backends, in the order of the draw.
             cost: Decides between those that sit out equally long, or nothing.
         """
+        return self.guard.run(lambda: self._choose(drawn, cost), lambda: drawn[0])
+
+    def _choose(self, drawn: Sequence[C], cost: Callable[[C], float]) -> C:
         self.picks += 1
         left = self.left
         if len(left) == len(self._backends):
@@ -80,3 +93,7 @@ class Penalties(Generic[C]):
             if left.get(backend, math.inf) <= self.picks:
                 del left[backend]
         return min(drawn, key=lambda backend: (left.get(backend, 0.0), cost(backend)))
+
+
+def _costs_nothing() -> None:
+    """One failure that isn't counted is made up for by the next."""

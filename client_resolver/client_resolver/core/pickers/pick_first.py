@@ -16,6 +16,8 @@ C = TypeVar("C", bound=Candidate)
 class FirstPicker(Generic[C]):
     """Picks the first backend, and the next in the list's order where that was tried."""
 
+    concurrent: ClassVar[bool] = True
+
     __slots__ = ("_backends",)
 
     def __init__(self, backends: Sequence[C]) -> None:

@@ -39,6 +39,8 @@ class RingPicker(Generic[C]):
         layout: What the ring depends on.
     """
 
+    concurrent: ClassVar[bool] = True
+
     __slots__ = ("_backends", "_owners", "hashes", "layout")
 
     def __init__(

@@ -30,6 +30,8 @@ class CyclicPicker(Generic[C]):
         debts: What some backends are owed by the picker before, in picks.
     """
 
+    concurrent: ClassVar[bool] = True
+
     __slots__ = ("_next", "_order", "_owed")
 
     def __init__(

@@ -16,6 +16,8 @@ C = TypeVar("C", bound=Candidate)
 class RandomPicker(Generic[C]):
     """Draws a backend by weight; among those that were not tried, where some were."""
 
+    concurrent: ClassVar[bool] = True
+
     __slots__ = ("_backends", "_draw", "_rng")
 
     def __init__(self, backends: Sequence[C], rng: Random) -> None:

@@ -42,6 +42,8 @@ class ExactPicker(Generic[C]):
         debts: Returns what each backend is owed, in picks.
     """
 
+    concurrent: ClassVar[bool] = True
+
     __slots__ = ("_backends", "_rng", "_take", "_weights", "debts")
 
     def __init__(
