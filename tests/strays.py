@@ -34,8 +34,9 @@ class Strays(logging.Handler):
         frames = traceback.extract_tb(error.__traceback__) if error is not None else []
         if not frames or not frames[-1].filename.startswith(_PACKAGE):
             return
-        meant = record.name == "client_resolver" and str(frames[-1].line).startswith("raise ")
-        if not meant:
+        # grpc logs so what iterating over an application's requests has raised.
+        told = record.name == "client_resolver" or "iterating requests" in record.getMessage()
+        if not (told and str(frames[-1].line).startswith("raise ")):
             self._found.append(_text(f"{record.name} logged: {record.getMessage()}", error))
 
     def in_loop(self, context: dict[str, Any]) -> None:

@@ -59,7 +59,7 @@ def _arguments(options: object) -> bool:
     return isinstance(options, Sequence) and all(
         isinstance(option, Sequence)
         and len(option) == 2
-        and isinstance(option[0], str)
+        and isinstance(option[0], str | bytes)
         and _argument(option[1])
         for option in options
     )

@@ -1,6 +1,6 @@
 """The keyword arguments of every channel of this package, sync and aio alike."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Literal, TypeAlias, TypedDict
 
@@ -13,7 +13,7 @@ from client_resolver.resolver import Resolve
 
 __all__ = ["HashKey", "Keywords", "Options", "ServiceConfigLike", "Token"]
 
-Options: TypeAlias = Sequence[tuple[str, object]]
+Options: TypeAlias = Iterable[tuple[str | bytes, object]]
 """Channel arguments as grpc takes them."""
 
 ServiceConfigLike: TypeAlias = str | Mapping[str, object]

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -141,6 +141,8 @@ class Settings:
             ServiceConfigError: The service config cannot be understood.
             TypeError, ValueError: See `check_arguments` and `check_token`.
         """
+        if isinstance(options, Iterable) and not isinstance(options, Sequence | Mapping):
+            options = tuple(options)
         check_arguments(given, options)
         given = cast("Keywords", {k: v for k, v in given.items() if v is not None})
         environ = os.environ
@@ -148,7 +150,7 @@ class Settings:
         parsed = parse_target(target, environ, resolvers)
         if isinstance(parsed, LookasideTarget):
             check_token(given)
-        arguments = dict(options or ())
+        arguments = _by_name(options)
         in_options = arguments.pop("grpc.service_config", None)
         named = arguments.pop("grpc.lb_policy_name", None)
         service_config = given.get("service_config")
@@ -186,7 +188,7 @@ class Settings:
             client=_client(given, environ),
             balancer_credentials=given.get("balancer_credentials"),
             balancer_options=tuple(
-                {**_BALANCER_OPTIONS, **dict(given.get("balancer_options") or ())}.items()
+                {**_BALANCER_OPTIONS, **_by_name(given.get("balancer_options"))}.items()
             ),
             balancer_token=given.get("balancer_token"),
             watch_backoff=given.get("watch_backoff", (0.1, 3.0)),
@@ -297,3 +299,10 @@ def describe(settings: Settings, machine: Machine[Any], *, closed: bool, started
     doing = "closed" if closed else machine.outlook.connectivity.name if started else "not started"
     backends = ", ".join(map(repr, list(machine.pool)))
     return f"{settings.target.text} {machine.config.policy.name}: {doing} [{backends}]"
+
+
+def _by_name(options: Options | None) -> dict[str, object]:
+    """Return channel arguments by their names, which grpc takes as bytes as well."""
+    return {
+        name.decode() if isinstance(name, bytes) else name: value for name, value in options or ()
+    }

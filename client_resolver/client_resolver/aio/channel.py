@@ -77,10 +77,12 @@ class Channel(grpc.aio.Channel):
         """
         if self._driver.closed:
             return grpc.ChannelConnectivity.SHUTDOWN
+        fresh = self._driver.loop is None
         if try_to_connect:
             self._driver.start()
             self._driver.connect()
-        if self._driver.loop is None:
+        if fresh:
+            # As of grpc's own, the state is that before it began to connect.
             return grpc.ChannelConnectivity.IDLE
         return grpc.ChannelConnectivity[self._driver.outlook.connectivity.name]
 
@@ -172,8 +174,10 @@ class Channel(grpc.aio.Channel):
         serializer: Callable[[Any], bytes] | None,
         deserializer: Callable[[bytes], Any] | None,
         registered: bool | None,
-        path: str,
+        path: str | bytes,
     ) -> Any:  # noqa: ANN401
+        path = path.decode() if isinstance(path, bytes) else path
+
         def picking(path: str) -> MultiCallable:
             method: Method[Any] = Method(
                 self._driver,

@@ -212,13 +212,19 @@ class StreamRequestCall(ManagedCall):
 
     # grpc's own intercepted calls look at this name on the calls that they are given.
     _done_writing_flag = False
+    _begun = False
+    """Something was written, or was to be."""
 
     async def write(self, request: Any) -> None:
         """See `grpc.aio.StreamUnaryCall.write`."""
         requests = self._written()
         if self._done_writing_flag:
             raise asyncio.InvalidStateError('RPC is half closed after calling "done_writing".')
+        begun, self._begun = self._begun, True
         if self.done():
+            if not begun:
+                # grpc's own call would have failed while this was waiting for a connection.
+                await self.raise_failure()
             raise asyncio.InvalidStateError("RPC already finished.")
         try:
             await requests.write(request)

@@ -102,6 +102,16 @@ class Method(Generic[C]):
         limit = self.driver.rpcs.retry_buffer if repeats else 0
         return Requests(source, self.serializer, limit=limit, shielded=repeats)
 
+    def check_credentials(self) -> None:
+        """Refuse call credentials where no backend's connection can carry them.
+
+        Raises:
+            grpc.aio.UsageError: The channel is insecure.
+        """
+        settings = self.driver.settings
+        if settings.credentials is None and settings.dial is None:
+            raise grpc.aio.UsageError("Call credentials are only valid on secure channels")
+
     def on(self, channel: grpc.aio.Channel) -> Callable[..., C]:
         """Return the method's multicallable on a channel of a backend."""
         bound = self.bound.get(channel)

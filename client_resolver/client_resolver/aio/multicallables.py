@@ -43,6 +43,8 @@ class UnaryUnaryMultiCallable(grpc.aio.UnaryUnaryMultiCallable, Generic[Req, Res
         """See `grpc.aio.UnaryUnaryMultiCallable`."""
         method = self.method
         metadata = None if metadata is None else sendable(metadata)
+        if credentials is not None:
+            method.check_credentials()
         backend = method.pick() if method.plain else None
         if backend is not None:
             return calls.UnaryUnaryCall(
@@ -83,6 +85,8 @@ class UnaryStreamMultiCallable(grpc.aio.UnaryStreamMultiCallable, Generic[Req, R
         """See `grpc.aio.UnaryStreamMultiCallable`."""
         method = self.method
         metadata = None if metadata is None else sendable(metadata)
+        if credentials is not None:
+            method.check_credentials()
         backend = method.pick() if method.plain else None
         if backend is not None:
             return calls.UnaryStreamCall(
@@ -118,6 +122,8 @@ class StreamUnaryMultiCallable(grpc.aio.StreamUnaryMultiCallable, Generic[Req, R
         """See `grpc.aio.StreamUnaryMultiCallable`."""
         method = self.method
         metadata = None if metadata is None else sendable(metadata)
+        if credentials is not None:
+            method.check_credentials()
         backend = method.pick() if method.plain else None
         if backend is not None:
             return calls.StreamUnaryCall(
@@ -153,6 +159,8 @@ class StreamStreamMultiCallable(grpc.aio.StreamStreamMultiCallable, Generic[Req,
         """See `grpc.aio.StreamStreamMultiCallable`."""
         method = self.method
         metadata = None if metadata is None else sendable(metadata)
+        if credentials is not None:
+            method.check_credentials()
         backend = method.pick() if method.plain else None
         if backend is not None:
             return calls.StreamStreamCall(

@@ -25,7 +25,7 @@ import grpc
 from client_resolver.core.guard import owned
 from client_resolver.core.outlook import Outlook
 from client_resolver.core.replay import Evidence, weigh
-from client_resolver.metadata import Metadata
+from client_resolver.metadata import Metadata, kept
 from client_resolver.observing import tell_each
 from client_resolver.sync.connection import Backend, Handle, Place
 from client_resolver.sync.driver import Driver
@@ -154,7 +154,7 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
     ) -> None:
         self._method = method
         self._request = request
-        self._metadata = metadata
+        self._metadata = None if metadata is None else kept(metadata)
         self._credentials = credentials
         self._compression = compression
         self._wait_for_ready = bool(

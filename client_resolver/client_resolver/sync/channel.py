@@ -132,13 +132,13 @@ class Channel(grpc.Channel):
         serializer: Callable[[Any], bytes] | None,
         deserializer: Callable[[bytes], Any] | None,
         registered: bool | None,
-        path: str,
+        path: str | bytes,
     ) -> Any:  # noqa: ANN401
         method: Method[Any] = Method(
             self._driver,
             self,
             kind=kind,
-            path=path,
+            path=path.decode() if isinstance(path, bytes) else path,
             serializer=keeping(serializer) if kind.startswith("stream") else serializer,
             deserializer=deserializer,
             registered=bool(registered),

@@ -52,7 +52,8 @@ class Requests:
     """
 
     def __init__(self, source: Iterable[object], limit: int = 0) -> None:
-        self._source = iter(source)
+        # As grpc has it, what is no iterable fails the RPC, not the call that begins it.
+        self._source = iter(source) if hasattr(source, "__iter__") else _refusing(source)
         self._limit = limit
         self._kept: list[Kept] = []
         self._dropped = 0
@@ -195,3 +196,8 @@ class _Attempt:
 
     def __next__(self) -> Kept:
         return self._requests.next_for(self)
+
+
+def _refusing(source: object) -> Iterator[object]:
+    yield from ()
+    raise TypeError(f"{source!r} is no iterator of requests")
