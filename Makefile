@@ -31,6 +31,9 @@ test: setup ## Run the tests that need neither network, root nor Go.
 test-pythons: setup ## Run the client's tests, and most of the service's, on each supported Python that is here.
 	$(BIN)/python -m tests.pythons $(PYTEST_ARGS)
 
+test-busy: setup ## Run the tests five times in a row on a busy machine: REPEAT=5 BUSY=6.
+	$(BIN)/python -m tests.busy --repeat $(or $(REPEAT),5) --busy $(or $(BUSY),6) --ignore=tests/cluster $(PYTEST_ARGS)
+
 test-cluster: setup ## Run the tests on a real API server. Needs root and, once, Go.
 	$(BIN)/python -m tests.cluster.run $(PYTEST_ARGS)
 
