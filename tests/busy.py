@@ -1,4 +1,4 @@
-"""The tests on a machine that is busy: `python -m tests.busy [--repeat N] [--busy N] [PYTEST_ARGS]`.
+"""The tests on a busy machine: `python -m tests.busy [--repeat N] [--busy N] [PYTEST_ARGS]`.
 
 Runs the whole suite several times in a row, beside processes that do nothing but compute. What
 passes on an idle machine and not here depends on the machine's speed.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
+from weakref import ref
 
 from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Connectivity, Endpoint
@@ -128,7 +129,10 @@ class Place(Slot, Generic[H]):
     __slots__ = ("backend",)
 
     def __init__(self, backend: Backend[H]) -> None:
-        super().__init__(backend.in_flight)
+        # What `Slot` does, without a second call: one is made for every RPC.
+        self._live = live = backend.in_flight
+        live.add(mark := ref(self, live.discard))
+        self._mark = mark
         self.backend = backend
 
 

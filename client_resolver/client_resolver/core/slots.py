@@ -26,7 +26,7 @@ class Slot:
     def __init__(self, live: Live) -> None:
         self._live = live
         live.add(mark := ref(self, live.discard))
-        self._mark = mark
+        self._mark: object = mark
 
     def give_back(self) -> None:
         """Count it no more. Doing so again does nothing."""
