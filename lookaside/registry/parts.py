@@ -34,6 +34,11 @@ class Member(Struct, frozen=True, gc=False):
     uid: str
     terminating: bool
 
+    @property
+    def stays(self) -> bool:
+        """Whether it is ready and not terminating."""
+        return self.endpoint.health is Health.READY and not self.terminating
+
 
 class Part(Struct, frozen=True):
     """What a slice gives: each address once, by keys in whose order a list is.
@@ -49,14 +54,17 @@ class Part(Struct, frozen=True):
     def put_over(self, found: dict[str, Member]) -> None:
         """Put its endpoints among those of the slices before it.
 
-        As in kube-proxy's addEndpoints (pkg/proxy/endpointslicecache.go), the last endpoint of an
-        address that isn't terminating has it; where all are terminating, the first.
+        As in kube-proxy's addEndpoints (pkg/proxy/endpointslicecache.go), an endpoint that isn't
+        terminating has an address before those that are. Among several in different slices
+        kube-proxy's result is undefined: here a ready one has it, and else the one put last; where
+        all are terminating, the one put first.
         """
         if self.plain or not found:
             found.update(self.members)
             return
         for key, member in self.members.items():
-            if key not in found or not member.terminating:
+            other = found.get(key)
+            if other is None or not (member.terminating or (other.stays and not member.stays)):
                 found[key] = member
 
 

@@ -1,6 +1,7 @@
 """Why a list that was made of slices is as it is."""
 
 from collections.abc import Iterator
+from itertools import groupby
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -150,13 +151,19 @@ class Reasons(Struct, frozen=True):
 def _once_each_address(ranked: list[_Candidate]) -> list[_Candidate]:
     """Leave out all endpoints of an address but the one that counts, as `parts` has it."""
     counts: dict[tuple[str, int], _Candidate] = {}
-    by_slice = sorted(
-        (one for one in ranked if not one.reason), key=lambda one: one.held.slice.name, reverse=True
-    )
-    for one in by_slice:
-        target = (one.endpoint.address, one.port)
-        if target not in counts or not one.endpoint.terminating:
-            counts[target] = one
+    fit = [one for one in ranked if not one.reason]
+    fit.sort(key=lambda one: one.held.slice.name, reverse=True)
+    for _, of_slice in groupby(fit, key=lambda one: one.held.slice.name):
+        own: dict[tuple[str, int], _Candidate] = {}
+        for one in of_slice:
+            target = (one.endpoint.address, one.port)
+            if target not in own or not one.endpoint.terminating:
+                own[target] = one
+        for target, one in own.items():
+            other = counts.get(target)
+            keeps = other is not None and _stays(other) and not _stays(one)
+            if other is None or not (one.endpoint.terminating or keeps):
+                counts[target] = one
 
     def judged(one: _Candidate) -> _Candidate:
         if one.reason or (first := counts[one.endpoint.address, one.port]) is one:
@@ -166,6 +173,10 @@ def _once_each_address(ranked: list[_Candidate]) -> list[_Candidate]:
         return replace(one, reason=f"stands {where}, which counts")
 
     return [judged(one) for one in ranked]
+
+
+def _stays(one: _Candidate) -> bool:
+    return one.endpoint.ready and not one.endpoint.terminating
 
 
 def _at_node(one: _Candidate, node: str) -> _Candidate:

@@ -77,7 +77,7 @@ def test_a_service_of_one_family_has_the_addresses_of_that_family_alone(
 def test_slices_of_both_families_are_paired_by_the_uid_of_their_targets(
     balancer: Balancer, namespace: Namespace
 ) -> None:
-    namespace.service("greeter", selector={})
+    namespace.service("greeter", selector={}, **_DUAL)
     fours = [endpoint("192.0.2.1", uid="pod-1"), endpoint("192.0.2.2", uid="pod-2")]
     sixes = [endpoint("2001:db8::1", uid="pod-1"), endpoint("2001:db8::3", uid="pod-3")]
     namespace.slice("greeter-6", "greeter", body(sixes, addressType="IPv6"))
@@ -90,7 +90,7 @@ def test_slices_of_both_families_are_paired_by_the_uid_of_their_targets(
 def test_slices_of_both_families_without_targets_are_all_listed(
     balancer: Balancer, namespace: Namespace
 ) -> None:
-    namespace.service("greeter", selector={})
+    namespace.service("greeter", selector={}, **_DUAL)
     namespace.slice("greeter-4", "greeter", body(["192.0.2.1"]))
     namespace.slice("greeter-6", "greeter", body(["2001:db8::1"], addressType="IPv6"))
     catch_up(balancer, namespace)

@@ -171,8 +171,8 @@ class Cluster:
     def _standing(self, service: Service, port: str) -> list[tuple[Slice, Endpoint, int]]:
         """Return each address of a port once, fit or not, as addEndpoints has it.
 
-        kube-proxy takes the slices in any order; here it is the order of their names, the last
-        first.
+        kube-proxy takes the slices in any order. Here it is the order of their names, the last
+        first, except that a ready endpoint is not replaced by one of another slice that isn't.
         """
         standing: dict[tuple[str, int], tuple[Slice, Endpoint, int]] = {}
         for one in sorted(self.slices.values(), key=lambda s: s.name, reverse=True):
@@ -180,11 +180,17 @@ class Cluster:
                 continue
             if one.family == "FQDN" or (service.families and one.family not in service.families):
                 continue
+            own: dict[tuple[str, int], tuple[Slice, Endpoint, int]] = {}
             for name, number in one.ports:
                 for endpoint in one.endpoints if name == port and number else ():
                     target = (endpoint.address, number)
-                    if target not in standing or not endpoint.terminating:
-                        standing[target] = (one, endpoint, number)
+                    if target not in own or not endpoint.terminating:
+                        own[target] = (one, endpoint, number)
+            for target, found in own.items():
+                other = standing.get(target)
+                keeps = other is not None and _stays(other[1]) and not _stays(found[1])
+                if other is None or not (found[1].terminating or keeps):
+                    standing[target] = found
         return list(standing.values())
 
     def _backend(self, service: Service, of: Slice, endpoint: Endpoint, number: int) -> Backend:
@@ -221,6 +227,10 @@ class Cluster:
     def _pod_labels(self, of: Slice, endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
         pod = self.pods.get((of.namespace, endpoint.pod))
         return pod.labels if pod else ()
+
+
+def _stays(endpoint: Endpoint) -> bool:
+    return endpoint.ready in (None, True) and endpoint.terminating is not True
 
 
 def _meant(endpoints: list[Endpoint], client: Client) -> Iterable[Endpoint]:

@@ -92,10 +92,11 @@ CASES: dict[str, tuple[list[Slice], list[str]]] = {
         [a_slice("a", ready(1, zone="x"), ready(1, zone="y"))],
         ["10.0.0.1:50051"],
     ),
-    "not ready in the slice that counts, ready in the other": (
+    "ready in one slice, not in the other": (
         [a_slice("a", out(1)), a_slice("b", ready(1))],
-        [],
+        ["10.0.0.1:50051"],
     ),
+    "ready, then not, in one slice": ([a_slice("a", ready(1), out(1))], []),
     "of a leaving Pod whose address another has, the other counts": (
         [a_slice("a", draining(1)), a_slice("b", ready(1))],
         ["10.0.0.1:50051"],

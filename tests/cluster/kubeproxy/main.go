@@ -21,6 +21,7 @@ import (
 	coredefaults "k8s.io/kubernetes/pkg/apis/core/v1"
 	discoverydefaults "k8s.io/kubernetes/pkg/apis/discovery/v1"
 	"k8s.io/kubernetes/pkg/proxy"
+	netutils "k8s.io/utils/net"
 )
 
 // state is the history of one Service and of its slices, and who asks at its end.
@@ -185,15 +186,15 @@ func serviceOf(slice *discovery.EndpointSlice) string {
 }
 
 // settle makes of what kube-proxy holds what it holds if it takes the slices in the order of their names, the last
-// first, wherever its code leaves it to the order in which a map is read.
+// first, and for an address those last in which it is ready, wherever its code leaves it to the order of a map.
 func settle(held proxy.EndpointsMap, family core.IPFamily, node string, byName map[string]*discovery.EndpointSlice) proxy.EndpointsMap {
 	ordered := descending(byName)
-	fixed := inOrder(ordered, family, node, nil)
+	fixed := inOrder(ordered, family, node, true, nil)
 	if same(held, fixed) {
 		return held
 	}
 	for _, permuted := range permutations(ordered) {
-		if same(held, inOrder(permuted, family, node, nil)) {
+		if same(held, inOrder(permuted, family, node, false, nil)) {
 			return fixed
 		}
 	}
@@ -212,7 +213,10 @@ func descending(byName map[string]*discovery.EndpointSlice) []*discovery.Endpoin
 
 // inOrder gives what kube-proxy holds after it has read slices in an order. One slice has the order that it says, so
 // those that have a port in common are put into one, in which no two of the others' endpoints can meet.
-func inOrder(ordered []*discovery.EndpointSlice, family core.IPFamily, node string, change func(*discovery.Endpoint)) proxy.EndpointsMap {
+//
+// With preferReady an endpoint that isn't ready goes before one at its address that is ready, in another slice: that is
+// another order of the slices for this address, which kube-proxy could have taken as well.
+func inOrder(ordered []*discovery.EndpointSlice, family core.IPFamily, node string, preferReady bool, change func(*discovery.Endpoint)) proxy.EndpointsMap {
 	joined := map[string]*discovery.EndpointSlice{}
 	for _, slice := range ordered {
 		if slice.AddressType != discovery.AddressType(family) {
@@ -229,13 +233,21 @@ func inOrder(ordered []*discovery.EndpointSlice, family core.IPFamily, node stri
 				joined[key].Ports = []discovery.EndpointPort{port}
 				joined[key].Endpoints = nil
 			}
-			for _, endpoint := range slice.Endpoints {
-				copied := *endpoint.DeepCopy()
+			before, own, after := joined[key].Endpoints, slice.DeepCopy().Endpoints, []discovery.Endpoint{}
+			first := []discovery.Endpoint{}
+			for _, endpoint := range own {
+				address := ip(endpoint)
+				later := preferReady && stays(winner(before, address)) && !stays(winner(own, address))
 				if change != nil {
-					change(&copied)
+					change(&endpoint)
 				}
-				joined[key].Endpoints = append(joined[key].Endpoints, copied)
+				if later {
+					first = append(first, endpoint)
+				} else {
+					after = append(after, endpoint)
+				}
 			}
+			joined[key].Endpoints = slices.Concat(first, before, after)
 		}
 	}
 	tracker := proxy.NewEndpointsChangeTracker(family, node, nil, nil)
@@ -245,6 +257,30 @@ func inOrder(ordered []*discovery.EndpointSlice, family core.IPFamily, node stri
 	held := proxy.EndpointsMap{}
 	held.Update(tracker)
 	return held
+}
+
+// winner is the endpoint that has an address among those of one slice, as addEndpoints chooses it.
+func winner(endpoints []discovery.Endpoint, address string) *discovery.Endpoint {
+	var found *discovery.Endpoint
+	for i := range endpoints {
+		if ip(endpoints[i]) == address && (found == nil || !isTrue(endpoints[i].Conditions.Terminating)) {
+			found = &endpoints[i]
+		}
+	}
+	return found
+}
+
+func ip(endpoint discovery.Endpoint) string {
+	return netutils.ParseIPSloppy(endpoint.Addresses[0]).String()
+}
+
+func stays(endpoint *discovery.Endpoint) bool {
+	return endpoint != nil && (endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready) &&
+		!isTrue(endpoint.Conditions.Terminating)
+}
+
+func isTrue(condition *bool) bool {
+	return condition != nil && *condition
 }
 
 func permutations(of []*discovery.EndpointSlice) [][]*discovery.EndpointSlice {
@@ -312,8 +348,8 @@ func (s *state) both(name proxy.ServicePortName, port proxy.ServicePort, asking 
 	ordered := descending(byName)
 	judged, anonymous := []proxy.Endpoint{}, []proxy.Endpoint{}
 	for _, family := range []core.IPFamily{core.IPv4Protocol, core.IPv6Protocol} {
-		judged = append(judged, inOrder(ordered, family, asking.Node, nil)[name]...)
-		anonymous = append(anonymous, inOrder(ordered, family, asking.Node, named)[name]...)
+		judged = append(judged, inOrder(ordered, family, asking.Node, true, nil)[name]...)
+		anonymous = append(anonymous, inOrder(ordered, family, asking.Node, true, named)[name]...)
 	}
 	for _, each := range anonymous {
 		uids[each.String()] = sorted(each.ZoneHints())
