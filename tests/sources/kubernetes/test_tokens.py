@@ -194,3 +194,17 @@ async def test_reviews_at_once_are_answered_each_its_own(
 
     assert answers == [CART] * 50
     assert sorted(int(body["spec"]["token"]) for _, _, body in server.requests) == list(range(50))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"status":{"authenticated":true,"audiences":["\xff"]}}',
+        b'{"status":{"user":{"username":"\xff"}}}',
+        b'{"status":{"user":{"username":' + b"[" * 9_999 + b"]" * 9_999 + b"}}}",
+    ],
+    ids=["no UTF-8 in an audience", "no UTF-8 in a name", "nested too deep"],
+)
+def test_whatever_an_answer_holds_it_is_garbled_at_worst(body: bytes) -> None:
+    with pytest.raises(Garbled):
+        reviewed(body, "lb")
