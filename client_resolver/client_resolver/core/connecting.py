@@ -187,14 +187,19 @@ class Connections(Generic[H]):
     def _open(self, backend: Backend[H]) -> Action[H]:
         backend.opened = True
         backend.accepting = True
-        self._attempts[backend] = self._now() + ATTEMPT_DELAY
+        self._begin_attempt(backend)
         self._sort(backend)
         self._tell(backend, None, backend.connectivity)
         return Open(backend)
 
     def _connect(self, backend: Backend[H]) -> Action[H]:
-        self._attempts[backend] = self._now() + ATTEMPT_DELAY
+        self._begin_attempt(backend)
         return Connect(backend)
+
+    def _begin_attempt(self, backend: Backend[H]) -> None:
+        # Taken out first: only a new key comes last.
+        self._attempts.pop(backend, None)
+        self._attempts[backend] = self._now() + ATTEMPT_DELAY
 
     def _end_attempt(self, backend: Backend[H]) -> None:
         self._attempts.pop(backend, None)
@@ -238,7 +243,7 @@ class Connections(Generic[H]):
             (self._ready, pickable and ready),
             (self._failing, pickable and failing),
             (self._connecting, pickable and not ready and not failing and not slow),
-            (self._slow, pickable and slow),
+            (self._slow, pickable and slow and not failing),
         ):
             if belongs:
                 group[backend] = None

@@ -153,6 +153,31 @@ def test_each_attempt_of_a_connection_has_its_own_time() -> None:
     assert subject.wake_at == 10.25
 
 
+def test_one_that_failed_and_takes_long_at_its_next_attempt_is_closed_once() -> None:
+    clock = Clock()
+    subject = limited(1, clock)
+    those = backends(2)
+    subject.arrange(those, [])
+    subject.observed(those[0], FAILED)
+    assert told(subject.observed(those[0], IDLE)) == [("connect", 1)]
+    clock.now = 1.0
+    subject.overdue(clock.now)
+    assert told(subject.observed(those[1], READY)) == [("close", 1)]
+
+
+def test_an_attempt_that_begins_again_holds_up_no_other_whose_time_is_over() -> None:
+    clock = Clock()
+    subject = limited(2, clock)
+    those = backends(3)
+    subject.arrange(those, [])
+    clock.now = 0.1
+    subject.observed(those[0], IDLE)
+    assert subject.wake_at == 0.25
+    clock.now = 0.25
+    assert subject.overdue(clock.now)
+    assert (those[0].slow, those[1].slow) == (False, True)
+
+
 def test_where_all_are_connected_no_attempt_waits_for_another() -> None:
     subject: Connections[object] = Connections(lazy=False, log=EventLog(on=False), now=Clock())
     subject.arrange(backends(3), [])

@@ -197,6 +197,14 @@ class PoolMachine(RuleBasedStateMachine):
         if backend.draining and not backend.in_flight:
             self.perform(self.pool.drained(backend, self.clock.now))
 
+    def what_is_due_is_done(self) -> None:
+        if self.limit is not None or self.options.lazy:
+            now = self.clock.now
+            self.slow |= {
+                one for one, began in self.attempts.items() if began + ATTEMPT_DELAY <= now
+            }
+        self.perform(self.pool.tick(self.clock.now))
+
     @rule(seconds=st.floats(0.1, 12))
     def time_passes(self, seconds: float) -> None:
         end = self.clock.now + seconds
@@ -205,10 +213,7 @@ class PoolMachine(RuleBasedStateMachine):
             if wake_at is None or wake_at > end:
                 break
             self.clock.now = max(self.clock.now, wake_at)
-            if self.limit is not None or self.options.lazy:
-                late = self.clock.now - ATTEMPT_DELAY
-                self.slow |= {one for one, began in self.attempts.items() if began <= late}
-            self.perform(self.pool.tick(self.clock.now))
+            self.what_is_due_is_done()
             self.pool.pickers()
         else:
             pytest.fail("it is never done with what is due")
@@ -276,7 +281,7 @@ class PoolMachine(RuleBasedStateMachine):
             return
         for backend in self.calls:
             backend.in_flight.pop()
-        self.perform(self.pool.tick(self.clock.now))
+        self.what_is_due_is_done()
         self.perform(self.pool.close())
         assert not self.open
         assert self.pool.wake_at is None
