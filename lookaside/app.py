@@ -119,14 +119,14 @@ class App:
         names = [str(source) for source in settings.sources]
         self._metrics = Metrics(VERSION)
         self._readiness = Readiness(names)
-        worker = LoopWorker()
+        self._worker = LoopWorker()
         self._store = Store(
             names,
             encoder=WireEncoder(),
             observer=self._metrics,
             clock=time.monotonic,
             synced=self._synced,
-            worker=worker,
+            worker=self._worker,
         )
         self._metrics.follow_snapshots(lambda: self._store.lists)
         self._sources = [
@@ -151,7 +151,7 @@ class App:
             listen=settings.listen.target,
             tls=_tls(settings),
             describe=settings.reflection,
-            worker=worker,
+            worker=self._worker,
             bounds=bounds,
         )
         self._admin = settings.admin and AdminServer(
@@ -251,6 +251,7 @@ class App:
             namespaces=self._settings.namespaces,
             options=MergeOptions(self._settings.address_family, self._settings.metadata_labels),
             settings=_kubernetes(self._settings),
+            worker=self._worker,
         )
 
     def _warn(self) -> None:

@@ -28,17 +28,23 @@ class _Job(Generic[T]):
         steps: What is left of it.
         key: Whose it is; None for that of a request.
         done: What to tell its outcome to.
+        pace: How many times as long its key rests.
         cost: Seconds that it has taken so far, its watchers' writes among them.
     """
 
-    __slots__ = ("cost", "done", "key", "steps")
+    __slots__ = ("cost", "done", "key", "pace", "steps")
 
     def __init__(
-        self, steps: Steps[T], key: Hashable = None, done: asyncio.Future[T] | None = None
+        self,
+        steps: Steps[T],
+        key: Hashable = None,
+        done: asyncio.Future[T] | None = None,
+        pace: float = 0.0,
     ) -> None:
         self.steps = steps
         self.key = key
         self.done = done
+        self.pace = pace
         self.cost = 0.0
 
 
@@ -59,19 +65,20 @@ class LoopWorker:
         self._clock = clock
         self._turn = turn
         self._jobs: deque[_Job[Any]] = deque()
-        # By key: what begins its next work. A key in here is at work, or pauses.
-        self._busy: dict[Hashable, Callable[[], Steps[None]] | None] = {}
+        # By key: what begins its next work, and its pace. A key in here is at work, or pauses.
+        self._busy: dict[Hashable, tuple[Callable[[], Steps[None]], float] | None] = {}
         self._driver: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<LoopWorker {len(self._jobs)} jobs, {len(self._busy)} keys busy>"
 
-    def ask(self, key: Hashable, make: Callable[[], Steps[None]]) -> None:
+    def ask(self, key: Hashable, make: Callable[[], Steps[None]], *, rests: bool = True) -> None:
         """Have work done: now, or anew when that of the same key is done and has paused."""
+        pace = _PACE if rests else 0.0
         if key in self._busy:
-            self._busy[key] = make
+            self._busy[key] = make, pace
         else:
-            self._begin(key, make)
+            self._begin(key, make, pace)
 
     async def run(self, steps: Steps[T]) -> T:
         """Return what a request's work returns.
@@ -88,9 +95,9 @@ class LoopWorker:
         self._put(_Job(steps, done=done))
         return await done
 
-    def _begin(self, key: Hashable, make: Callable[[], Steps[None]]) -> None:
+    def _begin(self, key: Hashable, make: Callable[[], Steps[None]], pace: float) -> None:
         self._busy[key] = None
-        self._put(_Job(make(), key))
+        self._put(_Job(make(), key, pace=pace))
 
     def _put(self, job: _Job[Any]) -> None:
         self._jobs.append(job)
@@ -135,22 +142,22 @@ class LoopWorker:
             if job.done is not None:
                 job.done.set_exception(error)
             else:
-                _log.exception("watchers could not be told", service=str(job.key))
+                _log.exception("work that takes long has failed", key=str(job.key))
         return None
 
     def _end(self, job: _Job[Any]) -> None:
         if job.key is None:
             return
-        pause = job.cost * _PACE
+        pause = job.cost * job.pace
         if pause < _LEAST_PAUSE:
             self._rested(job.key)
         else:
             asyncio.get_running_loop().call_later(pause, self._rested, job.key)
 
     def _rested(self, key: Hashable) -> None:
-        make = self._busy.pop(key)
-        if make is not None:
-            self._begin(key, make)
+        following = self._busy.pop(key)
+        if following is not None:
+            self._begin(key, *following)
 
 
 async def watch_lag(

@@ -14,15 +14,18 @@ from lookaside.registry.annotations import (
     service_policy,
 )
 from lookaside.registry.inputs import HeldPod, HeldSlice, Inputs, MergeOptions
-from lookaside.registry.merge import merge
-from lookaside.registry.parts import Parts
+from lookaside.registry.merge import Memory, merging
 from lookaside.registry.slices import Pod, Service, Slice
+from lookaside.registry.steps import Steps, finish
 
 Name = tuple[str, str]
 
-# To keep what slices give costs about 150 bytes for each endpoint, for good; to make a list of so
-# many anew costs few milliseconds.
-_LARGE = 500
+LARGE = 500
+"""Endpoints from which on it pays to keep what slices give.
+
+That costs about 200 bytes for each endpoint, for good; to make a list of fewer anew costs few
+milliseconds.
+"""
 
 
 class Cluster:
@@ -38,7 +41,7 @@ class Cluster:
     """
 
     def __init__(
-        self, options: MergeOptions | None = None, *, pods: bool = False, large: int = _LARGE
+        self, options: MergeOptions | None = None, *, pods: bool = False, large: int = LARGE
     ) -> None:
         self._options = options or MergeOptions()
         self._large = large
@@ -48,7 +51,7 @@ class Cluster:
         self._owners: dict[Name, ServiceKey] = {}
         self._pods: dict[str, dict[str, HeldPod]] = {}
         self._standings: dict[Name, set[str]] = {}
-        self._parts: dict[ServiceKey, Parts] = {}
+        self._memories: dict[ServiceKey, Memory] = {}
         self._touched: set[ServiceKey] = set()
         self._refused: dict[Refusal, None] = {}
 
@@ -61,7 +64,7 @@ class Cluster:
             service.weights, service.service_config, before[1] if before else None
         )
         self._services[service.key] = (service, policy)
-        self._parts.pop(service.key, None)
+        self._memories.pop(service.key, None)
         self._touched.add(service.key)
         readings = {WEIGHTS: policy.weights, SERVICE_CONFIG: policy.service_config}
         self._refuse("Service", (service.key.namespace, service.key.name), readings)
@@ -69,7 +72,7 @@ class Cluster:
     def remove_service(self, key: ServiceKey) -> None:
         """Take a Service away. Its slices are kept: they may be seen to go later, or to stay."""
         if self._services.pop(key, None) is not None:
-            self._parts.pop(key, None)
+            self._memories.pop(key, None)
             self._touched.add(key)
 
     def set_slice(self, slice_: Slice) -> None:
@@ -148,35 +151,51 @@ class Cluster:
 
     def touched(self) -> dict[ServiceKey, ServiceRecord | None]:
         """Return the services that changed since the last call, None for one that is gone."""
+        return {key: finish(self.recording(key)) for key in sorted(self.take_touched())}
+
+    def take_touched(self) -> set[ServiceKey]:
+        """Return which services changed since the last call."""
         touched, self._touched = self._touched, set()
-        return {
-            key: self._record(key) if key in self._services else None for key in sorted(touched)
-        }
+        return touched
+
+    def services(self) -> list[ServiceKey]:
+        """Return the Services that there are."""
+        return list(self._services)
 
     def records(self) -> list[ServiceRecord]:
         """Return every service. None of them has changed since, to the next call of `touched`."""
         self._touched.clear()
-        return [self._record(key) for key in self._services]
+        found = [finish(self.recording(key)) for key in self._services]
+        return [record for record in found if record is not None]
+
+    def is_large(self, key: ServiceKey) -> bool:
+        """Whether a service has so many endpoints that it is kept what its slices give."""
+        slices = self._slices.get(key, {}).values()
+        return sum(len(held.slice.endpoints) for held in slices) > self._large
+
+    def recording(self, key: ServiceKey) -> Steps[ServiceRecord | None]:
+        """Return a service as it is when this begins, in steps; None for one that is gone."""
+        if key not in self._services:
+            return None
+        service, policy = self._services[key]
+        slices = tuple(self._slices.get(key, {}).values())
+        pods = self._pods.get(key.namespace, {})
+        inputs = Inputs(service, policy, slices, pods, self._options)
+        if self.is_large(key):
+            return (yield from merging(inputs, self._memories.setdefault(key, Memory())))
+        self._memories.pop(key, None)
+        return (yield from merging(inputs))
 
     def refused(self) -> list[Refusal]:
         """Return the annotations that were refused since the last call."""
         refused, self._refused = self._refused, {}
         return list(refused)
 
-    def _record(self, key: ServiceKey) -> ServiceRecord:
-        service, policy = self._services[key]
-        slices = tuple(self._slices.get(key, {}).values())
-        pods = self._pods.get(key.namespace, {})
-        inputs = Inputs(service, policy, slices, pods, self._options)
-        if sum(len(held.slice.endpoints) for held in slices) > self._large:
-            return merge(inputs, self._parts.setdefault(key, {}))
-        self._parts.pop(key, None)
-        return merge(inputs)
-
     def _touch(self, name: Name) -> None:
         owner = self._owners[name]
         self._touched.add(owner)
-        self._parts.get(owner, {}).pop(name[1], None)
+        if owner in self._memories:
+            self._memories[owner].touched.add(name[1])
 
     def _touch_slices_of(self, pod: Name) -> None:
         for slice_ in self._standings.get(pod, ()):

@@ -7,122 +7,106 @@ every one has them. Where the Service's internalTrafficPolicy is Local, the rule
 each node by itself, and hints play no part.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
-from lookaside.model import Endpoint, Health, Hints, ServiceRecord
+from lookaside.model import Endpoint, ServiceRecord
 from lookaside.registry.inputs import Inputs
-from lookaside.registry.parts import Member, Parts, part
+from lookaside.registry.listing import Addresses, Listing, choosing, gathering, listing, portions
+from lookaside.registry.parts import Member, Part, part
 from lookaside.registry.reasons import Reasons
-
-Addresses = dict[str, Member]
-"""Each address of one family once, by keys in whose order a list is."""
+from lookaside.registry.steps import Steps, finish
 
 
-def merge(inputs: Inputs, known: Parts | None = None) -> ServiceRecord:
+class Memory:
+    """What is kept of a large service from one merge to the next.
+
+    Attributes:
+        listings: The list of each port, by the port's name.
+        touched: The slices that have changed since they were made, or whose Pods have.
+    """
+
+    __slots__ = ("listings", "touched")
+
+    def __init__(self) -> None:
+        self.listings: dict[str, Listing] = {}
+        self.touched: set[str] = set()
+
+
+def merge(inputs: Inputs) -> ServiceRecord:
     """Return what the slices say of a service, the same for every order of the slices.
 
     A Pod that stands in two slices, as while the controller moves it, is one endpoint; so is a Pod
     with an address in each family.
+    """
+    return finish(merging(inputs))
+
+
+def merging(inputs: Inputs, memory: Memory | None = None) -> Steps[ServiceRecord]:
+    """Return what `merge` does, in steps.
 
     Args:
         inputs: What the endpoints are made of.
-        known: What slices gave before, where all that it is made of is as it was then; what is
-            missing is added.
+        memory: What was kept of the merge before, where the Service and all slices that aren't
+            touched are as they were then; it is brought up to date. What is touched meanwhile
+            counts for the next merge.
     """
-    if known is None:
-        known = {}
-    endpoints, hints, own = {}, {}, {}
-    for port in inputs.service.ports:
-        families, plain = _families(inputs, port.name, known)
-        members = _listed(families, plain=plain)
-        endpoints[port.name] = _endpoints(members)
-        if inputs.service.local:
-            own[port.name] = _by_node(families)
-        elif meant := _useful(members):
-            hints[port.name] = meant
+    memory = memory or Memory()
+    touched, memory.touched = memory.touched, set()
+    listings: dict[str, Listing] = {}
+    own = {}
+    try:
+        for port in inputs.service.ports:
+            before = memory.listings.get(port.name)
+            parts = yield from _parts(inputs, port.name, before, touched)
+            listings[port.name] = yield from listing(parts, before)
+            if inputs.service.local:
+                own[port.name] = yield from _by_node((yield from gathering(parts)))
+        memory.listings = listings
+    except BaseException:
+        # Whoever runs it may give it up.
+        memory.touched |= touched
+        raise
+    hinted = {} if inputs.service.local else listings
     return ServiceRecord(
         key=inputs.service.key,
         ports=inputs.service.ports,
-        endpoints=endpoints,
+        endpoints={port: made.endpoints for port, made in listings.items()},
         external_name=inputs.service.external_name,
-        hints=hints,
+        hints={port: made.hints for port, made in hinted.items() if made.hints},
         own=own,
         service_config=inputs.service_config(),
         evidence=Reasons(inputs),
     )
 
 
-def _families(inputs: Inputs, port: str, known: Parts) -> tuple[list[Addresses], bool]:
-    """Return all endpoints of a port, fit or not, those of the preferred family first.
-
-    Returns:
-        The endpoints of each family, and whether all of them are ready.
-    """
-    families: dict[str, Addresses] = {}
-    plain = True
-    # What comes last counts, so the first by rank does.
+def _parts(
+    inputs: Inputs, port: str, before: Listing | None, touched: set[str]
+) -> Steps[dict[str, Part]]:
+    """Return what each slice gives to a port, the preferred ones last: those put last count."""
+    known: Mapping[str, Part] = before.parts if before is not None else {}
+    parts: dict[str, Part] = {}
     for held in reversed(inputs.ranked()):
-        made = known.setdefault(held.slice.name, {})
-        if port not in made:
-            made[port] = part(inputs, held, port)
-        made[port].put_over(families.setdefault(held.slice.address_type, {}))
-        plain = plain and made[port].plain
-    return list(reversed(families.values())), plain
-
-
-def _listed(families: Sequence[Addresses], *, plain: bool = False) -> list[Member]:
-    """Return who of some endpoints is listed, in order.
-
-    Args:
-        families: The endpoints of each family, the preferred one first.
-        plain: Whether all of them are known to be ready.
-    """
-    if not plain:
-        families = _fit(families)
-    chosen: Addresses = {}
-    for found in families:
-        if not chosen:
-            chosen = found
+        name = held.slice.name
+        if name in known and name not in touched:
+            parts[name] = known[name]
             continue
-        uids = {member.uid for member in chosen.values()} - {""}
-        chosen = {**{k: one for k, one in found.items() if one.uid not in uids}, **chosen}
-    return [chosen[key] for key in sorted(chosen)]
+        parts[name] = part(inputs, held, port, known.get(name))
+        yield 0
+    return parts
 
 
-def _fit(families: Sequence[Addresses]) -> list[Addresses]:
-    """Return the ready endpoints; where there are none, those terminating that still serve."""
-    for health in (Health.READY, Health.TERMINATING):
-        fit = [
-            {key: one for key, one in found.items() if one.endpoint.health is health}
-            for found in families
-        ]
-        if any(fit):
-            return fit
-    return []
-
-
-def _by_node(families: Sequence[Addresses]) -> dict[str, tuple[Endpoint, ...]]:
+def _by_node(families: Sequence[Addresses]) -> Steps[dict[str, tuple[Endpoint, ...]]]:
     """Return the list of each node that has one of its own."""
-    nodes: dict[str, list[Addresses]] = {}
+    nodes: dict[str, list[dict[str, Member]]] = {}
     for index, found in enumerate(families):
-        for key, member in found.items():
-            node = member.endpoint.locality.node
-            if node:
-                nodes.setdefault(node, [{} for _ in families])[index][key] = member
-    lists = {node: _endpoints(_listed(found)) for node, found in nodes.items()}
-    return {node: listed for node, listed in lists.items() if listed}
-
-
-def _endpoints(members: Collection[Member]) -> tuple[Endpoint, ...]:
-    return tuple([member.endpoint for member in members])
-
-
-def _useful(members: Sequence[Member]) -> tuple[Hints, ...]:
-    """Return the hints of a list; none where they count for no client."""
-    if not members or members[0].endpoint.health is not Health.READY:
-        return ()
-    hints = tuple([member.hints for member in members])
-    # Lists: a generator costs twice as much for each endpoint.
-    if all([hint.zones for hint in hints]) or all([hint.nodes for hint in hints]):  # noqa: C419
-        return hints
-    return ()
+        for some in portions(found.items()):
+            for key, member in some:
+                if node := member.endpoint.locality.node:
+                    nodes.setdefault(node, [{} for _ in families])[index][key] = member
+            yield 0
+    lists: dict[str, tuple[Endpoint, ...]] = {}
+    for node, families_of in nodes.items():
+        members = yield from choosing(families_of)
+        if members:
+            lists[node] = tuple([members[key].endpoint for key in sorted(members)])
+    return lists

@@ -1,8 +1,7 @@
 """What one slice gives to the list of one port.
 
-A change of a large service touches one slice or two. What the others give is kept, so that a merge
-is little more than a concatenation, and unchanged endpoints are the very same records in both
-lists.
+A change of a large service touches one slice or two. What the others give is kept, and unchanged
+endpoints are the very same records in both lists.
 """
 
 from collections.abc import Mapping
@@ -13,9 +12,6 @@ from msgspec import Struct
 from lookaside.model import Endpoint, Health, Hints, Locality
 from lookaside.registry.inputs import HeldSlice, Inputs
 from lookaside.registry.slices import SliceEndpoint
-
-Parts = dict[str, dict[str, "Part"]]
-"""By the slice's name and the port's name."""
 
 
 class Member(Struct, frozen=True, gc=False):
@@ -39,47 +35,62 @@ class Member(Struct, frozen=True, gc=False):
         """Whether it is ready and not terminating."""
         return self.endpoint.health is Health.READY and not self.terminating
 
-
-class Part(Struct, frozen=True):
-    """What a slice gives: each address once, by keys in whose order a list is.
-
-    Attributes:
-        members: Its endpoints.
-        plain: All of them are ready, and none terminates.
-    """
-
-    members: Mapping[str, Member]
-    plain: bool
-
-    def put_over(self, found: dict[str, Member]) -> None:
-        """Put its endpoints among those of the slices before it.
+    def displaces(self, other: "Member") -> bool:
+        """Whether it has the address that another, of a slice before, had.
 
         As in kube-proxy's addEndpoints (pkg/proxy/endpointslicecache.go), an endpoint that isn't
         terminating has an address before those that are. Among several in different slices
         kube-proxy's result is undefined: here a ready one has it, and else the one put last; where
         all are terminating, the one put first.
         """
+        return not self.terminating and (self.stays or not other.stays)
+
+
+class Part(Struct, frozen=True):
+    """What a slice gives: each address once, by keys in whose order a list is.
+
+    Attributes:
+        family: The slice's address type.
+        members: Its endpoints.
+        plain: All of them are ready, and none terminates.
+    """
+
+    family: str
+    members: Mapping[str, Member]
+    plain: bool
+
+    def put_over(self, found: dict[str, Member]) -> None:
+        """Put its endpoints among those of the slices before it."""
         if self.plain or not found:
             found.update(self.members)
             return
         for key, member in self.members.items():
             other = found.get(key)
-            if other is None or not (member.terminating or (other.stays and not member.stays)):
+            if other is None or member.displaces(other):
                 found[key] = member
 
 
-def part(inputs: Inputs, held: HeldSlice, port: str) -> Part:
-    """Return what a slice gives to the list of a port."""
+def part(inputs: Inputs, held: HeldSlice, port: str, before: Part | None = None) -> Part:
+    """Return what a slice gives to the list of a port.
+
+    Args:
+        inputs: What the endpoints are made of.
+        held: The slice.
+        port: The port's name.
+        before: What it gave earlier: what is the same is the very same.
+    """
     number, _ = inputs.number(held.slice, port)
+    known: Mapping[str, Member] = before.members if before is not None else {}
     members: dict[str, Member] = {}
     plain = True
     for one in held.slice.endpoints if number else ():
         key = f"{one.address}\0{number:05}"
         if one.terminating and key in members:
             continue
-        members[key] = _member(inputs, held, one, number)
+        member, earlier = _member(inputs, held, one, number), known.get(key)
+        members[key] = earlier if earlier is not None and earlier == member else member
         plain = plain and one.ready and not one.terminating
-    return Part(members, plain)
+    return Part(held.slice.address_type, members, plain)
 
 
 def _member(inputs: Inputs, held: HeldSlice, one: SliceEndpoint, number: int) -> Member:

@@ -37,7 +37,7 @@ def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
 class Worker(Protocol):
     """Does work in steps, for each key one after the other."""
 
-    def ask(self, key: Hashable, make: Callable[[], Steps[None]]) -> None:
+    def ask(self, key: Hashable, make: Callable[[], Steps[None]], *, rests: bool = True) -> None:
         """Have work done.
 
         Asked again before it has begun, it is done once. Asked again meanwhile, it is begun anew
@@ -46,12 +46,19 @@ class Worker(Protocol):
         Args:
             key: Whose work it is.
             make: Begins it.
+            rests: Whether the key's next work waits for longer the more this one has cost.
         """
 
 
 class AtOnce:
     """A `Worker` that does all work when it is asked to."""
 
-    def ask(self, key: Hashable, make: Callable[[], Steps[None]]) -> None:  # noqa: ARG002
+    def ask(
+        self,
+        key: Hashable,  # noqa: ARG002
+        make: Callable[[], Steps[None]],
+        *,
+        rests: bool = True,  # noqa: ARG002
+    ) -> None:
         """Do it now."""
         finish(make())

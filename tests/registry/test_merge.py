@@ -16,9 +16,10 @@ from lookaside.model import (
 )
 from lookaside.registry.annotations import ServicePolicy
 from lookaside.registry.inputs import HeldPod, HeldSlice, Inputs, MergeOptions
+from lookaside.registry.merge import Memory, merging
 from lookaside.registry.merge import merge as merge_inputs
-from lookaside.registry.parts import Parts
 from lookaside.registry.slices import Pod, Service, Slice, SliceEndpoint, SlicePort
+from lookaside.registry.steps import finish
 
 KEY = ServiceKey("shop", "greeter")
 SERVICE = Service(KEY, (ServicePort("grpc", 80),))
@@ -245,15 +246,17 @@ def test_labels_that_are_asked_for_are_metadata_and_hide_nothing() -> None:
 
 
 def test_what_slices_gave_before_is_used_again() -> None:
-    known: Parts = {}
+    memory = Memory()
     slices = [a_slice("a", ready(1)), a_slice("b", ready(2))]
     inputs = Inputs(SERVICE, slices=tuple(map(HeldSlice, slices)))
-    before = merge_inputs(inputs, known).endpoints["grpc"]
-    assert set(known) == {"a", "b"}
-    del known["b"]
-    after = merge_inputs(inputs, known).endpoints["grpc"]
-    assert after == before
-    assert [one is other for one, other in zip(before, after, strict=True)] == [True, False]
+    before = finish(merging(inputs, memory)).endpoints["grpc"]
+    changed = a_slice("b", ready(2), ready(3))
+    memory.touched.add("b")
+    inputs = Inputs(SERVICE, slices=(HeldSlice(slices[0]), HeldSlice(changed)))
+    after = finish(merging(inputs, memory)).endpoints["grpc"]
+    assert after == merge(SERVICE, [slices[0], changed]).endpoints["grpc"]
+    assert all(one is other for one, other in zip(before, after, strict=False))
+    assert memory.touched == set()
 
 
 def test_health_and_locality_are_told() -> None:

@@ -24,7 +24,7 @@ class Later:
         self.asked: deque[tuple[Hashable, Callable[[], Steps[None]]]] = deque()
         self._steps: Steps[None] | None = None
 
-    def ask(self, key: Hashable, make: Callable[[], Steps[None]]) -> None:
+    def ask(self, key: Hashable, make: Callable[[], Steps[None]], *, rests: bool = True) -> None:
         if key not in [one for one, _ in self.asked]:
             self.asked.append((key, make))
 

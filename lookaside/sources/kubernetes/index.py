@@ -7,26 +7,26 @@ from msgspec import Struct
 from lookaside.model import ServiceKey, ServiceRecord
 from lookaside.registry.cluster import Cluster
 from lookaside.registry.slices import Pod, Service, Slice
+from lookaside.registry.steps import Steps
 from lookaside.sources.kubernetes.mirror import Difference
 from lookaside.sources.kubernetes.refusals import Refusals
 
 
 class Batch(Struct, frozen=True):
-    """What has changed since the last batch.
+    """Services that have changed.
 
     Attributes:
-        changes: The services that changed, as they are now; None for one that is gone.
-        versions: The resource version of the last event that touched each.
-        floor: The resource version up to which all of them hold at least.
+        changes: The services, as they are now; None for one that is gone.
+        versions: The resource version of the last event that touched each, or up to which its
+            change is known to hold.
     """
 
     changes: Mapping[ServiceKey, ServiceRecord | None]
     versions: Mapping[ServiceKey, int] = {}
-    floor: int = 0
 
     def version(self, key: ServiceKey) -> int:
         """Return the version of the change of one service."""
-        return max(self.versions.get(key, 0), self.floor)
+        return self.versions.get(key, 0)
 
 
 class Index:
@@ -95,19 +95,26 @@ class Index:
                 self._cluster.remove_pod(*each.key)
         self._refusals.followed("Pod", differences, self._cluster.refused())
 
-    def take(self) -> Batch:
-        """Return what has changed since the last time."""
-        batch = Batch(self._cluster.touched(), self._versions, self._floor)
-        self._forget()
-        return batch
-
-    def records(self) -> list[ServiceRecord]:
-        """Return every service; nothing of it is still to be published then."""
-        self._forget()
-        return self._cluster.records()
-
-    def _forget(self) -> None:
+    def take(self) -> dict[ServiceKey, int]:
+        """Return the services that were touched since the last time, and by which version."""
+        versions = {
+            key: max(self._versions.get(key, 0), self._floor)
+            for key in self._cluster.take_touched()
+        }
         self._versions, self._floor = {}, 0
+        return versions
+
+    def services(self) -> list[ServiceKey]:
+        """Return the Services that there are."""
+        return self._cluster.services()
+
+    def is_large(self, key: ServiceKey) -> bool:
+        """Whether a service has so many endpoints that it takes its own time."""
+        return self._cluster.is_large(key)
+
+    def recording(self, key: ServiceKey) -> Steps[ServiceRecord | None]:
+        """Return a service as it is when this begins, in steps; None for one that is gone."""
+        return self._cluster.recording(key)
 
     def _touch(self, key: ServiceKey, version: int) -> None:
         self._versions[key] = max(self._versions.get(key, 0), version)

@@ -1,7 +1,7 @@
 """From what a cluster holds to what the store is told: versions, epochs, and no empty flash."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from lookaside.model import ServiceKey, ServiceRecord
 from lookaside.registry.grace import ListName, filled, keep, vanished
@@ -108,13 +108,16 @@ class Publisher:
         self.started = True
         self._feed.replace(list(self._told.values()), version=self.version, epoch=self.epoch, at=at)
 
-    def update(self, batch: Batch, *, base: int, at: float) -> bool:
+    def update(
+        self, batch: Batch, *, base: int, at: float, later: Collection[ServiceKey] = ()
+    ) -> bool:
         """Publish what has changed or whose grace has ended, and how far everything holds.
 
         Args:
             batch: What has changed.
             base: The version up to which everything holds.
             at: When that was received, in seconds of the clock.
+            later: The services of which a newer state follows: their graces end with that.
 
         Returns:
             Whether any service was published.
@@ -126,7 +129,7 @@ class Publisher:
         ended = {
             key: record
             for key, (record, graces) in self._held.items()
-            if any(grace.over for grace in graces.values())
+            if key not in later and any(grace.over for grace in graces.values())
         }
         groups: defaultdict[int, dict[ServiceKey, ServiceRecord | None]] = defaultdict(dict)
         for key, record in {**ended, **batch.changes}.items():

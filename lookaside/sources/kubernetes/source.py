@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 
 from lookaside.logging import get_logger
+from lookaside.model import ServiceRecord
 from lookaside.registry.cluster import Cluster
 from lookaside.registry.inputs import MergeOptions
 from lookaside.registry.slices import Pod, Service, Slice
+from lookaside.registry.steps import AtOnce, Steps, Worker
 from lookaside.sources import Feed, SourceObserver
 from lookaside.sources.kubernetes.client import Client
 from lookaside.sources.kubernetes.errors import REASONS
-from lookaside.sources.kubernetes.index import Index
+from lookaside.sources.kubernetes.index import Batch, Index
+from lookaside.sources.kubernetes.merging import Merging
 from lookaside.sources.kubernetes.pace import Pace
 from lookaside.sources.kubernetes.part import Part
 from lookaside.sources.kubernetes.publisher import Publisher
@@ -43,6 +46,7 @@ class KubernetesSource:
         options: How endpoints are made. Labels of Pods are known where Pods are watched.
         settings: Bounds.
         timing: Time and chance.
+        worker: Does what takes long in steps; None: at once.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class KubernetesSource:
         options: MergeOptions | None = None,
         settings: KubernetesSettings | None = None,
         timing: Timing | None = None,
+        worker: Worker | None = None,
     ) -> None:
         self.name = name
         self._feed = feed
@@ -79,6 +84,14 @@ class KubernetesSource:
             clock=self._timing.clock,
             call_later=self._timing.call_later,
         )
+        self._worker = worker or AtOnce()
+        self._merging = Merging(
+            self._index, self._worker, publish=self._publish_made, fail=self._fail
+        )
+        self._vouched = 0
+        self._beginnings = 0
+        self._beginning = False
+        self._told_any = False
         self._publisher = Publisher(
             feed,
             empty_grace=self._settings.empty_grace,
@@ -152,7 +165,7 @@ class KubernetesSource:
         is known. What is known may be half of a change.
         """
         self._failure = asyncio.get_running_loop().create_future()
-        self._publisher.started = False
+        self._stop_publishing()
         for part in self._parts:
             part.begin()
         self._check_age()
@@ -168,6 +181,7 @@ class KubernetesSource:
         finally:
             self._grace.cancel()
             self._pace.close()
+            self._stop_publishing()
             self._publisher.close()
             await self._client.close()
 
@@ -180,10 +194,11 @@ class KubernetesSource:
             rewound: Its version went back, and that was not to be expected.
         """
         if rewound:
+            self._stop_publishing()
             self._begin_epoch(part)
-        if self._publisher.started and not rewound:
+        if self._publisher.started:
             self._publish_missing(at)
-        elif self._may_begin:
+        elif self._may_begin and not self._beginning:
             self._begin(at)
 
     @property
@@ -197,28 +212,62 @@ class KubernetesSource:
         if not self._publisher.started and self._may_begin:
             self._begin(self._timing.clock())
 
+    def _stop_publishing(self) -> None:
+        """Publish nothing more until all is published anew."""
+        self._publisher.started = self._beginning = False
+        self._beginnings += 1
+        self._merging.forget()
+
     def _begin(self, at: float) -> None:
         self._grace.cancel()
-        self._tell_missing()
-        if self._told_missing:
-            self._log.warning("served without some namespaces", missing=dict(self._told_missing))
-        self._pace.published()
-        self._publisher.replace(self._index.records(), base=self._base(), at=at)
-        self._served = True
+        self._beginning = True
+        number = self._beginnings
+        self._worker.ask(self, lambda: self._publishing_all(number, at), rests=False)
+
+    def _publishing_all(self, number: int, at: float) -> Steps[None]:
+        """Publish everything, and then what was touched while it was made."""
+        if number != self._beginnings:
+            return
+        self._index.take()
+        self._vouched, missing = self._base(), self.missing
+        records: list[ServiceRecord] = []
+        try:
+            for key in self._index.services():
+                record = yield from self._index.recording(key)
+                if record is not None:
+                    records.append(record)
+                yield 0
+                if number != self._beginnings:
+                    return
+            self._beginning = False
+            self._tell_missing(missing)
+            if missing:
+                self._log.warning("served without some namespaces", missing=dict(missing))
+            self._pace.published()
+            self._publisher.replace(records, base=self._vouched, at=at)
+            self._served = True
+            self._publish(at)
+            self._tell_no_longer_missing()
+        except Exception as error:  # noqa: BLE001 (raised by `run`)
+            self._fail(error)
 
     def _publish_missing(self, at: float) -> None:
         """Publish what a list has changed, and then that its namespace is no longer missing."""
-        missing = self.missing
-        if missing.keys() == self._told_missing.keys():
+        if self.missing.keys() == self._told_missing.keys():
             self.followed(at=at)
             return
         self._pace.published()
         self._publish(at)
-        self._tell_missing()
+        self._tell_no_longer_missing()
 
-    def _tell_missing(self) -> None:
-        self._told_missing = self.missing
-        self._feed.set_missing(self._told_missing)
+    def _tell_no_longer_missing(self) -> None:
+        missing = self.missing
+        if missing.keys() != self._told_missing.keys():
+            self._merging.after(lambda: self._tell_missing(missing))
+
+    def _tell_missing(self, missing: Mapping[str, str]) -> None:
+        self._told_missing = missing
+        self._feed.set_missing(missing)
 
     def followed(self, *, at: float) -> None:
         """Publish after events or a bookmark; a part calls this."""
@@ -234,7 +283,10 @@ class KubernetesSource:
         """Note a failure; a part calls this."""
         self._observer.source_error(self.name, reason)
         if self._told_missing:
-            self._tell_missing()
+            now = self.missing
+            self._tell_missing(
+                {name: now.get(name, why) for name, why in self._told_missing.items()}
+            )
 
     def _make_parts(
         self, namespaces: Sequence[str | None]
@@ -278,13 +330,29 @@ class KubernetesSource:
                 )
 
     def _publish(self, at: float) -> bool:
+        if not self._publisher.started:
+            return False
+        self._told_any = False
         # A timer may have called: what it raises would be lost, and the batch with it.
         try:
-            return self._publisher.update(self._index.take(), base=self._base(), at=at)
+            self._merging.take(bound=self._vouched, at=at)
+            self._vouched = self._base()
+            self._publish_made(Batch({}), at)
         except Exception as error:  # noqa: BLE001 (raised by `run`)
-            if self._failure is not None and not self._failure.done():
-                self._failure.set_exception(error)
-            return False
+            self._fail(error)
+        return self._told_any or bool(self._merging.pending)
+
+    def _publish_made(self, batch: Batch, at: float) -> None:
+        """Publish services, and up to where all hold: as far as nothing newer is pending."""
+        bound = self._merging.bound
+        base = self._vouched if bound is None else min(self._vouched, bound)
+        self._told_any |= self._publisher.update(
+            batch, base=base, at=at, later=self._merging.pending
+        )
+
+    def _fail(self, error: Exception) -> None:
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_exception(error)
 
     async def _fail_with(self, failure: asyncio.Future[None]) -> None:
         await failure

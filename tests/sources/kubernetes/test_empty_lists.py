@@ -14,8 +14,9 @@ from lookaside.policy.view import WHOLE, View
 from lookaside.registry.cluster import Cluster
 from lookaside.registry.grace import NOTE
 from lookaside.registry.slices import Service, Slice, SliceEndpoint, SlicePort
+from lookaside.registry.steps import finish
 from lookaside.registry.store import Store
-from lookaside.sources.kubernetes.index import Index
+from lookaside.sources.kubernetes.index import Batch, Index
 from lookaside.sources.kubernetes.mirror import Difference
 from lookaside.sources.kubernetes.publisher import Publisher
 from lookaside.sources.kubernetes.refusals import Refusals
@@ -50,7 +51,7 @@ class Stage:
         self.services: dict[tuple[str, str], Service] = {}
         self.slices: dict[tuple[str, str], Slice] = {}
         self.version = 1
-        self.publisher.replace(self.index.records(), base=1, at=0)
+        self.publisher.replace([], base=1, at=0)
 
     def put(self, *objects: Service | Slice) -> None:
         """Have the API server send objects, each by itself."""
@@ -91,7 +92,9 @@ class Stage:
         self.publish()
 
     def publish(self) -> None:
-        self.publisher.update(self.index.take(), base=self.version, at=0)
+        touched = self.index.take()
+        changes = {key: finish(self.index.recording(key)) for key in touched}
+        self.publisher.update(Batch(changes, touched), base=self.version, at=0)
 
     def listed(self, port: str = "", view: View = WHOLE) -> list[str] | str:
         """Give the addresses that a client gets, or the name of its error."""

@@ -3,7 +3,8 @@ import pytest
 from lookaside.model import ServiceKey, ServicePort
 from lookaside.registry.cluster import Cluster
 from lookaside.registry.slices import Pod, Service, Slice, SliceEndpoint, SlicePort
-from lookaside.sources.kubernetes.index import Batch, Index
+from lookaside.registry.steps import finish
+from lookaside.sources.kubernetes.index import Index
 from lookaside.sources.kubernetes.mirror import Difference
 from lookaside.sources.kubernetes.refusals import Refusals
 from tests.faults.recording import RecordingObserver
@@ -24,8 +25,8 @@ def pod(weight: str = "") -> Pod:
     return Pod("shop", "pod", "u", {}, weight)
 
 
-def versions(batch: Batch) -> dict[str, int]:
-    return {key.name: batch.version(key) for key in batch.changes}
+def versions(touched: dict[ServiceKey, int]) -> dict[str, int]:
+    return {key.name: version for key, version in touched.items()}
 
 
 @pytest.fixture
@@ -39,12 +40,12 @@ def index(observer: RecordingObserver) -> Index:
     index.replace_services([service(A), service(B)], 10)
     index.replace_slices([a_slice(A)], 11)
     index.replace_pods([pod()], 12)
-    assert {record.key for record in index.records()} == {A, B}
+    assert set(index.services()) == set(index.take()) == {A, B}
     return index
 
 
-def test_all_records_leave_nothing_to_publish(index: Index) -> None:
-    assert index.take() == Batch({}, {}, 0)
+def test_what_has_been_taken_is_touched_no_longer(index: Index) -> None:
+    assert index.take() == {}
 
 
 def test_each_service_has_the_version_of_the_last_event_that_touched_it(index: Index) -> None:
@@ -75,16 +76,14 @@ def test_services_come_and_go(index: Index) -> None:
             Difference(("shop", "b"), service(B), service(B, "- {weight: 1}"), 21),
         ]
     )
-    batch = index.take()
-    assert versions(batch) == {"a": 20, "b": 21}
-    assert batch.changes[A] is None
+    assert versions(index.take()) == {"a": 20, "b": 21}
+    assert finish(index.recording(A)) is None
 
 
 def test_a_pod_touches_the_services_that_it_stands_in(index: Index) -> None:
     index.change_pods([Difference(("shop", "pod"), pod(), pod("7"), 20)])
-    batch = index.take()
-    assert versions(batch) == {"a": 20}
-    record = batch.changes[A]
+    assert versions(index.take()) == {"a": 20}
+    record = finish(index.recording(A))
     assert record is not None
     assert [endpoint.weight for endpoint in record.endpoints[""]] == [7]
     index.change_pods([Difference[Pod](("shop", "pod"), pod("7"), None, 21)])

@@ -81,7 +81,7 @@ class Stage:
         at: float = 2.0,
     ) -> bool:
         self.base = max(self.base, base)
-        batch = Batch(changes, dict.fromkeys(changes, version), 0)
+        batch = Batch(changes, dict.fromkeys(changes, version))
         return self.publisher.update(batch, base=base, at=at)
 
     def _due(self) -> None:
@@ -113,7 +113,7 @@ def test_a_change_that_moves_the_base_is_published_before_it(stage: Stage) -> No
 def test_changes_of_several_versions_go_out_in_their_order(stage: Stage) -> None:
     c = ServiceKey("default", "c")
     changes = {A: record(A, "z"), B: record(B, "z"), c: record(c)}
-    stage.publisher.update(Batch(changes, {A: 14, B: 12}, 11), base=10, at=2.0)
+    stage.publisher.update(Batch(changes, {A: 14, B: 12, c: 11}), base=10, at=2.0)
     assert stage.feed.calls[1:] == [
         ("update", {"c": 0}, 11, 2.0),
         ("update", {"b": 1}, 12, 2.0),
@@ -252,9 +252,9 @@ def test_a_grace_that_has_ended_is_not_begun_again_before_it_is_published() -> N
     feed = Feed()
     publisher = Publisher(feed, empty_grace=1.0, call_later=time.call_later, due=lambda: None)
     publisher.replace([record(A, "x")], base=10, at=1.0)
-    publisher.update(Batch({A: record(A)}, {A: 11}, 0), base=10, at=2.0)
+    publisher.update(Batch({A: record(A)}, {A: 11}), base=10, at=2.0)
     time.advance(1.0)
-    publisher.update(Batch({A: record(A)}, {A: 12}, 0), base=12, at=3.0)
+    publisher.update(Batch({A: record(A)}, {A: 12}), base=12, at=3.0)
     assert feed.calls[1:] == [("update", {"a": 0}, 12, 3.0), ("advance", 12)]
 
 
