@@ -5,11 +5,12 @@ needs a lock: all that may change is read before the first.
 """
 
 from collections.abc import Callable, Generator, Sequence
+from heapq import merge
 from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from client_resolver.core.picker import Candidate, Picker
 
-__all__ = ["SMALL", "STEP", "Build", "Staged", "Steps", "finished"]
+__all__ = ["SMALL", "STEP", "Build", "Staged", "Steps", "finished", "in_order"]
 
 B = TypeVar("B")
 C = TypeVar("C", bound=Candidate)
@@ -20,7 +21,7 @@ Steps: TypeAlias = Generator[None, None, Picker[B]]
 SMALL = 1024
 """A table of so many entries is built at once, within a millisecond or so, as other pickers are."""
 STEP = 1000
-"""How many entries are worked on in a step: about a millisecond."""
+"""How many entries, backends or points are worked on in a step: about a millisecond."""
 
 
 class Build(Generic[B]):
@@ -83,3 +84,19 @@ def finished(started: Picker[B] | Steps[B]) -> Picker[B]:
         except StopIteration as stop:
             picker: Picker[B] = stop.value
             return picker
+
+
+def in_order(keys: Sequence[str]) -> Generator[None, None, list[int]]:
+    """Return the places of `keys` in the order of the keys. Yields between any two steps."""
+    runs = []
+    for start in range(0, len(keys), STEP):
+        run = [(keys[place], place) for place in range(start, min(start + STEP, len(keys)))]
+        run.sort()
+        runs.append(run)
+        yield
+    order: list[int] = []
+    for _, place in merge(*runs):
+        order.append(place)
+        if not len(order) % STEP:
+            yield
+    return order

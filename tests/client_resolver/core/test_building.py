@@ -1,12 +1,15 @@
 """A table is built in steps, and the picker before it serves until it is finished."""
 
-from collections.abc import Generator
+import sys
+from collections.abc import Callable, Generator
 from random import Random
+from types import FrameType
+from typing import Any, TypeAlias
 
 import pytest
 from xxhash import xxh64_intdigest
 
-from client_resolver.core.building import Build
+from client_resolver.core.building import STEP, Build
 from client_resolver.core.config import PoolConfig
 from client_resolver.core.pickers import policy_named
 from client_resolver.core.pickers.maglev import Maglev
@@ -24,6 +27,8 @@ from tests.client_resolver.core.pooling import (
     pickers,
     port_of,
 )
+
+TraceFunction: TypeAlias = Callable[[FrameType, str, Any], Any]
 
 LARGE = [("ring_hash", {"minRingSize": 4096}), ("maglev", {"tableSize": 4093})]
 
@@ -140,11 +145,58 @@ def test_what_a_step_raises_is_what_picks_raise() -> None:
     assert build.picker is not None
 
 
-@pytest.mark.parametrize(("policy", "least"), [(RingHash(50_000, 50_000), 98), (Maglev(65537), 6)])
-def test_a_large_table_is_built_in_many_steps(policy: RingHash | Maglev, least: int) -> None:
-    steps = policy.build_in_steps(backends(*([1] * 20)), None)
+class Work:
+    """Counts what a step does, on any machine alike: lines that run, and elements that C sorts."""
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def of(self, step: Callable[[], object]) -> int:
+        """Return how much a step has done."""
+        self.done = 0
+        tracing, profiling = sys.gettrace(), sys.getprofile()
+        sys.setprofile(self._profiled)
+        sys.settrace(self._traced)
+        try:
+            step()
+        finally:
+            sys.settrace(tracing)
+            sys.setprofile(profiling)
+        return self.done
+
+    def _traced(self, frame: FrameType, event: str, arg: object) -> TraceFunction:
+        self.done += event == "line"
+        return self._traced
+
+    def _profiled(self, frame: FrameType, event: str, arg: object) -> None:
+        name, whole = getattr(arg, "__name__", ""), getattr(arg, "__self__", None)
+        if event == "c_call" and name in ("sort", "reverse") and isinstance(whole, list):
+            self.done += len(whole)
+        assert name != "sorted", "how much it sorts is not seen"
+
+
+@pytest.mark.parametrize(
+    ("policy", "count", "least", "most"),
+    [
+        (RingHash(4096, 4096), 3, 5, 10 * STEP),
+        (RingHash(100_000, 100_000), 20, 200, 10 * STEP),
+        (RingHash(4096, 4096), 5_000, 15, 10 * STEP),
+        (Maglev(4093), 3, 2, 100 * STEP),
+        (Maglev(65537), 20, 6, 100 * STEP),
+        (Maglev(4093), 5_000, 15, 100 * STEP),
+    ],
+)
+def test_no_step_does_more_however_large_the_table_and_however_many_the_backends(
+    policy: RingHash | Maglev, count: int, least: int, most: int
+) -> None:
+    steps = policy.build_in_steps(backends(*([1] * count)), None)
     assert isinstance(steps, Generator)
-    assert sum(1 for _ in steps) >= least
+    build, work = Build(steps, (), lambda error: pytest.fail(repr(error))), Work()
+    done = []
+    while build.picker is None:
+        done.append(work.of(build.step))
+    assert len(done) >= least
+    assert max(done) <= most
 
 
 def test_a_ring_is_laid_out_as_before() -> None:

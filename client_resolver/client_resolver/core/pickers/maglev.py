@@ -6,7 +6,7 @@ backend's claim grows by its weight over the largest one.
 """
 
 from array import array
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isqrt
 from random import Random
@@ -14,7 +14,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from xxhash import xxh64_intdigest
 
-from client_resolver.core.building import SMALL, Steps, finished
+from client_resolver.core.building import SMALL, STEP, Steps, finished, in_order
 from client_resolver.core.fields import text, whole
 from client_resolver.core.picker import BasePolicy, Candidate, Picker, untried
 from client_resolver.core.pickers.keys import backend_key, hash_header, layout
@@ -78,6 +78,28 @@ class MaglevPicker(Generic[C]):
         return f"<MaglevPicker of {len(self._backends)} backends, {self._size} entries>"
 
 
+def _claims(keys: Sequence[str], size: int) -> Generator[None, None, tuple[list[int], list[int]]]:
+    """Return which entry each backend claims first, and how far it goes on from a taken one."""
+    entries: list[int] = []
+    skips: list[int] = []
+    for key in keys:
+        entries.append(xxh64_intdigest(key.encode()) % size)
+        skips.append(xxh64_intdigest(key.encode(), 1) % (size - 1) + 1)
+        if not len(entries) % STEP:
+            yield
+    return entries, skips
+
+
+def _blank(size: int) -> "Generator[None, None, array[int]]":
+    """Return a table of entries that are free. One of 40 MB takes longer than a step may."""
+    part = array("l", [-1]) * _LOOKS
+    table = array("l")
+    while len(table) < size:
+        table.extend(part[: size - len(table)])
+        yield
+    return table
+
+
 def _table(
     backends: Sequence[C],
     layout: tuple[tuple[object, ...], ...],
@@ -87,12 +109,11 @@ def _table(
 ) -> Steps[C]:
     """Have the backends claim entries until there is none left."""
     # In the order of their keys, so that all clients agree whatever order their list has.
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    entries = [xxh64_intdigest(keys[i].encode()) % size for i in order]
-    skips = [xxh64_intdigest(keys[i].encode(), 1) % (size - 1) + 1 for i in order]
+    order = yield from in_order(keys)
+    entries, skips = yield from _claims([keys[index] for index in order], size)
+    table = yield from _blank(size)
     largest = max(weights)
     due = [0] * len(order)
-    table = array("l", [-1]) * size
     left, looked = size, 0
     while left:
         for place, backend in enumerate(order):

@@ -4,14 +4,13 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from heapq import merge
 from math import ceil
 from random import Random
 from typing import ClassVar, Generic, TypeVar
 
 from xxhash import xxh64_intdigest
 
-from client_resolver.core.building import SMALL, STEP, Steps, finished
+from client_resolver.core.building import SMALL, STEP, Steps, finished, in_order
 from client_resolver.core.fields import text, whole
 from client_resolver.core.picker import BasePolicy, Candidate, Picker, untried
 from client_resolver.core.pickers.keys import backend_key, hash_header, layout
@@ -22,6 +21,9 @@ C = TypeVar("C", bound=Candidate)
 
 _MOST = 8 * 1024 * 1024
 """The largest ring that gRFC A42 allows to ask for."""
+
+_HASH = 64
+"""How many bits a hash has."""
 
 _RANK = 32
 _RANKS = 2**_RANK - 1
@@ -86,54 +88,55 @@ def _ring(
     backends: Sequence[C],
     layout: tuple[tuple[object, ...], ...],
     keys: Sequence[str],
-    counts: Sequence[int],
+    weights: Sequence[int],
+    limits: tuple[int, int],
 ) -> Steps[C]:
-    """Lay out so many points of each backend, and sort them."""
+    """Lay out the points of each backend, and sort them."""
     # By key among points that coincide, so that all clients agree whatever order their list has.
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    runs: list[list[int]] = []
-    run: list[int] = []
+    order = yield from in_order(keys)
+    counts: list[int] = []
+    for count in _counts(weights, *limits):
+        counts.append(count)
+        if not len(counts) % STEP:
+            yield
+    # Hashes are spread evenly, so each drawer, which is an arc of the ring, holds some 500 to 1,000
+    # points: it is sorted within a step, which all of them together are not.
+    shift = _HASH - (sum(counts) // STEP).bit_length()
+    drawers: dict[int, list[int]] = {}
+    worked = 0
     for rank, index in enumerate(order):
         key = keys[index]
         for number in range(counts[index]):
-            run.append(xxh64_intdigest(f"{key}_{number}".encode()) << _RANK | rank)
-            if len(run) == STEP:
-                run.sort()
-                runs.append(run)
-                run = []
+            point = xxh64_intdigest(f"{key}_{number}".encode())
+            drawers.setdefault(point >> shift, []).append(point << _RANK | rank)
+            worked += 1
+            if not worked % STEP:
                 yield
-    run.sort()
-    runs.append(run)
-    hashes, owners = array("Q"), array("L")
-    # One run is in order already; several are merged, and let go of bit by bit.
-    points = runs[0] if len(runs) == 1 else merge(*map(_emptied, runs))
-    for laid, point in enumerate(points, 1):
-        hashes.append(point >> _RANK)
-        owners.append(order[point & _RANKS])
-        if not laid % STEP:
+        # It counts as well where it has no point: there may be many such.
+        worked += 1
+        if not worked % STEP:
             yield
+    hashes, owners = array("Q"), array("L")
+    for arc in range(1 << _HASH - shift):
+        drawer = drawers.pop(arc, [])
+        drawer.sort()
+        hashes.extend(point >> _RANK for point in drawer)
+        owners.extend(order[point & _RANKS] for point in drawer)
+        yield
     return RingPicker(backends, layout, hashes, owners)
 
 
-def _emptied(run: list[int]) -> Iterator[int]:
-    run.reverse()
-    while run:
-        yield run.pop()
-
-
-def _counts(weights: Sequence[int], low: int, high: int) -> list[int]:
+def _counts(weights: Sequence[int], low: int, high: int) -> Iterator[int]:
     """Say how many points each backend has, as gRFC A42 does: the lightest a whole number."""
     total = sum(weights)
     lightest = min(weights) / total
     scale = min(ceil(lightest * low) / lightest, float(high))
-    counts = []
     laid, due = 0, 0.0
     for weight in weights:
         due += scale * weight / total
         count = max(0, ceil(due - laid))
-        counts.append(count)
         laid += count
-    return counts
+        yield count
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,7 @@ class RingHash(BasePolicy):
         if isinstance(before, RingPicker) and before.layout == wanted:
             return before
         weights = [backend.weight for backend in backends]
-        counts = _counts(weights, self.min_ring_size, self.max_ring_size)
-        steps = _ring(tuple(backends), wanted, keys, counts)
-        return finished(steps) if sum(counts) <= SMALL else steps
+        limits = self.min_ring_size, self.max_ring_size
+        steps = _ring(tuple(backends), wanted, keys, weights, limits)
+        small = len(backends) <= SMALL and sum(_counts(weights, *limits)) <= SMALL
+        return finished(steps) if small else steps
