@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookaside.api.wire import WireEncoder, explanation
@@ -32,13 +32,7 @@ from lookaside.sources.kubernetes.services import SERVICES
 from lookaside.sources.kubernetes.slices import ENDPOINT_SLICES
 from lookaside.sources.kubernetes.tokens import reviewed
 
-fuzz: Final = settings(
-    max_examples=150,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+fuzz: Final = settings(max_examples=150)
 HOLE: Final = "a hole"
 
 META: Final = {

@@ -5,7 +5,6 @@ Clients whose service config has `weighted_round_robin` with `backendMetrics` an
 """
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator
 
@@ -45,9 +44,9 @@ class Load(grpc.GenericRpcHandler):
         self, request: LoadReportRequest, _context: grpc.aio.ServicerContext[object, object]
     ) -> AsyncIterator[LoadReport]:
         period = max(_LEAST_PERIOD, request.report_interval.ToTimedelta().total_seconds())
-        requests, busy, since = self.requests, _cpu_seconds(), time.monotonic() - period
+        requests, busy, since = self.requests, time.process_time(), time.monotonic() - period
         while True:
-            now, so_far, used = time.monotonic(), self.requests, _cpu_seconds()
+            now, so_far, used = time.monotonic(), self.requests, time.process_time()
             passed = now - since
             yield LoadReport(
                 rps_fractional=(so_far - requests) / passed,
@@ -55,8 +54,3 @@ class Load(grpc.GenericRpcHandler):
             )
             requests, busy, since = so_far, used, now
             await asyncio.sleep(period)
-
-
-def _cpu_seconds() -> float:
-    times = os.times()
-    return times.user + times.system

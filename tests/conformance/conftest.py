@@ -13,24 +13,30 @@ from tests.strays import no_stray_exceptions, strays
 __all__ = ["no_stray_exceptions", "strays"]
 
 SERVICE = "greeter.shop"
-FIGURES = pytest.StashKey[list[str]]()
+FIGURE = "figure"
 
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Callable[[object], None]:
     """Has a line printed at the end of the run: what a test has measured."""
-    lines = request.config.stash.setdefault(FIGURES, [])
-    return lambda measured: lines.append(f"{request.node.name}: {measured}")
+    # It goes with the test's report, which a worker of pytest-xdist sends to who prints.
+    told = request.node.user_properties
+    return lambda measured: told.append((FIGURE, f"{request.node.name}: {measured}"))
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    lines = config.stash.get(FIGURES, [])
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [one for some in terminalreporter.stats.values() for one in some]
+    lines = [
+        told
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "teardown"
+        for name, told in report.user_properties
+        if name == FIGURE
+    ]
     if lines:
         terminalreporter.section("figures")
         for line in lines:
-            terminalreporter.line(line)
+            terminalreporter.line(str(line))
 
 
 @pytest.fixture

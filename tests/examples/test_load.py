@@ -20,14 +20,17 @@ async def test_the_greeter_reports_its_load_out_of_band() -> None:
         ]
     }
     target = f"static:///127.0.0.1:{port}"
-    async with client_resolver.aio.insecure_channel(target, service_config=config) as channel:
-        await channel.channel_ready()
-        async with asyncio.timeout(20):
-            while True:
-                load.requests += 1
-                (backend,) = channel.snapshot().backends
-                if backend.load is not None and backend.load.qps > 0:
-                    break
-                await asyncio.sleep(0.01)
-        assert backend.load.cpu_utilization > 0
-    await server.stop(None)
+    try:
+        async with client_resolver.aio.insecure_channel(target, service_config=config) as channel:
+            await channel.channel_ready()
+            async with asyncio.timeout(20):
+                while True:
+                    load.requests += 1
+                    (backend,) = channel.snapshot().backends
+                    if backend.load is not None and backend.load.qps > 0:
+                        break
+                    await asyncio.sleep(0.01)
+            assert backend.load.cpu_utilization > 0
+    finally:
+        # A server that is left over is stopped when it is collected: on a loop that is closed.
+        await server.stop(None)

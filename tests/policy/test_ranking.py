@@ -16,7 +16,7 @@ SOME = st.dictionaries(
 )
 
 
-@settings(derandomize=True, database=None, deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(lists=st.lists(SOME, min_size=1, max_size=12), size=st.integers(1, 8))
 def test_what_is_kept_is_what_would_be_chosen_anew(
     lists: list[tuple[Endpoint, ...]], size: int

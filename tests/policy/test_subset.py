@@ -1,7 +1,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lookaside.model import Endpoint
@@ -26,7 +26,6 @@ def test_a_subset_is_in_order_and_the_same_each_time() -> None:
     assert found != subset(some(100), 10, "you")
 
 
-@settings(derandomize=True, database=None, deadline=None)
 @given(count=st.integers(3, 60), size=st.integers(1, 20), gone=st.integers(0, 59))
 def test_an_endpoint_that_leaves_or_arrives_changes_one_place_at_most(
     count: int, size: int, gone: int

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lookaside.model import Endpoint
@@ -48,7 +48,6 @@ def test_a_difference_names_what_changed_and_what_has_gone(
     assert found.size == len(changed) + len(removed)
 
 
-@settings(derandomize=True, database=None, deadline=None)
 @given(before=lists, after=lists)
 def test_applied_to_one_list_it_gives_the_other_both_ways(
     before: tuple[Endpoint, ...], after: tuple[Endpoint, ...]
@@ -59,7 +58,6 @@ def test_applied_to_one_list_it_gives_the_other_both_ways(
     assert not set(forth.changed) & set(before)
 
 
-@settings(derandomize=True, database=None, deadline=None)
 @given(before=lists, after=lists)
 def test_equal_endpoints_that_are_not_the_same_records_are_no_difference(
     before: tuple[Endpoint, ...], after: tuple[Endpoint, ...]

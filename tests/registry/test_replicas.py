@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from random import Random
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookaside.model import ServiceName
@@ -20,13 +20,7 @@ Event = tuple[Item, bool]
 """An object, and whether it is there or gone."""
 
 events = st.lists(st.tuples(items, st.sampled_from((True, True, True, False))), max_size=25)
-everybody = settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    max_examples=150,
-)
+everybody = settings(max_examples=150)
 
 
 class Replica:

@@ -299,4 +299,4 @@ def candidates(picker: object) -> set[Backend[object]]:
 
 
 TestPool = PoolMachine.TestCase
-TestPool.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestPool.settings = settings(max_examples=200, stateful_step_count=40)

@@ -30,7 +30,7 @@ def turns(
     return Turns(range(len(weights)), weights, rng, debts)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(WEIGHTS, st.integers(0, 2**32), st.integers(1, 200))
 def test_nobody_is_ever_off_its_share_by_a_turn(weights: list[int], seed: int, count: int) -> None:
     tested, total = turns(weights, seed), sum(weights)
@@ -44,7 +44,7 @@ def test_nobody_is_ever_off_its_share_by_a_turn(weights: list[int], seed: int, c
         got[tested.take()] += 1
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=6), st.integers(0, 2**32))
 def test_over_many_rounds_nothing_drifts(weights: list[int], seed: int) -> None:
     tested, total = turns(weights, seed), sum(weights)
@@ -68,7 +68,7 @@ def test_every_turn_from_the_first_on_is_as_likely_as_the_weights_say(weights: l
             assert abs(got[place] - rounds * share) <= 5 * spread
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.data(), st.integers(2, 6), st.integers(0, 2**32))
 def test_debts_outlast_changes_of_weights(data: st.DataObject, size: int, seed: int) -> None:
     weights = st.lists(st.integers(1, 1000), min_size=size, max_size=size)

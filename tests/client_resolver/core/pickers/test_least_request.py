@@ -61,7 +61,7 @@ def test_unequal_weights_decide_who_is_drawn_and_how_much_load_counts(
     assert all(map(close, found, expected))
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(1, 20), st.integers(1, 50)), min_size=1, max_size=8),
     st.integers(1, 20),

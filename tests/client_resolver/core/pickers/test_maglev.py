@@ -17,7 +17,7 @@ def maglev(some: list[FakeBackend], policy: Maglev | None = None) -> MaglevPicke
     return picker
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=10))
 def test_every_backend_holds_its_share_of_the_table(weights: list[int]) -> None:
     some = backends(*weights)

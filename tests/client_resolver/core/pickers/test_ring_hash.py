@@ -69,7 +69,7 @@ def test_instead_of_a_tried_backend_the_next_one_on_the_ring_is_picked() -> None
     assert picker.pick(key, [one, two, three]) is two
 
 
-@settings(deadline=None, max_examples=40, derandomize=True)
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=12), st.integers(0, 11))
 def test_a_key_moves_only_if_its_point_has_gone_or_a_new_one_lies_before_it(
     weights: list[int], gone: int

@@ -87,7 +87,7 @@ def test_where_all_were_tried_the_next_in_turn_is_picked() -> None:
     assert {picker.pick(tried=some) for _ in range(3)} == set(some)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.integers(2, 9),
     st.integers(0, 2**32),

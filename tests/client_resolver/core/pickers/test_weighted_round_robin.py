@@ -22,7 +22,7 @@ def exact(some: list[FakeBackend], rng: Random) -> ExactPicker[FakeBackend]:
     return ExactPicker(some, [backend.weight for backend in some], rng)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(LISTS, st.integers(1, 30), st.integers(0, 2**32))
 def test_whatever_the_lists_shares_are_exact(lists: list[list[int]], picks: int, seed: int) -> None:
     policy, rng, picker = WeightedRoundRobin(), Random(seed), None
