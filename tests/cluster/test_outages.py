@@ -9,14 +9,20 @@ import grpc
 import pytest
 
 from tests.cluster.accounts import Account
-from tests.cluster.balancer import Balancer, served
+from tests.cluster.balancer import HOST, Balancer, served
 from tests.cluster.figures import record
 from tests.cluster.greeters import Greeters
+from tests.cluster.handmade import at_port, body, endpoint
 from tests.cluster.harness import ControlPlane
 from tests.cluster.objects import Namespace
 from tests.cluster.traffic import Clients, calling
 
 CALLS_DURING = 500
+OUTAGES = 6
+AWAY = 3.0
+BETWEEN = 6.0
+PROMPT = 10.0
+OTHER = f"{HOST}:50152"
 KILL = pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
 
 
@@ -114,6 +120,54 @@ def test_none_fails_while_both_are_away(
             control_plane.restart_controllers()
         balancer.wait_ready()
         _change(greeters, clients)
+
+
+def test_a_replica_that_ran_through_outages_is_as_prompt_as_a_fresh_one(
+    control_plane: ControlPlane,
+    account: Account,
+    balancer: Balancer,
+    namespace: Namespace,
+    tmp_path: Path,
+) -> None:
+    namespace.service("greeter", selector={})
+    namespace.slice("greeter-1", "greeter", body(["10.1.0.1"]))
+    name = f"greeter.{namespace.name}"
+    balancer.wait_for(name, *at_port("10.1.0.1"))
+    ran: list[float] = []
+    fresh: list[float] = []
+    for number in range(2, 2 + OUTAGES):
+        control_plane.stop_apiserver(kill=True)
+        time.sleep(AWAY)
+        control_plane.start_apiserver()
+        back = time.monotonic()
+        address = f"10.1.0.{number}"
+        namespace.set_endpoints("greeter-1", [endpoint(address)])
+        folder = tmp_path / address
+        folder.mkdir()
+        with Balancer(account.kubeconfig, folder, "--listen", OTHER, "--admin", "off") as other:
+            other.address = OTHER
+            waiting = [(balancer, ran), (other, fresh)]
+            while waiting:
+                for replica, took in list(waiting):
+                    if _lists(replica, name, address):
+                        took.append(time.monotonic() - back)
+                        waiting.remove((replica, took))
+                assert time.monotonic() < back + PROMPT, balancer.process.tail()
+                time.sleep(0.02)
+        time.sleep(max(back + BETWEEN - time.monotonic(), 0))
+    control_plane.restart_controllers()
+    record(
+        f"{OUTAGES} outages of {AWAY} s, {BETWEEN} s apart: from the API server's return to a "
+        f"change at the replica that ran {' '.join(f'{each:.1f}' for each in ran)} s, at a fresh "
+        f"one {' '.join(f'{each:.1f}' for each in fresh)} s"
+    )
+
+
+def _lists(balancer: Balancer, service: str, address: str) -> bool:
+    try:
+        return served(balancer.get(service)) == at_port(address)
+    except grpc.RpcError:
+        return False
 
 
 def _change(greeters: Greeters, clients: Clients) -> None:

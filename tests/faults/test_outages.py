@@ -3,7 +3,14 @@
 import pytest
 from structlog.testing import capture_logs
 
-from tests.faults.apiserver import SERVICES, SLICES, end_at_once, service_json, slice_json
+from tests.faults.apiserver import (
+    SERVICES,
+    SLICES,
+    end_at_once,
+    refuse,
+    service_json,
+    slice_json,
+)
 from tests.faults.conftest import World
 
 FULL = ["10.0.0.1", "10.0.0.2"]
@@ -152,3 +159,41 @@ async def test_gaps_are_verified_once_a_minute_at_most(world: World) -> None:
         await world.feed.until(lambda: world.feed.version == world.server.version)
     minutes = (world.time.now - began) / 60
     assert 2 < world.server.count("stream", "list") - 2 <= 2 * (minutes + 1)
+
+
+async def test_a_server_that_is_starting_and_refuses_rights_is_asked_again_soon(
+    world: World,
+) -> None:
+    await world.start_synced()
+    for number in range(4):
+        await outage(world)
+        for resource in (SLICES, SERVICES):
+            world.server.watches[resource].once(refuse(403, "forbidden"), times=3)
+        await back(world)
+        world.time.advance(6.0)
+        world.server.put(SLICES, slice_json("greeter-1", f"10.0.1.{number}"))
+        await world.feed.shows(f"10.0.1.{number}")
+    assert max(world.time.delays) <= 2.0
+
+
+async def test_a_403_that_lasts_after_an_outage_is_retried_less_and_less(world: World) -> None:
+    await world.start_synced()
+    await outage(world)
+    for resource in (SLICES, SERVICES):
+        world.server.watches[resource].always(refuse(403, "forbidden"))
+    await world.server.start()
+    await world.observer.failed("forbidden", times=80)
+    assert max(world.time.delays) >= 10.0
+
+
+async def test_positions_that_are_lost_in_one_outage_after_the_other_are_listed_at_once(
+    world: World,
+) -> None:
+    await world.start_synced()
+    for number in range(6):
+        await outage(world)
+        world.server.compact()
+        world.server.put(SLICES, slice_json("greeter-1", f"10.0.1.{number}"))
+        await back(world)
+        await world.feed.shows(f"10.0.1.{number}")
+    assert max(world.time.delays) <= 2.0

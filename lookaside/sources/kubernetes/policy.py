@@ -23,6 +23,7 @@ RETRY_AFTER_CAP = 30.0
 BRIEF_CAP = 2.0
 SHORT_WATCH = 5.0
 AWAY = 2.0
+STARTING = 30.0
 FRUITLESS_WATCHES = 2
 
 
@@ -42,7 +43,7 @@ class Verdict(Struct, frozen=True, gc=False):
         pause: Back off first.
         at_least: The shortest pause, in seconds.
         brief: The pause is short however often this has happened: nobody is there to be spared,
-            and whoever comes up has changes to tell.
+            or somebody who has only just come up, and has changes to tell.
     """
 
     relist: bool
@@ -57,10 +58,16 @@ _AT_ONCE = Verdict(relist=False, pause=False)
 _RELIST = Verdict(relist=True, charged=True)
 # The budget bounds it: who pauses as well is behind one that has just been started.
 _RELIST_AT_ONCE = Verdict(relist=True, charged=True, pause=False)
+_RELIST_FREE = Verdict(relist=True, pause=False)
 
 
 def judge(
-    error: KubernetesError | None, phase: Phase, *, lived: float = 0.0, fruitless: int = 0
+    error: KubernetesError | None,
+    phase: Phase,
+    *,
+    lived: float = 0.0,
+    fruitless: int = 0,
+    starting: bool = False,
 ) -> Verdict:
     """Say what to do after a list or watch has ended.
 
@@ -69,16 +76,22 @@ def judge(
         phase: What ended.
         lived: How long the watch was open, in seconds.
         fruitless: How many watches in a row, this one included, have failed with no event at all.
+        starting: Whether no connection could be made less than `STARTING` seconds ago, and nothing
+            has been listed since. Such a server answers 403 and 503 before it has all it needs, and
+            knows no position from before: to list once after each outage costs it what everybody
+            costs it who begins.
     """
     if error is None:
         return _AT_ONCE if lived >= SHORT_WATCH else _AGAIN
     if isinstance(error, Doubtful):
         return Verdict(relist=True)
     if isinstance(error, ApiStatus) and error.loses_position:
-        return _RELIST_AT_ONCE if phase is Phase.WATCH else _RELIST
+        if phase is Phase.WATCH:
+            return _RELIST_FREE if starting else _RELIST_AT_ONCE
+        return _RELIST
     if phase is Phase.WATCH and (verdict := _of_watch(error, fruitless)):
         return verdict
-    return _again(error)
+    return _again(error, starting=starting)
 
 
 def _of_watch(error: KubernetesError, fruitless: int) -> Verdict | None:
@@ -91,10 +104,11 @@ def _of_watch(error: KubernetesError, fruitless: int) -> Verdict | None:
     return _AT_ONCE if isinstance(error, Silent) else None
 
 
-def _again(error: KubernetesError) -> Verdict:
+def _again(error: KubernetesError, *, starting: bool) -> Verdict:
     if isinstance(error, ApiStatus) and error.retry_after:
         return Verdict(relist=False, at_least=min(error.retry_after, RETRY_AFTER_CAP))
-    if isinstance(error, Unreachable):
+    unready = starting and isinstance(error, ApiStatus) and error.code != 429
+    if isinstance(error, Unreachable) or unready:
         return Verdict(relist=False, brief=True)
     return _AGAIN
 

@@ -4,6 +4,7 @@ What to do after a failure is decided in `policy`; here is the I/O.
 """
 
 import asyncio
+import math
 from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, Protocol, TypeVar
@@ -19,6 +20,7 @@ from lookaside.sources.kubernetes.errors import (
     Garbled,
     KubernetesError,
     Silent,
+    Unreachable,
 )
 from lookaside.sources.kubernetes.lines import LineBuffer
 from lookaside.sources.kubernetes.mirror import Difference, Listed, Mirror
@@ -27,6 +29,7 @@ from lookaside.sources.kubernetes.policy import (
     AWAY,
     BRIEF_CAP,
     SHORT_WATCH,
+    STARTING,
     Phase,
     RelistBudget,
     Verdict,
@@ -107,6 +110,7 @@ class Reflector(Generic[J, T]):
         self._page_next = False
         self._distrusted = False
         self._opened_at = self._alive_at = 0.0
+        self._unreachable_at = -math.inf
         self._open_watch = False
         self._fruitful = False
         self._fruitless = 0
@@ -158,6 +162,9 @@ class Reflector(Generic[J, T]):
         lived = now - self._opened_at
         if self._open_watch and lived >= SHORT_WATCH:
             self._backoff.reset()
+            self._unreachable_at = -math.inf
+        if isinstance(error, Unreachable):
+            self._unreachable_at = now
         if phase is Phase.WATCH and not self._fruitful and is_fruitless(error):
             self._fruitless += 1
         elif self._fruitful:
@@ -166,7 +173,13 @@ class Reflector(Generic[J, T]):
             # Whoever ended the connection was there until now, and would have sent what changed.
             self._alive_at = now
             self._handler.contact(at=now)
-        verdict = judge(error, phase, lived=lived, fruitless=self._fruitless)
+        verdict = judge(
+            error,
+            phase,
+            lived=lived,
+            fruitless=self._fruitless,
+            starting=now - self._unreachable_at < STARTING,
+        )
         if error is not None:
             self._complaints.failed(error, phase, now)
             self._handler.failed(error.reason, self._complaints.cause(error))
@@ -367,6 +380,7 @@ class Reflector(Generic[J, T]):
         self._page_next = False
         self._fruitful = True
         self._backoff.reset()
+        self._unreachable_at = -math.inf
         self._unverified = False
         self._complaints.recovered(self._mirror.position)
         at = self._alive_at = self._timing.clock()

@@ -27,6 +27,7 @@ AT_ONCE = Verdict(relist=False, pause=False)
 RELIST = Verdict(relist=True, charged=True)
 RELIST_AT_ONCE = Verdict(relist=True, charged=True, pause=False)
 SOON = Verdict(relist=False, brief=True)
+RELIST_FREE = Verdict(relist=True, pause=False)
 
 
 def in_stream(code: int) -> ApiStatus:
@@ -115,6 +116,28 @@ def test_a_second_watch_with_no_event_is_not_resumed() -> None:
 )
 def test_what_casts_doubt_on_a_position(error: KubernetesError | None, fruitless: bool) -> None:
     assert is_fruitless(error) is fruitless
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (ApiStatus(403, ""), SOON),
+        (ApiStatus(503, ""), SOON),
+        (ApiStatus(503, "", retry_after=1), Verdict(relist=False, at_least=1)),
+        (ApiStatus(429, ""), AGAIN),
+        (ApiStatus(410, ""), RELIST_FREE),
+        (in_stream(410), RELIST_FREE),
+        (Broken(), AGAIN),
+    ],
+)
+def test_a_server_that_has_only_just_come_up_is_asked_again_soon(
+    error: KubernetesError, verdict: Verdict
+) -> None:
+    assert judge(error, Phase.WATCH, starting=True) == verdict
+
+
+def test_a_list_that_a_starting_server_refuses_for_its_position_is_charged() -> None:
+    assert judge(ApiStatus(410, ""), Phase.LIST, starting=True) == RELIST
 
 
 def test_a_budget_grants_two_relists_a_minute() -> None:
