@@ -1,18 +1,20 @@
 """Whatever bytes come, each decoder reads them or refuses them with an error of its own.
 
 Real payloads with one value, or some bytes, put in the place of another. The examples are the same
-in every run.
+in every run; `FUZZ_EXAMPLES=3000 FUZZ_SEED=7` makes so many others, which pytest's `--timeout=0`
+lets run.
 """
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from lookaside.api.wire import WireEncoder, explanation
@@ -32,7 +34,20 @@ from lookaside.sources.kubernetes.services import SERVICES
 from lookaside.sources.kubernetes.slices import ENDPOINT_SLICES
 from lookaside.sources.kubernetes.tokens import reviewed
 
-fuzz: Final = settings(max_examples=150)
+T = TypeVar("T", bound=Callable[..., None])
+
+_SEED: Final = os.environ.get("FUZZ_SEED", "")
+_BOUNDS: Final = settings(
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "150")), derandomize=not _SEED
+)
+
+
+def fuzz(test: T) -> T:
+    """Bound a property: 150 examples, the same in every run, unless the environment says else."""
+    bounded = _BOUNDS(test)
+    return seed(int(_SEED))(bounded) if _SEED else bounded
+
+
 HOLE: Final = "a hole"
 
 META: Final = {

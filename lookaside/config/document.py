@@ -7,8 +7,10 @@ process down on deep nesting, and an alias of an alias of an alias has no bound 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -17,10 +19,12 @@ import yaml
 from lookaside.errors import ConfigError
 
 MAX_DEPTH = 16
+MAX_DIRECTIVES = 100
 MAX_VALUES = 2_000_000
 MAX_BYTES = 64 * 2**20
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DIRECTIVE = re.compile("(?:^|[\\r\\n\\x85\\u2028\\u2029])%")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -139,8 +143,10 @@ def read(text: str, path: str) -> Node | None:
 
     Raises:
         ConfigError: It is not YAML, or uses what is not supported: tags, several documents, a key
-            twice, nesting deeper than `MAX_DEPTH`, aliases that expand to over `MAX_VALUES` values.
+            twice, nesting deeper than `MAX_DEPTH`, aliases that expand to over `MAX_VALUES` values,
+            more than `MAX_DIRECTIVES` directives.
     """
+    _bound_directives(text, path)
     try:
         return _Builder(path).build(yaml.parse(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
@@ -150,6 +156,14 @@ def read(text: str, path: str) -> Node | None:
         raise place.error(f"not valid YAML: {problem}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _bound_directives(text: str, path: str) -> None:
+    """Refuse many directives: the parser compares each with all before it, ahead of any event."""
+    if _DIRECTIVE.search(text):
+        found = (number for number, line in enumerate(text.splitlines(), 1) if line[:1] == "%")
+        for number in islice(found, MAX_DIRECTIVES, None):
+            raise Place(path, number, 1).error(f"more than {MAX_DIRECTIVES} directives")
 
 
 class _Builder:

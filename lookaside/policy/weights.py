@@ -136,8 +136,12 @@ def _refuse_repeated_keys(node: yaml.Node) -> None:
     elif isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise ValueError(  # noqa: TRY004 (of an annotation any error is one of its value)
+                    f"a list or mapping stands as a key in line {line}"
+                )
             if key.value in seen:
-                line = key.start_mark.line + 1
                 raise ValueError(f"the key {key.value!r} stands a second time in line {line}")
             seen.add(key.value)
             _refuse_repeated_keys(value)

@@ -115,3 +115,15 @@ def test_a_file_that_is_too_large_is_refused(
 
     with pytest.raises(ConfigError, match="the config file is larger than 1 MiB"):
         document.load(path, "the config file")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\x85", "\u2028"])
+def test_a_hundred_thousand_directives_are_refused_at_once(end: str) -> None:
+    text = "".join(f"%TAG !a{number}! tag:x{end}" for number in range(100_000))
+    with pytest.raises(ConfigError, match=r"^f\.yaml:101:1: more than 100 directives$"):
+        document.read(text, "f.yaml")
+
+
+def test_a_few_directives_are_passed_over() -> None:
+    root = document.read("%YAML 1.2\n%TAG ! tag:x\n---\na: 1\n", "f.yaml")
+    assert isinstance(root, Table)

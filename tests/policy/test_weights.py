@@ -68,6 +68,9 @@ BAD_RULES = {
     "- {weight: ~}": r"got `null` - at `\$\[0\].weight`",
     "- {weight: 5, weight: 6}": "the key 'weight' stands a second time in line 1",
     '[{"weight": 5, "labels": {"a": "b", "a": "c"}}]': "the key 'a' stands a second time",
+    "- {weight: 5}\n- {}: 50}": "a list or mapping stands as a key in line 2",
+    "- {weight: 5, {}: 50}": "a list or mapping stands as a key in line 1",
+    "- {weight: 5}\n- {? [a] : 50}": "a list or mapping stands as a key in line 2",
     "- {weight: 5, <<: {weight: 6}}": "unknown field `<<`",
     "": "Expected `array`, got `null`",
 }
