@@ -86,6 +86,9 @@ class Prometheus(Observer, Collector):
         """See `Observer.channel_started`."""
         with self._lock:
             self._running.append((target, snapshot))
+            # A counter that is born at 1 has no increase: rate() and increase() miss its first.
+            for counts in (self._retries, self._hedges, self._losses):
+                counts[(target,)] += 0
 
     def channel_closed(self, target: str, snapshot: Snapshot) -> None:
         """See `Observer.channel_closed`."""
@@ -136,6 +139,8 @@ class Prometheus(Observer, Collector):
             (target, one.address) for target, channel in channels for one in channel.backends
         }
         with self._lock:
+            for pair in listed - self._ejections.keys():
+                self._ejections[pair] = 0
             self._forget(listed)
             families = list(self._counted())
         yield from families

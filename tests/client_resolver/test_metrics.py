@@ -109,6 +109,23 @@ def total(registry: CollectorRegistry, name: str, by: str, **wanted: str) -> dic
     return sums
 
 
+def test_counters_of_a_target_and_of_ejections_are_there_from_the_first_scrape_on(
+    metrics: Prometheus, registry: CollectorRegistry, clock: Clock
+) -> None:
+    [snapshot] = start(metrics, channel(backend(ONE), backend(TWO)))
+    for name in ("retries", "hedges", "balancer_losses"):
+        assert total(registry, f"grpc_client_{name}_total", "target") == {TARGET: 0}
+    ejections = "grpc_client_ejections_total"
+    assert total(registry, ejections, "backend") == {ONE: 0, TWO: 0}
+    metrics.ejected(TARGET, ONE, 30.0, "five errors in a row")
+    assert total(registry, ejections, "backend") == {ONE: 1, TWO: 0}
+    # They go with their backends.
+    metrics.channel_closed(TARGET, snapshot)
+    assert total(registry, ejections, "backend") == {ONE: 1, TWO: 0}
+    clock.now += KEPT
+    assert total(registry, ejections, "backend") == {}
+
+
 def test_requests_can_be_summed_by_backend(
     metrics: Prometheus, registry: CollectorRegistry
 ) -> None:
