@@ -158,6 +158,7 @@ class App:
             settings.admin,
             self._metrics,
             not_ready=lambda: list(self._not_ready()),
+            lacking=lambda: list(self._lacking()),
             status=self._status,
             bounds=admin_bounds,
         )
@@ -276,6 +277,14 @@ class App:
                 cause = f": {source.trouble}" if source.trouble else ""
                 yield f"{source.name}: the first list is still to come{cause}"
 
+    def _lacking(self) -> Iterator[str]:
+        """Yield what is not known, or not known to hold, though the rest is served."""
+        for feed in self._store.feeds.values():
+            for namespace, why in feed.missing.items():
+                yield f"{feed.source}: nothing is known of namespace {namespace}: {why}"
+            for namespace, why in feed.lost.items():
+                yield f"{feed.source}: what is known of namespace {namespace} is old: {why}"
+
     def _status(self) -> Status:
         services, ports = ([], 0) if self._store.unsynced else self._store.overview(MOST_SERVICES)
         return Status(
@@ -287,7 +296,7 @@ class App:
                 for source in self._sources
             ],
             services=[
-                ServiceStatus(str(name), source, state.name.lower(), count)
+                ServiceStatus(str(name), source, state, count)
                 for name, source, state, count in services
             ],
             ports=ports,
@@ -318,8 +327,8 @@ def _tokens(settings: Settings) -> KubernetesTokens | None:
     return KubernetesTokens(client, settings.token_audience)
 
 
-def _trouble(source: Source) -> str:
-    return source.trouble
+def _trouble(source: Source, namespace: str) -> str:
+    return source.trouble_in(namespace) if namespace else source.trouble
 
 
 def _token_cache(tokens: KubernetesTokens | None, settings: Settings) -> TokenCache | None:

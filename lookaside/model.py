@@ -299,6 +299,7 @@ class Snapshot(Struct, frozen=True):
         endpoints: The backends, in ascending order.
         revision: Which state of the list this is.
         service_config: The gRPC service config for its clients, JSON; "" for none.
+        external_name: The DNS name that the service is an alias of, if it is one.
     """
 
     service: ServiceName
@@ -307,6 +308,7 @@ class Snapshot(Struct, frozen=True):
     endpoints: tuple[Endpoint, ...]
     revision: Revision
     service_config: str = ""
+    external_name: str = ""
 
 
 def target(address: str, port: int) -> str:

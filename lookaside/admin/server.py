@@ -42,6 +42,7 @@ class AdminServer:
         listen: Where to listen; port 0 lets the system choose.
         metrics: What ``/metrics`` shows.
         not_ready: Returns why the service is not ready, a line each; nothing if it is.
+        lacking: Returns what it can't answer for though it is ready, a line each.
         status: Returns what the status page shows.
         bounds: What connections may take.
     """
@@ -52,12 +53,14 @@ class AdminServer:
         metrics: Exposition,
         *,
         not_ready: Callable[[], Sequence[str]],
+        lacking: Callable[[], Sequence[str]],
         status: Callable[[], Status],
         bounds: ConnectionBounds | None = None,
     ) -> None:
         self._listen = listen
         self._metrics = metrics
         self._not_ready = not_ready
+        self._lacking = lacking
         self._status = status
         self._bounds = bounds or ConnectionBounds()
         self._runner: web.AppRunner | None = None
@@ -137,7 +140,7 @@ class AdminServer:
 
     async def _serve_ready(self, _request: web.Request) -> web.Response:
         reasons = self._not_ready()
-        text = "".join(f"{reason}\n" for reason in reasons) or "ok\n"
+        text = "".join(f"{line}\n" for line in reasons or ("ok", *self._lacking()))
         return web.Response(text=text, status=503 if reasons else 200, headers=_NO_STORE)
 
     async def _serve_status(self, _request: web.Request) -> web.Response:

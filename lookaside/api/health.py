@@ -22,6 +22,7 @@ from lookaside.api.calls import HEALTH, Calls, parsed
 from lookaside.api.servicer import CODES, ApiObserver
 from lookaside.api.watch import Watch, WatchLimits
 from lookaside.errors import (
+    NotAllowed,
     NotSynced,
     RequestError,
     ServiceNotFound,
@@ -101,7 +102,7 @@ class Health:
                     grant = NOTHING
                 status = self._status(service, grant)
                 if status == pb.HealthCheckResponse.SERVICE_UNKNOWN:
-                    raise ServiceNotFound(f"service {quoted(service)} is not known")
+                    raise ServiceNotFound(self._unknown(service, grant))
             except RequestError as error:
                 await self._refuse("Check", context, error)
         self._observer.request("Check", "OK")
@@ -195,6 +196,18 @@ class Health:
             return pb.HealthCheckResponse.SERVING
         try:
             count = self._store.count(self._allowed(service, grant))
+        except NotSynced:
+            return pb.HealthCheckResponse.NOT_SERVING
         except RequestError:
             return pb.HealthCheckResponse.SERVICE_UNKNOWN
         return pb.HealthCheckResponse.SERVING if count else pb.HealthCheckResponse.NOT_SERVING
+
+    def _unknown(self, service: str, grant: Grant) -> str:
+        """Return why a service has no status; to a caller that may not ask for it, nothing more."""
+        try:
+            self._store.count(self._allowed(service, grant))
+        except (NotAllowed, Unidentified):
+            pass
+        except RequestError as error:
+            return str(error)
+        return f"service {quoted(service)} is not known"

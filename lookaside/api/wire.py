@@ -110,6 +110,7 @@ def _summary(snapshot: Snapshot) -> pb.ServiceSummary:
         state=_STATES[snapshot.state],
         servers=len(snapshot.endpoints),
         revision=_revision(snapshot.revision),
+        external_name=snapshot.external_name,
     )
 
 

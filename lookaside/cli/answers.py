@@ -41,7 +41,17 @@ class ServerList:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One service of the balancer's."""
+    """One service of the balancer's.
+
+    Attributes:
+        service: The service in full.
+        source: Where it is from.
+        state: As in `ServerList`.
+        servers: How many backends it has.
+        digest: The digest of its revision.
+        version: The version of its revision; 0 where the source has no order.
+        external_name: The DNS name that it is an alias of, if it is one.
+    """
 
     service: str
     source: str
@@ -49,6 +59,7 @@ class Summary:
     servers: int
     digest: str
     version: int
+    external_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +149,7 @@ def summaries(answer: pb.ListServicesResponse) -> tuple[list[Summary], Document]
             servers=each.servers,
             digest=each.revision.digest,
             version=each.revision.version,
+            external_name=each.external_name,
         )
         for each in answer.services
     ]

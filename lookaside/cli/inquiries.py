@@ -18,6 +18,17 @@ async def advised(balancer: Balancer, error: BalancerError, service: str) -> Bal
     )
 
 
+async def why_absent(balancer: Balancer, service: str, asker: Asker) -> str:
+    """Return what there is of a service that is not known, and what may have been meant."""
+    found = ""
+    try:
+        await balancer.explain(service, _SECONDS, asker)
+    except BalancerError as error:
+        if error.exit_code == NOT_FOUND:
+            found = error.reason.partition("is not known; ")[2]
+    return "; ".join(filter(None, (found, await meant(balancer, service))))
+
+
 async def meant(balancer: Balancer, service: str) -> str:
     """Return a hint of what may have been meant by a service that is not known."""
     try:

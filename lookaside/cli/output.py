@@ -30,12 +30,16 @@ def servers(listed: ServerList, *, wide: bool, aligned: bool) -> str:
 def summaries(found: Sequence[Summary], *, wide: bool, aligned: bool) -> str:
     """Return the table of services."""
     head = ["SERVICE", "STATE", "SERVERS", "SOURCE"]
-    rows = [[s.service, s.state, str(s.servers), s.source] for s in found]
+    rows = [[s.service, _state(s), str(s.servers), s.source] for s in found]
     if wide:
         head += ["DIGEST", "VERSION"]
         for row, each in zip(rows, found, strict=True):
             row += [each.digest, str(each.version or "")]
     return table(head, rows, aligned=aligned)
+
+
+def _state(summary: Summary) -> str:
+    return f"alias of {summary.external_name}" if summary.external_name else summary.state
 
 
 def pairs(server: Server) -> str:

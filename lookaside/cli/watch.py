@@ -14,7 +14,7 @@ from lookaside.cli.changes import changes
 from lookaside.cli.client import Address, Asker, Balancer
 from lookaside.cli.completion import complete_service
 from lookaside.cli.failures import INTERRUPTED, TERMINATED
-from lookaside.cli.inquiries import meant, reason
+from lookaside.cli.inquiries import reason, why_absent
 from lookaside.cli.options import asker_options, balancer_options, output_option
 from lookaside.cli.output import clean
 from lookaside.cli.refusals import BalancerError
@@ -148,5 +148,5 @@ class _Watcher:
         if self._last is not None and self._last.state == listed.state:
             return ""
         if listed.state == "absent":
-            return await meant(self._balancer, self._service)
+            return await why_absent(self._balancer, self._service, self._asker)
         return await reason(self._balancer, listed, self._service, self._asker)

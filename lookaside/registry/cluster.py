@@ -27,6 +27,8 @@ That costs about 200 bytes for each endpoint, for good; to make a list of fewer 
 milliseconds.
 """
 
+_SHOWN = 3
+
 
 class Cluster:
     """An index of slices by service, kept by slice name.
@@ -185,6 +187,19 @@ class Cluster:
             return (yield from merging(inputs, self._memories.setdefault(key, Memory())))
         self._memories.pop(key, None)
         return (yield from merging(inputs))
+
+    def absence(self, key: ServiceKey) -> str:
+        """Return which slices name a Service that isn't there, in words; "" if none does."""
+        slices = self._slices.get(key)
+        if not slices or key in self._services:
+            return ""
+        shown = ", ".join(sorted(slices)[:_SHOWN])
+        more = f" and {len(slices) - _SHOWN} more" if len(slices) > _SHOWN else ""
+        one = len(slices) == 1
+        return (
+            f"EndpointSlice{'' if one else 's'} {shown}{more} name{'s' if one else ''} it, but "
+            "there is no such Service"
+        )
 
     def refused(self) -> list[Refusal]:
         """Return the annotations that were refused since the last call."""

@@ -3,7 +3,8 @@
 import msgspec
 
 from lookaside.errors import quoted
-from lookaside.model import Explanation, ServiceName, ServiceRecord, Verdict
+from lookaside.model import Explanation, PortList, ServiceName, ServiceRecord, Verdict
+from lookaside.policy.topology import Place, reach
 from lookaside.policy.view import View
 from lookaside.registry.reasons import NO_REQUESTS
 
@@ -49,10 +50,32 @@ def explain(name: ServiceName, record: ServiceRecord, view: View) -> Explanation
             )
         return msgspec.structs.replace(verdict, listed=False, reason=reason)
 
-    notes = told.notes
+    notes = told.notes + _unheeded(whole, narrow.place, view.place)
     if local and not view.place.node:
         notes += (EVERY_NODE,)
     return Explanation(tuple(map(judged, told.verdicts)), notes)
+
+
+def _unheeded(whole: PortList, heeded: Place, place: Place) -> tuple[str, ...]:
+    """Say which hints, that count for other clients, a client's list is made without.
+
+    Args:
+        whole: What the list is made of.
+        heeded: What of the client's place decides over it.
+        place: Where the client runs.
+    """
+    meant, notes = reach(whole), []
+    if whole.own is not None or heeded.node:
+        return ()
+    for kind, own, hinted in (
+        ("node", place.node, meant.nodes),
+        ("zone", place.zone, meant.zones),
+    ):
+        if not hinted or (kind == "zone" and heeded.zone):
+            continue
+        because = f"none is for {kind} {quoted(own)}" if own else f"the client names no {kind}"
+        notes.append(f"hints for {kind}s are not heeded for this client: {because}")
+    return tuple(notes)
 
 
 def _told(name: ServiceName, record: ServiceRecord, node: str) -> Explanation:

@@ -1,6 +1,6 @@
 """What one source knows, as the store holds it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from lookaside.model import ServiceKey, ServiceRecord
 
@@ -12,6 +12,7 @@ class SourceFeed:
         source: The source's name.
         changed: Called with the services that changed, and when the change was received.
         turned_stale: Called with whether the view is stale, when that changes.
+        lost: Called with the namespaces that turned stale or fresh again.
         synced: Called when the first whole view is in.
 
     Attributes:
@@ -20,6 +21,8 @@ class SourceFeed:
         synced: Whether a first whole view is in.
         stale: Whether the view may be out of date for longer than is tolerated.
         missing: The namespaces of which nothing is known yet, and why, in words.
+        lost: The namespaces of which what is known may be out of date for longer than is tolerated,
+            and why, in words.
         version: The version up to which the whole view holds.
         epoch: The span of time within which versions may be compared.
     """
@@ -30,6 +33,7 @@ class SourceFeed:
         *,
         changed: Callable[[list[ServiceKey], float], None],
         turned_stale: Callable[[bool], None],
+        lost: Callable[[Collection[str]], None],
         synced: Callable[[], None],
     ) -> None:
         self.source = source
@@ -38,22 +42,41 @@ class SourceFeed:
         self.synced = False
         self.stale = False
         self.missing: Mapping[str, str] = {}
+        self.lost: Mapping[str, str] = {}
         self.version = 0
         self.epoch = ""
-        self._trouble: Callable[[], str] = str
+        self._trouble: Callable[[str], str] = str
+        self._absence: Callable[[ServiceKey], str] = _nothing
+        self._bases: dict[str, int] = {}
         self._touched: dict[ServiceKey, int] = {}
         self._changed = changed
         self._turned_stale = turned_stale
+        self._announce_lost = lost
         self._announce_synced = synced
 
-    @property
-    def trouble(self) -> str:
-        """Why the source can't confirm what it knows just now, in words; "" where it can."""
-        return self._trouble()
+    def trouble(self, namespace: str = "") -> str:
+        """Return why the source can't confirm what it knows just now, in words; "" where it can.
 
-    def follow_trouble(self, trouble: Callable[[], str]) -> None:
+        Args:
+            namespace: Of which namespace; "": of any.
+        """
+        return self._trouble(namespace)
+
+    def follow_trouble(self, trouble: Callable[[str], str]) -> None:
         """Have the source's trouble asked for when somebody is to be told of it."""
         self._trouble = trouble
+
+    def absence(self, key: ServiceKey) -> str:
+        """Return what there is of a service that is not known, in words; "" for nothing."""
+        return self._absence(key)
+
+    def follow_absences(self, absence: Callable[[ServiceKey], str]) -> None:
+        """Have `absence` answered by the source."""
+        self._absence = absence
+
+    def is_stale(self, namespace: str) -> bool:
+        """Whether what is known of a namespace may be out of date for longer than is tolerated."""
+        return self.stale or namespace in self.lost
 
     def replace(
         self, records: Iterable[ServiceRecord], *, version: int, epoch: str, at: float
@@ -64,6 +87,8 @@ class SourceFeed:
         self.epoch = epoch
         first, self.synced = not self.synced, True
         self.version = version
+        # Versions of an epoch before can't be compared with it; in the same one they are no larger.
+        self._bases = {namespace: min(at, version) for namespace, at in self._bases.items()}
         self._touched.clear()
         try:
             self._apply(changes, at)
@@ -81,21 +106,37 @@ class SourceFeed:
     def advance(self, version: int) -> None:
         """Say that the whole view holds up to a newer version."""
         self.version = version
-        self._touched = {key: at for key, at in self._touched.items() if at > version}
+        self._touched = {key: at for key, at in self._touched.items() if at > self._base(key)}
 
     def version_of(self, key: ServiceKey) -> int:
         """Return the version up to which what is known of one service holds."""
-        return max(self.version, self._touched.get(key, 0))
+        return max(self._base(key), self._touched.get(key, 0))
 
     def set_missing(self, namespaces: Mapping[str, str]) -> None:
         """Say of which namespaces nothing is known yet, and why, in words."""
         self.missing = namespaces
+
+    def set_lost(self, namespaces: Mapping[str, str]) -> None:
+        """Say of which namespaces the view may be out of date for too long, and why, in words.
+
+        What is known of them stays, and holds up to the version of the whole view of now.
+        """
+        turned = self.lost.keys() ^ namespaces.keys()
+        self.lost = namespaces
+        self._bases = {
+            namespace: self._bases.get(namespace, self.version) for namespace in namespaces
+        }
+        if turned:
+            self._announce_lost(turned)
 
     def set_stale(self, stale: bool) -> None:
         """Say whether the view may be out of date for longer than is tolerated."""
         if stale != self.stale:
             self.stale = stale
             self._turned_stale(stale)
+
+    def _base(self, key: ServiceKey) -> int:
+        return self._bases.get(key.namespace, self.version)
 
     def _apply(self, changes: Mapping[ServiceKey, ServiceRecord | None], at: float) -> None:
         changed = [key for key, record in changes.items() if self._set(key, record)]
@@ -111,6 +152,10 @@ class SourceFeed:
         self.records[key] = record
         self.endpoints += _count(record)
         return known is None or not known.serves_as(record)
+
+
+def _nothing(_key: ServiceKey) -> str:
+    return ""
 
 
 def _count(record: ServiceRecord) -> int:

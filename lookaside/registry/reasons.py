@@ -6,7 +6,7 @@ from itertools import groupby
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lookaside.model import Explanation, Locality, Verdict
+from lookaside.model import Explanation, Locality, Verdict, target
 from lookaside.policy.balancing import POLICIES, strange_policies
 from lookaside.policy.service_config import SERVICE_CONFIG, STICKY
 from lookaside.policy.weights import WEIGHT, WEIGHTS, WeightRule
@@ -40,8 +40,10 @@ class Reasons(Struct, frozen=True):
 
     def explain(self, port: str, node: str = "") -> Explanation:
         """Tell why the list of a port is as it is, or the own list of a node's clients."""
-        verdicts = tuple(sorted(self._verdict(one, node) for one in self._sort_out(port, node)))
-        return Explanation(verdicts, tuple(self._notes(verdicts)))
+        found = self._sort_out(port, node)
+        verdicts = tuple(sorted(self._verdict(one, node) for one in found))
+        listed = [one for one in found if not one.reason]
+        return Explanation(verdicts, (*self._notes(verdicts), *self._hint_notes(listed)))
 
     def known(self, port: str) -> frozenset[tuple[str, int]]:
         """Return the addresses of a port in slices that count, in whatever condition."""
@@ -129,6 +131,29 @@ class Reasons(Struct, frozen=True):
         for refusal in self.refusals():
             yield str(refusal)
         yield from self._config_notes()
+
+    def _hint_notes(self, listed: list[_Candidate]) -> Iterator[str]:
+        """Say why topology hints count for no client, by the rules of `merge`."""
+        kinds = {
+            "zone": [one for one in listed if one.endpoint.hints.zones],
+            "node": [one for one in listed if one.endpoint.hints.nodes],
+        }
+        for kind, hinted in kinds.items():
+            because = ""
+            if self.inputs.service.local:
+                because = "the Service's internalTrafficPolicy is Local"
+            elif not all(one.endpoint.ready for one in listed):
+                because = "no endpoint is ready"
+            elif len(hinted) < len(listed):
+                lacking = min(
+                    target(one.endpoint.address, one.port) for one in listed if one not in hinted
+                )
+                because = (
+                    f"{len(listed) - len(hinted)} of {len(listed)} endpoints have none, "
+                    f"{lacking} for one"
+                )
+            if hinted and because:
+                yield f"hints for {kind}s are set aside: {because}"
 
     def _config_notes(self) -> Iterator[str]:
         own = self.inputs.policy.service_config.value

@@ -59,7 +59,7 @@ class Shelf:
         self._record = record
         self._feed = feed
         self._encoder = encoder
-        self._stale = feed.stale
+        self._stale = feed.is_stale(name.key.namespace)
         self._list = record.port_list(name.port)
         self._reach: Reach | None = None
         self._lists: dict[Place, tuple[Endpoint, ...]] = {}

@@ -81,7 +81,9 @@ def presenting(
     state = State.STALE if stale else found
     digest = yield from _digest(name, state, endpoints, record.service_config)
     revision = Revision(digest, version, epoch)
-    return Snapshot(name, source, state, endpoints, revision, record.service_config)
+    return Snapshot(
+        name, source, state, endpoints, revision, record.service_config, record.external_name
+    )
 
 
 def absent(name: ServiceName, feeds: Collection[SourceFeed]) -> Snapshot:
@@ -89,7 +91,9 @@ def absent(name: ServiceName, feeds: Collection[SourceFeed]) -> Snapshot:
 
     Its absence too holds up to a version, where one source alone has versions.
     """
-    state = State.STALE if any(feed.stale for feed in feeds) else State.ABSENT
+    state = (
+        State.STALE if any(feed.is_stale(name.key.namespace) for feed in feeds) else State.ABSENT
+    )
     digest = finish(_digest(name, state, ()))
     ordered = [feed for feed in feeds if feed.version]
     if len(ordered) != 1:

@@ -159,7 +159,7 @@ class Store:
             RequestError: Another of its kinds: the name can't be answered.
         """
         published = yield from self._publishing(name, view)
-        _require_known(published.snapshot)
+        self._require_known(published.snapshot)
         yield from published.encoding()
         return published
 
@@ -172,7 +172,7 @@ class Store:
         """
         _, record = self._lookup(name.key)
         if record is None:
-            _require_known(self._absent(name))
+            self._require_known(self._absent(name))
             return 0
         return len(record.endpoints.get(resolve_port(name, record).port, ()))
 
@@ -197,13 +197,14 @@ class Store:
         feed, record = self._lookup(name.key)
         if feed is None or record is None:
             snapshot = self._absent(name)
-            _require_known(snapshot)
+            self._require_known(snapshot)
             return lambda: (snapshot, Explanation(()))
         name = resolve_port(name, record, aliases=True)
         shelf = Shelf(name, record, feed, self._encoder)
         # It says so long before its lists are called stale.
-        note = f"what {feed.source} knows can't be confirmed just now: {feed.trouble}"
-        notes = (note,) if feed.trouble else ()
+        trouble = feed.trouble(name.key.namespace)
+        note = f"what {feed.source} knows can't be confirmed just now: {trouble}"
+        notes = (note,) if trouble else ()
 
         def explained() -> tuple[Snapshot, Explanation]:
             found = explain(name, record, view)
@@ -255,7 +256,7 @@ class Store:
         return subscription
 
     def snapshots(self, namespace: str = "") -> list[Snapshot]:
-        """Return every port of every service, those of ExternalName services left out.
+        """Return every port of every service; an ExternalName has one, and no endpoints.
 
         Args:
             namespace: Only services of this one; "" for all of which anything is known.
@@ -280,8 +281,8 @@ class Store:
             yield 0
         return found
 
-    def overview(self, most: int) -> tuple[list[tuple[ServiceName, str, State, int]], int]:
-        """Return the first ports of services with source, state and number of endpoints.
+    def overview(self, most: int) -> tuple[list[tuple[ServiceName, str, str, int]], int]:
+        """Return the first ports of services with source, state in words and number of endpoints.
 
         Args:
             most: How many.
@@ -298,7 +299,11 @@ class Store:
             feed, record = self._lookup(name.key)
             if feed is not None and record is not None:
                 count = len(record.endpoints.get(name.port, ()))
-                state = State.STALE if feed.stale else State.PRESENT if count else State.EMPTY
+                state = "present" if count else "empty"
+                if record.external_name:
+                    state = f"alias of {record.external_name}"
+                if feed.is_stale(name.key.namespace):
+                    state = "stale"
                 found.append((name, feed.source, state, count))
         return found, len(names)
 
@@ -333,7 +338,11 @@ class Store:
             self._turned_stale()
 
         feed = SourceFeed(
-            source, changed=changed, turned_stale=turned, synced=lambda: self._synced(source)
+            source,
+            changed=changed,
+            turned_stale=turned,
+            lost=self._turned_lost,
+            synced=lambda: self._synced(source),
         )
         return feed
 
@@ -355,7 +364,7 @@ class Store:
 
     def _not_synced(self) -> NotSynced:
         unsynced = [feed for feed in self.feeds.values() if not feed.synced]
-        causes = "; ".join(feed.trouble for feed in unsynced if feed.trouble)
+        causes = "; ".join(filter(None, (feed.trouble() for feed in unsynced)))
         text = f"the first list of {', '.join(feed.source for feed in unsynced)} is still to come"
         return NotSynced(f"{text}: {causes}" if causes else text)
 
@@ -439,6 +448,26 @@ class Store:
         self._shelves.clear()
         self._changed_all(list(self._topics), self._clock())
 
+    def _turned_lost(self, namespaces: Collection[str]) -> None:
+        for key in [key for key in self._shelves if key.namespace in namespaces]:
+            del self._shelves[key]
+        keys = [key for key in self._topics if key.namespace in namespaces]
+        self._changed_all(keys, self._clock())
+
+    def _require_known(self, snapshot: Snapshot) -> None:
+        key = snapshot.service.key
+        if snapshot.state is State.ABSENT:
+            more = filter(None, (feed.absence(key) for feed in self.feeds.values()))
+            raise ServiceNotFound("; ".join((f"service {key} is not known", *more)))
+        if not snapshot.source:
+            causes = dict.fromkeys(
+                feed.lost.get(key.namespace) or feed.trouble(key.namespace)
+                for feed in self.feeds.values()
+                if feed.is_stale(key.namespace)
+            )
+            text = f"service {key} is not in the last view of a source that was lost"
+            raise NotSynced(": ".join(filter(None, (text, "; ".join(filter(None, causes))))))
+
     def _leave(self, subscription: Subscription) -> None:
         key, topic = subscription.name.key, (subscription.name.port, subscription.view)
         topics = self._topics[key]
@@ -451,17 +480,10 @@ class Store:
 
 
 def _ports(record: ServiceRecord) -> list[str]:
-    """Return the names of the ports that can be listed."""
-    return [] if record.external_name else [port.name for port in record.ports] or [""]
-
-
-def _require_known(snapshot: Snapshot) -> None:
-    if snapshot.state is State.ABSENT:
-        raise ServiceNotFound(f"service {snapshot.service.key} is not known")
-    if not snapshot.source:
-        raise NotSynced(
-            f"service {snapshot.service.key} is not in the last view of a source that was lost"
-        )
+    """Return the names of the ports that can be listed; a DNS alias has one without a name."""
+    if record.external_name:
+        return [""]
+    return [port.name for port in record.ports] or [""]
 
 
 def _missing(feed: SourceFeed, namespace: str) -> NotSynced:

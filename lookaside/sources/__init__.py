@@ -1,6 +1,6 @@
 """Where services come from. Each source feeds the store; none knows who reads it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from lookaside.model import ServiceKey, ServiceRecord
@@ -45,6 +45,15 @@ class Feed(Protocol):
         after the services of one that is missing no longer were put.
         """
 
+    def set_lost(self, namespaces: Mapping[str, str]) -> None:
+        """Say of which namespaces the view may be out of date for too long, and why, in words.
+
+        Those of `set_missing` are not among them. Where that is every one, `set_stale` says so.
+        """
+
+    def follow_absences(self, absence: Callable[[ServiceKey], str]) -> None:
+        """Have the source asked what there is of a service that it has not put, in words."""
+
     def set_stale(self, stale: bool) -> None:
         """Say whether the view may be out of date for longer than is tolerated."""
 
@@ -74,6 +83,9 @@ class Source(Protocol):
     @property
     def trouble(self) -> str:
         """Why what it knows can't be confirmed just now, in words; "" where it can."""
+
+    def trouble_in(self, namespace: str) -> str:
+        """Return why what it knows of a namespace can't be confirmed just now; "" where it can."""
 
     async def prepare(self) -> None:
         """Look whether it can work as it is set up, before anything is served.

@@ -113,6 +113,10 @@ class DnsSource:
         bad = f", failed {self._failures} times" if self._failures else ""
         return f"<DnsSource {self._host}:{self._port} {state}{bad}>"
 
+    def trouble_in(self, _namespace: str) -> str:
+        """Return why what it knows of a namespace can't be confirmed just now; "" where it can."""
+        return self.trouble
+
     async def prepare(self) -> None:
         """Do nothing: a name that does not resolve may do so later."""
 

@@ -93,6 +93,10 @@ class StaticFileSource:
         bad = "" if self._bad_since is None else ", last read failed"
         return f"<StaticFileSource {self._path} {state}{bad}>"
 
+    def trouble_in(self, _namespace: str) -> str:
+        """Return why what it knows of a namespace can't be confirmed just now; "" where it can."""
+        return self.trouble
+
     async def prepare(self) -> None:
         """Read the file, and publish nothing yet.
 

@@ -64,6 +64,10 @@ class SupervisedSource:
         """Why what it knows can't be confirmed just now, in words; "" where it can."""
         return self._failed or self._source.trouble
 
+    def trouble_in(self, namespace: str) -> str:
+        """Return why what it knows of a namespace can't be confirmed just now; "" where it can."""
+        return self._failed or self._source.trouble_in(namespace)
+
     async def prepare(self) -> None:
         """Look whether it can work as it is set up, before anything is served.
 

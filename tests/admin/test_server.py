@@ -22,11 +22,16 @@ class Service:
 
     metrics: Metrics = field(default_factory=lambda: Metrics("1.2.3"))
     reasons: list[str] = field(default_factory=list)
+    lacking: list[str] = field(default_factory=list)
     status: Status = field(default_factory=lambda: Status("1.2.3", 61.5, 2, [], [], 0))
 
     def server(self, listen: Listen) -> AdminServer:
         return AdminServer(
-            listen, self.metrics, not_ready=lambda: self.reasons, status=lambda: self.status
+            listen,
+            self.metrics,
+            not_ready=lambda: self.reasons,
+            lacking=lambda: self.lacking,
+            status=lambda: self.status,
         )
 
 
@@ -57,6 +62,12 @@ async def test_ready_is_told_with_the_reasons_why_not() -> None:
         )
         service.reasons.clear()
         assert await get(session, "/readyz") == (200, "text/plain; charset=utf-8", "ok\n")
+        service.lacking.append("kubernetes: nothing is known of namespace shop: forbidden")
+        assert await get(session, "/readyz") == (
+            200,
+            "text/plain; charset=utf-8",
+            "ok\nkubernetes: nothing is known of namespace shop: forbidden\n",
+        )
 
 
 async def test_it_is_live_while_it_is_not_ready() -> None:
@@ -166,6 +177,7 @@ async def test_what_goes_wrong_in_here_is_logged(caplog: pytest.LogCaptureFixtur
         Listen("127.0.0.1", 0),
         service.metrics,
         not_ready=broken,
+        lacking=list,
         status=lambda: service.status,
     )
     await server.start()

@@ -88,3 +88,26 @@ async def test_a_watch_of_a_malformed_name_says_unknown(
     assert (await call.read()).status == UNKNOWN
     call.cancel()
     assert balancer.store.watchers == 0
+
+
+async def test_why_a_service_has_no_status_is_told(
+    balancer: Balancer, channel: grpc.aio.Channel
+) -> None:
+    balancer.sync(record(ports=("a", "b")))
+    balancer.feed.follow_absences(lambda key: f"EndpointSlice a names {key.name}")
+    for service, why in (
+        ("nobody", "service nobody.default is not known; EndpointSlice a names nobody"),
+        ("greeter", "service greeter.default has several ports, name one of them"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await check(channel, service)
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+        assert why in (caught.value.details() or "")
+
+
+async def test_a_service_of_a_namespace_of_which_nothing_is_known_does_not_serve(
+    balancer: Balancer, channel: grpc.aio.Channel
+) -> None:
+    balancer.feed.set_missing({"shop": "forbidden"})
+    balancer.sync()
+    assert await check(channel, "greeter.shop") == NOT_SERVING

@@ -40,6 +40,7 @@ class Balancer:
     Attributes:
         lists: The answers of GetServers, by name.
         explanations: The answers of Explain, by name.
+        absences: What else Explain says of a service that is not known, by name.
         summaries: What ListServices answers with.
         refusal: A status to refuse every call with.
         items: What watches send next: a message, a status to fail with, None to end with OK.
@@ -50,6 +51,7 @@ class Balancer:
 
     lists: dict[str, pb.GetServersResponse] = field(default_factory=dict)
     explanations: dict[str, pb.ExplainResponse] = field(default_factory=dict)
+    absences: dict[str, str] = field(default_factory=dict)
     summaries: list[pb.ServiceSummary] = field(default_factory=list)
     refusal: tuple[grpc.StatusCode, str] | None = None
     items: queue.Queue[Item] = field(default_factory=queue.Queue)
@@ -145,7 +147,9 @@ class Balancer:
         self._refuse(context)
         answer = self.explanations.get(request.service_name)
         if answer is None:
-            context.abort(grpc.StatusCode.NOT_FOUND, f"service {request.service_name} is not known")
+            more = self.absences.get(request.service_name, "")
+            text = f"service {request.service_name} is not known{more}"
+            context.abort(grpc.StatusCode.NOT_FOUND, text)
         return answer
 
     def _list(

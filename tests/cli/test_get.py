@@ -457,6 +457,20 @@ def test_list_shows_every_service(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("_terminal")
+def test_list_shows_what_an_alias_stands_for(balancer: Balancer, run: Run) -> None:
+    balancer.summaries = [
+        pb.ServiceSummary(
+            service="db.shop", source="k", state=pb.STATE_EMPTY, external_name="db.example"
+        )
+    ]
+    assert run("list").stdout == (
+        "SERVICE  STATE                SERVERS  SOURCE\ndb.shop  alias of db.example  0        k\n"
+    )
+    document = json.loads(run("list", "-o", "json").stdout)
+    assert document["services"][0]["externalName"] == "db.example"
+
+
+@pytest.mark.usefixtures("_terminal")
 def test_list_shows_revisions_where_there_is_room(run: Run) -> None:
     assert run("list", "-o", "wide").stdout == (
         "SERVICE       STATE    SERVERS  SOURCE      DIGEST  VERSION\n"

@@ -92,6 +92,20 @@ def test_a_list_that_becomes_empty_says_why(balancer: Balancer, start: Start) ->
     ]
 
 
+def test_what_there_is_of_a_service_that_is_not_there_is_told(
+    balancer: Balancer, start: Start
+) -> None:
+    balancer.absences["greter.shop"] = "; EndpointSlice a names it, but there is no such Service"
+    balancer.summaries = [pb.ServiceSummary(service="greeter.shop")]
+    balancer.send(state=pb.STATE_ABSENT)
+    process = start("watch", "greter.shop")
+
+    assert without_time(process.out()) == (
+        "greeter.shop  there is no such service yet: EndpointSlice a names it, but there is no "
+        "such Service; did you mean greeter.shop?"
+    )
+
+
 def test_a_service_that_is_not_there_is_met_with_what_may_have_been_meant(
     balancer: Balancer, start: Start
 ) -> None:

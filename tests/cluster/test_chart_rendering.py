@@ -408,6 +408,27 @@ def _values(folder: Path, *given: Object | None) -> Iterator[str | Path]:
         yield from ("--values", file)
 
 
+@pytest.mark.parametrize("type_", ["grpc", "http"])
+def test_probes_of_both_types_ask_for_the_same(helm: Helm, type_: str) -> None:
+    container = _container(_one(helm.template(f"--set=probes.type={type_}"), "Deployment"))
+    asked = {
+        probe: container[f"{probe}Probe"].get("httpGet", {}).get("path", "grpc")
+        for probe in ("startup", "readiness", "liveness")
+    }
+    # By gRPC a replica that has not synced, or shuts down, is NOT_SERVING: so is /readyz then. Once
+    # it has started, NOT_SERVING is a shutdown alone, during which kubelets ask for no liveness.
+    if type_ == "grpc":
+        assert set(asked.values()) == {"grpc"}
+    else:
+        assert asked == {"startup": "/readyz", "readiness": "/readyz", "liveness": "/livez"}
+    default = _container(_one(helm.template(), "Deployment"))
+    for probe in asked:
+        mine, theirs = ({**each[f"{probe}Probe"]} for each in (container, default))
+        for way in ("httpGet", "grpc"):
+            mine.pop(way, None), theirs.pop(way, None)
+        assert mine == theirs
+
+
 def _one(rendered: list[Object], kind: str) -> Object:
     (found,) = [each for each in rendered if each["kind"] == kind]
     return found

@@ -88,6 +88,8 @@ class RecordingFeed:
         self.epochs: list[str] = []
         self.stale = False
         self.missing: Mapping[str, str] = {}
+        self.lost: Mapping[str, str] = {}
+        self.absence: Callable[[ServiceKey], str] = str
         self.turns: list[bool] = []
         self._news = asyncio.Event()
 
@@ -132,6 +134,14 @@ class RecordingFeed:
     def set_missing(self, namespaces: Mapping[str, str]) -> None:
         self.missing = namespaces
         self._news.set()
+
+    def set_lost(self, namespaces: Mapping[str, str]) -> None:
+        assert namespaces != self.lost
+        self.lost = namespaces
+        self._news.set()
+
+    def follow_absences(self, absence: Callable[[ServiceKey], str]) -> None:
+        self.absence = absence
 
     def set_stale(self, stale: bool) -> None:
         assert stale is not self.stale

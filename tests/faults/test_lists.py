@@ -480,3 +480,73 @@ async def test_sixty_namespaces_are_watched_at_once(world: World) -> None:
     await world.feed.until(lambda: world.feed.synced, seconds=60.0)
     assert len(world.feed.records) == 60
     assert len(world.server.open_watches()) == 120
+
+
+async def test_a_namespace_that_is_refused_later_is_lost_by_itself(world: World) -> None:
+    there = ServiceKey("shop", "greeter")
+    world.server.put(SERVICES, elsewhere(service_json(), "shop"))
+    world.server.put(SLICES, elsewhere(slice_json("greeter-9", "10.9.0.1"), "shop"))
+    await world.start_synced(namespaces=["default", "shop"], stale_after=100.0)
+    await world.server.until(lambda: len(world.server.watchers) == 4)
+
+    async def forbidden(request: Request) -> web.StreamResponse | None:
+        if request.http.match_info["namespace"] != "shop":
+            return None
+        # Time flies while a source retries: the others hear of their API server meanwhile.
+        world.server.bookmark()
+        return await refuse(403, "forbidden")(request)
+
+    doors = [world.server.lists, world.server.watches]
+    for door in doors:
+        for resource in (SLICES, SERVICES):
+            door[resource].always(forbidden)
+    for watcher in list(world.server.watchers):
+        if watcher.request.http.match_info["namespace"] == "shop":
+            watcher.abort()
+    await world.feed.until(lambda: bool(world.feed.lost))
+    assert list(world.feed.lost) == ["shop"]
+    assert "forbidden: a Role in namespace 'shop' needs the rule" in world.feed.lost["shop"]
+    assert world.source is not None
+    assert world.source.trouble_in("default") == ""
+    assert "forbidden" in world.source.trouble_in("shop")
+
+    # The others go on, and so does the version up to which they hold; what was known stays.
+    world.server.put(SLICES, slice_json("greeter-1", "10.0.0.7"))
+    await world.feed.shows("10.0.0.7")
+    world.server.bookmark()
+    await world.feed.until(lambda: world.feed.version == world.server.version)
+    assert there in world.feed.records
+    assert not world.feed.turns
+
+    changed = elsewhere(slice_json("greeter-9", "10.9.0.2"), "shop")
+    world.server.put(SLICES, changed)
+    for door in doors:
+        for resource in (SLICES, SERVICES):
+            door[resource].always(None)
+    await world.server.until(lambda: len(world.server.open_watches()) == 4)
+    world.server.bookmark()
+    await world.feed.until(lambda: not world.feed.lost)
+    [endpoint] = world.feed.records[there].endpoints["grpc"]
+    assert endpoint.address == "10.9.0.2"
+    assert not world.feed.turns
+
+
+async def test_where_every_namespace_is_silent_the_whole_is_stale(world: World) -> None:
+    await world.start_synced(namespaces=["default", "shop"], stale_after=5.0)
+    await world.server.until(lambda: len(world.server.watchers) == 4)
+    world.time.now += 6.0
+    await world.feed.until(lambda: world.feed.stale)
+    world.server.bookmark()
+    await world.feed.until(lambda: not world.feed.stale)
+    await world.feed.until(lambda: not world.feed.lost)
+
+
+async def test_what_there_is_of_a_service_that_is_not_there_is_told(world: World) -> None:
+    world.server.put(SLICES, slice_json("nobody-1", "10.0.0.9", service="nobody"))
+    await world.start_synced(namespaces=["default"])
+    absence = world.feed.absence
+    assert absence(ServiceKey("default", "nobody")) == (
+        "EndpointSlice nobody-1 names it, but there is no such Service"
+    )
+    assert absence(ServiceKey("shop", "greeter")) == "cluster doesn't watch namespace shop"
+    assert absence(GREETER) == absence(ServiceKey("default", "other")) == ""

@@ -215,3 +215,17 @@ def test_a_service_whose_slices_came_to_be_many_says_the_same() -> None:
                 cluster.remove_slice("shop", f"s{index}")
             expected = sorted({f"10.0.0.{index}" for index in range(count)} | {f"10.0.1.{count}"})
             assert touched(cluster) == {"greeter.shop": expected}
+
+
+def test_slices_that_name_a_service_which_is_not_there_are_told() -> None:
+    cluster = Cluster()
+    assert cluster.absence(GREETER) == ""
+    for name in ("a", "b", "c", "d", "e"):
+        cluster.set_slice(a_slice(name, "10.0.0.1"))
+    assert cluster.absence(GREETER) == (
+        "EndpointSlices a, b, c and 2 more name it, but there is no such Service"
+    )
+    cluster.replace_slices([a_slice("a", "10.0.0.1")])
+    assert cluster.absence(GREETER) == ("EndpointSlice a names it, but there is no such Service")
+    cluster.set_service(service())
+    assert cluster.absence(GREETER) == ""

@@ -47,6 +47,25 @@ def test_an_endpoint_for_another_node_is_told_with_both_nodes() -> None:
     ]
 
 
+def test_hints_that_a_client_is_served_without_are_told_with_the_reason() -> None:
+    both = zoned("a", "b", nodes=("n1", "n2"))
+    nodes = "hints for nodes are not heeded for this client: "
+    zones = "hints for zones are not heeded for this client: "
+    cases: list[tuple[ServiceRecord, Place, list[str]]] = [
+        (zoned("a", "b"), Place("a"), []),
+        (zoned("a", "b"), Place("c"), [f"{zones}none is for zone 'c'"]),
+        (zoned("a", "b"), Place(), [f"{zones}the client names no zone"]),
+        (zoned("a", "b"), Place("", "n1"), [f"{zones}the client names no zone"]),
+        (both, Place("a", "n1"), []),
+        (both, Place("a", "n9"), [f"{nodes}none is for node 'n9'"]),
+        (both, Place("a"), [f"{nodes}the client names no node"]),
+        (both, Place(), [f"{nodes}the client names no node", f"{zones}the client names no zone"]),
+    ]
+    for record, place, expected in cases:
+        assert list(explain(NAME, record, View(place)).notes) == expected, place
+    assert not any("hints" in note for note in explain(NAME, by_node(), View(Place("a"))).notes)
+
+
 def test_what_a_subset_leaves_out_is_told_with_the_client() -> None:
     found = reasons(zoned("a", "a", "a", "b"), View(Place("a"), 1, "me"))
     assert sorted(found) == [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lookaside.model import ServiceKey, ServicePort, Verdict
+from lookaside.model import Hints, ServiceKey, ServicePort, Verdict
 from lookaside.policy.weights import WeightRule
 from lookaside.registry.annotations import Reading, ServicePolicy
 from lookaside.registry.inputs import HeldPod, HeldSlice, Inputs
@@ -147,6 +147,53 @@ def test_notes_tell_why_a_list_is_empty_and_what_was_refused(case: str) -> None:
     notes = Reasons(Inputs(service, slices=tuple(slices))).explain(port).notes
     assert len(notes) == len(expected)
     assert all(note.startswith(start) for note, start in zip(notes, expected, strict=True))
+
+
+def hinted(last: int, *, zone: str = "", node: str = "", ready: bool = True) -> SliceEndpoint:
+    zones, nodes = (zone,) if zone else (), (node,) if node else ()
+    hints = Hints(zones, nodes)
+    return SliceEndpoint(f"10.0.0.{last}", ready=ready, terminating=not ready, hints=hints)
+
+
+LOCAL = Service(KEY, (ServicePort("grpc", 80),), local=True)
+HINTS: dict[str, tuple[Service, list[SliceEndpoint], list[str]]] = {
+    "all have one": (SERVICE, [hinted(1, zone="a"), hinted(2, zone="b")], []),
+    "none has one": (SERVICE, [hinted(1), hinted(2)], []),
+    "one has none": (
+        SERVICE,
+        [hinted(1, zone="a"), hinted(2), hinted(3)],
+        ["hints for zones are set aside: 2 of 3 endpoints have none, 10.0.0.2:50051 for one"],
+    ),
+    "one that is not listed has none": (SERVICE, [hinted(1, zone="a"), one(2)], []),
+    "one has none for a node": (
+        SERVICE,
+        [hinted(1, zone="a", node="n"), hinted(2, zone="a")],
+        ["hints for nodes are set aside: 1 of 2 endpoints have none, 10.0.0.2:50051 for one"],
+    ),
+    "none is ready": (
+        SERVICE,
+        [hinted(1, zone="a", ready=False)],
+        ["hints for zones are set aside: no endpoint is ready"],
+    ),
+    "the traffic policy is Local": (
+        LOCAL,
+        [hinted(1, zone="a")],
+        ["hints for zones are set aside: the Service's internalTrafficPolicy is Local"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HINTS)
+def test_hints_that_count_for_no_client_are_told_with_the_reason(case: str) -> None:
+    service, endpoints, expected = HINTS[case]
+    inputs = Inputs(service, slices=(held(*endpoints),))
+    assert list(Reasons(inputs).explain("grpc").notes) == expected
+    meant = merge(inputs).hints.get("grpc", ())
+    heeded = {kind for kind in ("zones", "nodes") if meant and all(getattr(h, kind) for h in meant)}
+    given = {k for k in ("zones", "nodes") if any(getattr(e.hints, k) for e in endpoints)}
+    listed = [each for each in endpoints if each.ready or each.hints.zones]
+    if len(listed) == len(endpoints):
+        assert {note.split()[2].rstrip(":") for note in expected} == given - heeded
 
 
 def test_a_policy_that_clients_may_not_have_is_told_with_those_that_they_have() -> None:

@@ -28,7 +28,7 @@ def test_nothing_is_served_before_the_first_sync(world: World) -> None:
 
 def test_why_nothing_is_known_and_why_it_can_not_be_confirmed_is_told(world: World) -> None:
     trouble = "services: forbidden: a ClusterRole needs the rule"
-    world.first.follow_trouble(lambda: trouble)
+    world.first.follow_trouble(lambda _: trouble)
     world.second.replace([], version=0, epoch="", at=0)
     with pytest.raises(NotSynced, match=f"^the first list of first is still to come: {trouble}$"):
         world.store.get(NAME)
@@ -272,7 +272,6 @@ def test_an_external_name_is_refused_with_the_name_to_dial(world: World) -> None
     world.sync(ServiceRecord(KEY, (), {}, external_name="db.example"))
     with pytest.raises(ExternalNameService, match=r"dial db\.example by DNS"):
         world.store.get(NAME)
-    assert world.store.snapshots() == []
 
 
 def test_a_service_without_ports_is_empty(world: World) -> None:
@@ -363,3 +362,59 @@ def test_a_watch_may_close_while_it_is_being_woken(world: World) -> None:
 def test_every_error_of_a_request_is_a_request_error() -> None:
     for error in (AmbiguousPort, ExternalNameService, InvalidServiceName, NotSynced):
         assert issubclass(error, RequestError)
+
+
+def test_what_there_is_of_a_service_that_is_not_known_is_told(world: World) -> None:
+    world.sync()
+    world.first.follow_absences(lambda key: f"slice a names {key.name}")
+    text = r"^service greeter\.shop is not known; slice a names greeter$"
+    for ask in (world.store.get, world.store.explain, world.store.count):
+        with pytest.raises(ServiceNotFound, match=text):
+            ask(NAME)
+
+
+def test_an_alias_is_listed_with_its_target_and_has_no_endpoints(world: World) -> None:
+    alias = ServiceRecord(KEY, (ServicePort("grpc", 80),), {}, external_name="db.example")
+    world.sync(alias)
+    (listed,) = world.store.snapshots()
+    assert (str(listed.service), listed.state) == ("greeter.shop", State.EMPTY)
+    assert (listed.external_name, listed.endpoints) == ("db.example", ())
+    shown, ports = world.store.overview(5)
+    assert (shown, ports) == ([(NAME, "first", "alias of db.example", 0)], 1)
+
+
+def test_a_namespace_that_is_lost_is_stale_by_itself(world: World) -> None:
+    there = ServiceKey("lost", "greeter")
+    lost = ServiceName(there)
+    world.sync(record("10.0.0.1"), record("10.0.0.9", key=there))
+    mine, theirs = watch(world), watch(world, lost)
+    mine.take(), theirs.take()
+    world.first.set_lost({"lost": "services: forbidden"})
+    assert mine.take() is None
+    assert theirs.take() == b"STALE 10.0.0.9"
+    assert [one.state for one in world.store.snapshots()] == [State.STALE, State.PRESENT]
+    assert [row[2] for row in world.store.overview(5)[0]] == ["stale", "present"]
+    with pytest.raises(NotSynced, match="last view of a source that was lost: services: forbidden"):
+        world.store.get(ServiceName(ServiceKey("lost", "none")))
+    with pytest.raises(ServiceNotFound):
+        world.store.get(ServiceName(ServiceKey("shop", "none")))
+    world.first.set_lost({})
+    assert theirs.take() == b"PRESENT 10.0.0.9"
+    assert mine.take() is None
+
+
+def test_a_namespace_that_is_lost_holds_up_to_where_it_was_lost(world: World) -> None:
+    there = ServiceKey("lost", "greeter")
+    feed = world.first
+    feed.replace([record("10.0.0.1"), record("10.0.0.9", key=there)], version=5, epoch="e", at=0)
+    feed.update({there: record("10.0.0.8", key=there)}, version=7, at=0)
+    feed.set_lost({"lost": "forbidden"})
+    feed.advance(9)
+    assert (feed.version_of(KEY), feed.version_of(there)) == (9, 7)
+    feed.set_lost({"lost": "forbidden, still"})
+    assert feed.version_of(there) == 7
+    feed.set_lost({})
+    assert feed.version_of(there) == 9
+    feed.set_lost({"lost": "forbidden"})
+    feed.replace([], version=2, epoch="of another history", at=0)
+    assert feed.version_of(there) == 2

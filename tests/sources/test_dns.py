@@ -64,6 +64,12 @@ class World:
     def set_missing(self, namespaces: Mapping[str, str]) -> None:
         raise AssertionError
 
+    def set_lost(self, namespaces: Mapping[str, str]) -> None:
+        raise AssertionError
+
+    def follow_absences(self, absence: Callable[[ServiceKey], str]) -> None:
+        raise AssertionError
+
     def set_stale(self, stale: bool) -> None:
         self.stale.append(stale)
 

@@ -50,6 +50,12 @@ class Recorder:
     def set_missing(self, namespaces: Mapping[str, str]) -> None:
         raise AssertionError
 
+    def set_lost(self, namespaces: Mapping[str, str]) -> None:
+        raise AssertionError
+
+    def follow_absences(self, absence: Callable[[ServiceKey], str]) -> None:
+        raise AssertionError
+
     def set_stale(self, stale: bool) -> None:
         self.stale = stale
         self._tell()

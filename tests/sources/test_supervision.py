@@ -33,6 +33,9 @@ class Failing:
             self, self, clock=lambda: self.now, sleep=self.sleep, rng=random.Random(3)
         )
 
+    def trouble_in(self, namespace: str) -> str:
+        return f"{self.trouble} of {namespace}"
+
     async def prepare(self) -> None:
         raise ConfigError("not so")
 

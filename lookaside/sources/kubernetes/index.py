@@ -95,6 +95,10 @@ class Index:
                 self._cluster.remove_pod(*each.key)
         self._refusals.followed("Pod", differences, self._cluster.refused())
 
+    def absence(self, key: ServiceKey) -> str:
+        """Return what there is of a service that isn't there, in words; "" for nothing."""
+        return self._cluster.absence(key)
+
     def take(self) -> dict[ServiceKey, int]:
         """Return the services that were touched since the last time, and by which version."""
         versions = {

@@ -1,10 +1,10 @@
 """A cluster's Services, EndpointSlices and Pods, as a source."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from lookaside.logging import get_logger
-from lookaside.model import ServiceRecord
+from lookaside.model import ServiceKey, ServiceRecord
 from lookaside.registry.cluster import Cluster
 from lookaside.registry.inputs import MergeOptions
 from lookaside.registry.slices import Pod, Service, Slice
@@ -74,6 +74,8 @@ class KubernetesSource:
         self._grace = Alarm(self._timing.call_later)
         self._grace_over = False
         self._told_missing: Mapping[str, str] = {}
+        self._told_lost: Mapping[str, str] = {}
+        self._namespaces = frozenset(namespaces)
         self._failure: asyncio.Future[None] | None = None
         self._index = Index(
             Cluster(options, pods=self._settings.pods), Refusals(observer, clock=self._timing.clock)
@@ -99,6 +101,7 @@ class KubernetesSource:
             due=lambda: self._pace.ask(self._timing.clock()),
         )
         self._parts = list(self._make_parts(namespaces or (None,)))
+        feed.follow_absences(self._absence)
 
     def __repr__(self) -> str:
         awaited = ", ".join(dict.fromkeys(part.name for part in self._parts if not part.synced))
@@ -136,19 +139,20 @@ class KubernetesSource:
     @property
     def trouble(self) -> str:
         """Which resources could not be followed when it was last tried, and why, in words."""
-        return "; ".join(
-            dict.fromkeys(f"{part.name}: {part.trouble}" for part in self._parts if part.trouble)
-        )
+        return _troubles(self._parts)
+
+    def trouble_in(self, namespace: str) -> str:
+        """Return which resources of a namespace could not be followed, and why, in words."""
+        return _troubles(part for part in self._parts if part.namespace in (None, namespace))
 
     def age(self) -> float | None:
-        """Return how long the view has gone unconfirmed, in seconds; None: there is none yet."""
-        contacts = [
-            part.last_contact for part in self._parts if part.namespace not in self._told_missing
-        ]
-        known = [at for at in contacts if at is not None]
-        if not known or len(known) < len(contacts):
-            return None
-        return self._timing.clock() - min(known)
+        """Return how long some part of the view has gone unconfirmed, in seconds.
+
+        None: there is none yet. Namespaces that are missing or lost are left out.
+        """
+        told = self._told_missing.keys() | self._told_lost.keys()
+        ages = [age for namespace, age in self._ages().items() if namespace not in told]
+        return max((age for age in ages if age is not None), default=None)
 
     async def prepare(self) -> None:
         """Read the credentials for the first time.
@@ -277,7 +281,8 @@ class KubernetesSource:
     def contacted(self) -> None:
         """Note that the API server confirmed a resource; a part calls this."""
         self._observer.source_contact(self.name)
-        self._check_age()
+        if self._stale:
+            self._check_age()
 
     def failed(self, reason: str) -> None:
         """Note a failure; a part calls this."""
@@ -358,7 +363,10 @@ class KubernetesSource:
         await failure
 
     def _base(self) -> int:
-        return min((part.version for part in self._parts if part.synced), default=0)
+        return min(
+            (p.version for p in self._parts if p.synced and p.namespace not in self._told_lost),
+            default=0,
+        )
 
     def _begin_epoch(self, part: object) -> None:
         """Start a new epoch, and have the others listed anew: they are of the old history."""
@@ -374,10 +382,72 @@ class KubernetesSource:
             self._check_age()
 
     def _check_age(self) -> None:
-        age = self.age()
-        if age is None or not self._served:
+        ages = self._ages()
+        if None in ages.values() or not self._served:
             return
-        stale = age > self._settings.stale_after
+        late = {
+            namespace
+            for namespace, age in ages.items()
+            if age is not None and age > self._settings.stale_after
+        }
+        self._tell_lost(late)
+        stale = bool(ages) and late == ages.keys()
         if stale != self._stale:
             self._stale = stale
             self._feed.set_stale(stale)
+
+    def _ages(self) -> dict[str | None, float | None]:
+        """Return how long each namespace that isn't missing has gone unconfirmed, in seconds."""
+        now = self._timing.clock()
+        ages: dict[str | None, float | None] = {}
+        for part in self._parts:
+            if part.namespace in self._told_missing:
+                continue
+            age = ages.get(part.namespace, 0.0)
+            at = part.last_contact
+            ages[part.namespace] = None if age is None or at is None else max(age, now - at)
+        return ages
+
+    def _tell_lost(self, late: Collection[str | None]) -> None:
+        """Say which of several namespaces are lost: those that are late or have yet to catch up."""
+        if len(self._namespaces) < 2:
+            return
+        version = self._publisher.version
+        behind = {part.namespace for part in self._parts if part.version < version}
+        lost = {
+            namespace: self.trouble_in(namespace) or "nothing has been heard of it for too long"
+            for namespace in sorted(self._namespaces)
+            if namespace in late or (namespace in self._told_lost and namespace in behind)
+        }
+        if lost == self._told_lost:
+            return
+        if self._told_lost.keys() - lost.keys():
+            # What it has become meanwhile comes before it is called current.
+            self._pace.published()
+            self._publish(self._timing.clock())
+            self._merging.after(lambda: self._set_lost(lost))
+        else:
+            self._set_lost(lost)
+
+    def _set_lost(self, lost: Mapping[str, str]) -> None:
+        if lost == self._told_lost:
+            return
+        for namespace in lost.keys() - self._told_lost.keys():
+            self._log.warning("namespace lost", namespace=namespace, cause=lost[namespace])
+        for namespace in self._told_lost.keys() - lost.keys():
+            self._log.info("namespace recovered", namespace=namespace)
+        self._told_lost = lost
+        self._feed.set_lost(lost)
+
+    def _absence(self, key: ServiceKey) -> str:
+        if self._namespaces and key.namespace not in self._namespaces:
+            return f"{self.name} doesn't watch namespace {key.namespace}"
+        return self._index.absence(key)
+
+
+def _troubles(
+    parts: Iterable[Part[Slice] | Part[Service] | Part[Pod]],
+) -> str:
+    return "; ".join(
+        dict.fromkeys(f"{part.name}: {part.trouble}" for part in parts if part.trouble)
+    )

@@ -1,6 +1,6 @@
 """The publisher, with timers that ring when told to."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import pytest
 
@@ -53,6 +53,12 @@ class Feed:
         self.calls.append(("advance", version))
 
     def set_missing(self, namespaces: Mapping[str, str]) -> None:
+        raise AssertionError
+
+    def set_lost(self, namespaces: Mapping[str, str]) -> None:
+        raise AssertionError
+
+    def follow_absences(self, absence: Callable[[ServiceKey], str]) -> None:
         raise AssertionError
 
     def set_stale(self, stale: bool) -> None:
