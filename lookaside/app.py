@@ -118,8 +118,8 @@ class App:
         self._started = time.monotonic()
         names = [str(source) for source in settings.sources]
         self._metrics = Metrics(VERSION)
-        self._readiness = Readiness(names)
         self._worker = LoopWorker()
+        self._readiness = Readiness(names, self._worker)
         self._store = Store(
             names,
             encoder=WireEncoder(),

@@ -176,7 +176,9 @@ class Health:
     def _subscribe(self, service: str, grant: Grant, watch: Watch, stack: ExitStack) -> bool:
         """Have changes of a balanced service wake a watch; False if that must wait for a sync."""
         try:
-            subscription = self._store.subscribe(self._allowed(service, grant), watch.wake)
+            subscription = self._store.subscribe(
+                self._allowed(service, grant), watch.wake, reads=False
+            )
         except NotSynced:
             return False
         except RequestError:

@@ -203,7 +203,7 @@ class LoadBalancer:
     async def _serve(self, watch: Watch, subscription: Subscription, context: Context) -> None:
         await watch.begin(context)
         while await watch.woken():
-            match subscription.take():
+            match await self._worker.run(subscription.taking()):
                 case None:
                     continue
                 case RequestError() as error:

@@ -50,6 +50,19 @@ def reach(whole: PortList) -> Reach:
     return Reach(_named([hint.nodes for hint in hints]), _named([hint.zones for hint in hints]))
 
 
+def joined(parts: Sequence[Reach]) -> Reach:
+    """Return for which places a list has endpoints of their own, of what its parts have.
+
+    Args:
+        parts: That of each part of the list, none of which is empty.
+    """
+    return Reach(
+        _named([tuple(part.nodes) for part in parts]),
+        _named([tuple(part.zones) for part in parts]),
+        any(part.local for part in parts),
+    )
+
+
 def relevant(reach: Reach, place: Place) -> Place:
     """Return what of a client's place decides over its list.
 

@@ -8,6 +8,9 @@ from lookaside.model import Revision, Snapshot
 from lookaside.registry.diff import Difference, diffing
 from lookaside.registry.steps import Steps, finish
 
+_LIGHT = 64 * 1024
+"""Bytes of a message whose copying costs as much as all else of a write."""
+
 
 class Encoder(Protocol):
     """The wire form of snapshots. Concatenated messages merge, so that the last revision counts."""
@@ -49,6 +52,11 @@ class Published:
     def digest(self) -> str:
         """The digest of the list: equal for equal lists."""
         return self.snapshot.revision.digest
+
+    @property
+    def weight(self) -> int:
+        """How many times as much as a short message it costs to write the whole list."""
+        return 1 + len(self._whole or b"") // _LIGHT
 
     def at(self, revision: Revision) -> "Published":
         """Return the same list under another revision."""

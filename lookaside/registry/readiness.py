@@ -2,17 +2,21 @@
 
 from collections.abc import Callable, Iterable
 
+from lookaside.registry.steps import WAKES, AtOnce, Steps, Worker, chunks
+
 
 class Readiness:
     """What is still to come before the service is ready, and whether it is on its way out.
 
     Args:
         sources: The names of the sources that are still to sync.
+        worker: Calls those who wait, some at a time; None: all at once.
     """
 
-    def __init__(self, sources: Iterable[str]) -> None:
+    def __init__(self, sources: Iterable[str], worker: Worker | None = None) -> None:
         self.unsynced = dict.fromkeys(sources)
         self.draining = False
+        self._worker = worker or AtOnce()
         self._wakes: dict[Callable[[], None], None] = {}
 
     @property
@@ -36,5 +40,11 @@ class Readiness:
         return lambda: self._wakes.pop(wake, None)
 
     def _wake(self) -> None:
-        for wake in list(self._wakes):
-            wake()
+        self._worker.ask(self, self._waking, rests=False)
+
+    def _waking(self) -> Steps[None]:
+        for some in chunks(list(self._wakes), WAKES):
+            for wake in some:
+                if wake in self._wakes:
+                    wake()
+            yield len(some)

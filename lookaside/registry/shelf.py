@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from lookaside.model import Endpoint, PortList, Revision, ServiceName, ServiceRecord
 from lookaside.policy.subset import Ranking
-from lookaside.policy.topology import ANYWHERE, Place, Reach, reach, relevant, select
+from lookaside.policy.topology import ANYWHERE, Place, Reach, joined, reach, relevant, select
 from lookaside.policy.view import View
 from lookaside.registry.diff import Difference, diffing
 from lookaside.registry.feed import SourceFeed
@@ -113,8 +113,11 @@ class Shelf:
 
     def _reaching(self) -> Steps[Reach]:
         if self._reach is None:
-            self._reach = reach(self._list)
-            yield 0
+            found: list[Reach] = []
+            for part in self._parts():
+                found.append(reach(part))
+                yield 0
+            self._reach = joined(found)
         return self._reach
 
     def _selecting(self, place: Place) -> Steps[tuple[Endpoint, ...]]:

@@ -28,7 +28,7 @@ from lookaside.registry.feed import SourceFeed
 from lookaside.registry.published import Encoder, Published
 from lookaside.registry.shelf import Member, Shelf
 from lookaside.registry.snapshots import absent, resolve_port
-from lookaside.registry.steps import WAKES, AtOnce, Steps, Worker, chunks, finish
+from lookaside.registry.steps import WAKES, AtOnce, Steps, Worker, finish
 from lookaside.registry.subscription import Fanout, Subscription, settle
 
 _HISTORY = 8
@@ -221,6 +221,7 @@ class Store:
         view: View = WHOLE,
         known: str = "",
         deltas: bool = False,
+        reads: bool = True,
     ) -> Subscription:
         """Watch a name. Its slot is filled as soon as its list is made, and after every change.
 
@@ -231,6 +232,7 @@ class Store:
             known: The digest of the list that the watcher holds. While that is the list, the slot
                 stays empty.
             deltas: Whether the watcher takes deltas.
+            reads: Whether it takes what its slot is filled with; else it is only woken.
 
         Raises:
             RequestError: The name can't be answered.
@@ -246,6 +248,7 @@ class Store:
             name,
             view,
             deltas=deltas,
+            reads=reads,
             wake=wake,
             leave=self._leave,
             superseded=self._observer.superseded,
@@ -436,13 +439,18 @@ class Store:
         fanout = None
         if moved and at is not None and told:
             fanout = Fanout(len(told), lambda: self._observer.propagated(self._clock() - at))
-        for chunk in chunks(told, WAKES):
-            for subscription in chunk:
-                if subscription in new and topic.resume(subscription, new[subscription]):
-                    settle(fanout)
-                else:
-                    subscription.offer(outcome, fanout)
-            yield len(chunk)
+        whole = outcome.weight if isinstance(outcome, Published) else 1
+        woken = 0
+        for subscription in told:
+            woken += whole if subscription.wants_whole else 1
+            if subscription in new and topic.resume(subscription, new[subscription]):
+                settle(fanout)
+            else:
+                subscription.offer(outcome, fanout)
+            if woken >= WAKES:
+                yield woken
+                woken = 0
+        yield woken
 
     def _turned_stale(self) -> None:
         self._shelves.clear()

@@ -6,6 +6,7 @@ from lookaside.errors import RequestError
 from lookaside.model import ServiceName, Snapshot
 from lookaside.policy.view import WHOLE, View
 from lookaside.registry.published import Published
+from lookaside.registry.steps import Steps, finish
 
 
 class Fanout:
@@ -36,6 +37,7 @@ class Subscription:
         name: What is watched.
         view: Who watches it.
         deltas: Whether the watcher takes deltas.
+        reads: Whether it takes what the slot is filled with; else it is only woken.
         wake: Called whenever the slot has been filled.
         leave: Called once, when the watch is closed.
         superseded: Called when an outcome is overwritten before it was taken.
@@ -52,6 +54,7 @@ class Subscription:
         "_writing",
         "deltas",
         "name",
+        "reads",
         "view",
     )
 
@@ -61,6 +64,7 @@ class Subscription:
         view: View = WHOLE,
         *,
         deltas: bool = False,
+        reads: bool = True,
         wake: Callable[[], None],
         leave: Callable[["Subscription"], None],
         superseded: Callable[[], None],
@@ -68,6 +72,7 @@ class Subscription:
         self.name = name
         self.view = view
         self.deltas = deltas
+        self.reads = reads
         self._wake = wake
         self._leave: Callable[[Subscription], None] | None = leave
         self._superseded = superseded
@@ -80,7 +85,7 @@ class Subscription:
     @property
     def wants_whole(self) -> bool:
         """Whether it has no list yet that a delta could be of, or takes none."""
-        return not self.deltas or self._held is None
+        return self.reads and (not self.deltas or self._held is None)
 
     def hold(self, snapshot: Snapshot) -> None:
         """Say what the watcher has already, from an earlier watch."""
@@ -91,6 +96,10 @@ class Subscription:
         if self._leave is None:
             settle(fanout)
             return
+        if not self.reads:
+            settle(fanout)
+            self._wake()
+            return
         if self._outcome is not None:
             self._superseded()
         settle(self._fanout)
@@ -98,7 +107,13 @@ class Subscription:
         self._wake()
 
     def take(self) -> bytes | RequestError | None:
+        """Do what `taking` does, at once."""
+        return finish(self.taking())
+
+    def taking(self) -> Steps[bytes | RequestError | None]:
         """Empty the slot: the message to write, the error that ends the watch, or None.
+
+        It is at hand but for a reader who comes late, whose delta is from a list that is past.
 
         None too where the slot holds what the watcher has already: a change that was undone before
         it was taken.
@@ -113,8 +128,8 @@ class Subscription:
             return None
         self._taken = outcome.snapshot
         if self.deltas and self._held is not None:
-            return outcome.since(self._held)
-        return outcome.whole()
+            return (yield from outcome.comparing(self._held))
+        return (yield from outcome.encoding())
 
     def written(self) -> None:
         """Say that what was taken last has been handed to the connection."""

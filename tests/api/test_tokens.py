@@ -1,6 +1,7 @@
 """What is known of tokens, on a clock of its own."""
 
 import asyncio
+import base64
 from dataclasses import dataclass, field
 
 import pytest
@@ -119,6 +120,30 @@ async def test_a_token_that_has_just_ended_by_the_clock_here_is_asked_for_each_t
 
     assert [await cache.review(token) for _ in range(2)] == [CART, CART]
     assert len(reviewer.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"exp":' + b"[" * 100_000,
+        b'{"deep":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}",
+        b'{"aud":' + b"[" * 50_000 + b"]" * 50_000 + b"}",
+        b'{"exp":' + b"9" * 500 + b"}",
+        b'{"exp":1e999}',
+        b'{"exp":-1e308}',
+        b"\xff",
+        b"null",
+    ],
+)
+async def test_whatever_a_token_holds_it_is_good_or_bad(
+    reviewer: Reviewer, cache: Cache, payload: bytes
+) -> None:
+    header, _, signature = jwt().split(".")
+    deep, plain = (base64.urlsafe_b64encode(one).decode() for one in (payload, b"{}"))
+    for token in (f"{header}.{deep}.{signature}", f"{deep}.{plain}.{signature}"):
+        # Though the API server should take it.
+        reviewer.good[token] = CART
+        assert await cache.review(token) in (CART, None)
 
 
 async def test_a_bad_token_is_bad_for_a_few_seconds(

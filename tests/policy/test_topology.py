@@ -3,7 +3,15 @@
 import pytest
 
 from lookaside.model import Endpoint, Hints, PortList
-from lookaside.policy.topology import ANYWHERE, ELSEWHERE, Place, reach, relevant, select
+from lookaside.policy.topology import (
+    ANYWHERE,
+    ELSEWHERE,
+    Place,
+    joined,
+    reach,
+    relevant,
+    select,
+)
 
 NONE = Hints()
 A, B, BOTH = Hints(zones=("a",)), Hints(zones=("b",)), Hints(zones=("a", "b"))
@@ -55,3 +63,22 @@ def test_a_list_that_goes_by_nodes_is_that_of_the_clients_node_alone(
     found = relevant(reach(whole), place)
     assert found == decisive
     assert [endpoint.address for endpoint in select(whole, found)] == expected
+
+
+@pytest.mark.parametrize(
+    "hints",
+    [
+        [A, B, BOTH, A],
+        [A, B, NONE, A],
+        [NONE, A, A, B],
+        [N1, N2, N1, N1],
+        [A1, B2, A, A],
+        [NONE] * 4,
+    ],
+)
+def test_a_list_reaches_where_its_parts_do_together(hints: list[Hints]) -> None:
+    endpoints = tuple(Endpoint(f"10.0.0.{n}", 1) for n in range(4))
+    whole = PortList(endpoints, tuple(hints))
+    parts = [PortList(endpoints[n : n + 2], tuple(hints[n : n + 2])) for n in (0, 2)]
+    assert joined([reach(part) for part in parts]) == reach(whole)
+    assert joined([]) == reach(PortList())

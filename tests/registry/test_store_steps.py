@@ -137,8 +137,10 @@ def test_watchers_are_woken_some_at_a_time() -> None:
     store = a_store(worker)
     woken: list[int] = []
     for n in range(300):
-        store.subscribe(NAME, partial(woken.append, n))
-    worker.finish()
+        one = store.subscribe(NAME, partial(woken.append, n), deltas=True)
+        worker.finish()
+        one.take()
+        one.written()
     woken.clear()
     store.feeds["source"].update({KEY: large(without=7)}, version=2, at=0)
     most, before = 0, 0
@@ -200,3 +202,56 @@ def test_services_are_listed_one_a_step() -> None:
     # Each takes its own step, so all but the first are as they are now.
     names = [one.service for one in finish(steps)]
     assert names == [ServiceName(key) for key in sorted(keys) if key != keys[19]]
+
+
+def test_who_only_waits_for_changes_has_no_list_encoded_and_supersedes_nothing() -> None:
+    worker = Later()
+    store = a_store(worker)
+    woken: list[int] = []
+    store.subscribe(NAME, lambda: woken.append(1), reads=False)
+    worker.finish()
+    COUNTS.clear()
+    for version in (2, 3):
+        store.feeds["source"].update({KEY: large(without=version)}, version=version, at=0)
+        worker.finish()
+    assert len(woken) == 3
+    assert COUNTS == []
+
+
+def test_the_delta_of_a_reader_who_comes_late_is_made_in_steps_as_well() -> None:
+    worker = Later()
+    store = a_store(worker)
+    late = store.subscribe(NAME, lambda: None, deltas=True)
+    worker.finish()
+    late.take()
+    late.written()
+    for version in (2, 3):
+        store.feeds["source"].update({KEY: large(without=version)}, version=version, at=0)
+        worker.finish()
+    COUNTS.clear()
+    steps = 0
+    for _ in late.taking():
+        steps += 1
+        assert len(COUNTS) <= 2 * CHUNK
+        COUNTS.clear()
+    assert steps > MANY / CHUNK
+
+
+def test_of_watchers_who_get_a_long_message_fewer_are_woken_in_one_step() -> None:
+    worker = Later()
+    store = a_store(worker)
+    woken: list[int] = []
+    for n in range(100):
+        store.subscribe(NAME, partial(woken.append, n))
+    worker.finish()
+    woken.clear()
+    store.feeds["source"].update({KEY: large(without=7)}, version=2, at=0)
+    message = store.get(NAME).whole()
+    weight = 1 + len(message) // (64 * 1024)
+    assert weight > 1
+    most = before = 0
+    while (woke := worker.step()) is not None:
+        assert woke == (len(woken) - before) * weight
+        most, before = max(most, len(woken) - before), len(woken)
+    assert most == -(-WAKES // weight)
+    assert len(woken) == 100

@@ -1,6 +1,13 @@
 """Lines out of chunks."""
 
+from collections.abc import Iterator, Sequence
+
 from lookaside.sources.kubernetes.errors import Oversized
+
+PORTION = 128 * 1024
+"""Bytes of lines that are read in one go, and one line at least: some 3 ms."""
+
+_LINES = 16
 
 
 class LineBuffer:
@@ -42,3 +49,15 @@ class LineBuffer:
         if self._size > self._limit:
             raise Oversized(f"a line of the watch is longer than {self._limit} bytes")
         self._parts.append(part)
+
+
+def portions(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Return lines in their order, as many at a time as can be read in one go."""
+    start = size = 0
+    for end, line in enumerate(lines):
+        size += len(line)
+        if end > start and (size > PORTION or end - start >= _LINES):
+            yield lines[start:end]
+            start, size = end, len(line)
+    if start < len(lines):
+        yield lines[start:]

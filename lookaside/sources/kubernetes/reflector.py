@@ -22,7 +22,7 @@ from lookaside.sources.kubernetes.errors import (
     Silent,
     Unreachable,
 )
-from lookaside.sources.kubernetes.lines import LineBuffer
+from lookaside.sources.kubernetes.lines import LineBuffer, portions
 from lookaside.sources.kubernetes.mirror import Difference, Listed, Mirror
 from lookaside.sources.kubernetes.paging import read_pages
 from lookaside.sources.kubernetes.policy import (
@@ -268,7 +268,9 @@ class Reflector(Generic[J, T]):
                 if listed is None:
                     self._resumed()
                 async for chunk in stream.chunks():
-                    listed = self._take(lines.feed(chunk), listed)
+                    for some in portions(lines.feed(chunk)):
+                        listed = self._take(some, listed)
+                        await asyncio.sleep(0)
                 if lines.rest():
                     listed = self._take([lines.rest()], listed)
             finally:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookaside.sources.kubernetes.errors import Oversized
-from lookaside.sources.kubernetes.lines import LineBuffer
+from lookaside.sources.kubernetes.lines import PORTION, LineBuffer, portions
 
 LINE = st.binary(max_size=20).map(lambda data: data.replace(b"\n", b""))
 
@@ -48,3 +48,11 @@ def test_a_line_of_the_limit_is_taken() -> None:
     assert buffer.feed(b"1234567890\n1234567890\n12") == [b"1234567890"] * 2
     assert buffer.feed(b"34567890") == []
     assert buffer.rest() == b"1234567890"
+
+
+def test_lines_are_read_some_at_a_time_and_a_long_one_by_itself() -> None:
+    short, long = [b"x"] * 40, [b"x" * (PORTION + 1)] * 2
+    assert list(map(len, portions(short))) == [16, 16, 8]
+    assert list(map(len, portions([*long, *short[:3], *long]))) == [1, 1, 3, 1, 1]
+    assert [line for some in portions([*short, *long]) for line in some] == [*short, *long]
+    assert list(portions([])) == []
