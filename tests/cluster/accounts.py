@@ -106,3 +106,19 @@ class Accounts:
         }
         binding = {"metadata": metadata, "roleRef": reference, "subjects": [subject]}
         self._admin.create(f"{scope}/{kind.lower()}bindings", binding)
+
+    def bind(self, name: str, rules: Sequence[Object], user: str) -> str:
+        """Create a role here, if there is none, and bind it to a user; give the binding's path."""
+        scope = f"{RBAC}/namespaces/{self.name}"
+        metadata = {"name": name}
+        roles = self._admin.get(f"{scope}/roles")["items"]
+        if all(each["metadata"]["name"] != name for each in roles):
+            self._admin.create(f"{scope}/roles", {"metadata": metadata, "rules": list(rules)})
+        group = "rbac.authorization.k8s.io"
+        binding = {
+            "metadata": metadata,
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": user}],
+        }
+        self._admin.create(f"{scope}/rolebindings", binding)
+        return f"{scope}/rolebindings/{name}"
