@@ -377,6 +377,16 @@ async def test_a_server_that_streams_no_lists_is_asked_for_pages_from_then_on(
     assert world.server.count("list", resource=SLICES) == 2
 
 
+async def test_a_server_that_streams_no_lists_is_followed_after_its_pages(world: World) -> None:
+    world.server.streams_lists = False
+    await world.start_synced()
+    world.server.put(SLICES, slice_json("greeter-1", "10.0.0.7"))
+    await world.feed.until(lambda: world.feed.addresses == ["10.0.0.7"])
+    assert not world.observer.errors
+    assert world.task is not None
+    assert not world.task.done()
+
+
 async def test_a_streamed_list_that_ends_early_is_not_believed(world: World) -> None:
     world.server.lists[SLICES].once(answer(b""))
     world.server.lists[SLICES].once(

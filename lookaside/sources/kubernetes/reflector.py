@@ -223,6 +223,9 @@ class Reflector(Generic[J, T]):
                 case ApiStatus() | Silent() | Garbled():
                     self._page_next = True
             raise
+        finally:
+            # What a watch brings later extends it no more: it has ended.
+            self._end_by = None
         return True
 
     def _pages_only(self, error: KubernetesError) -> None:
