@@ -15,10 +15,12 @@ numbers in files, is not for these: each process tells its own.
 """
 
 import logging
+import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from threading import Lock
 from typing import TypeAlias
 
@@ -37,6 +39,11 @@ KEPT = 300.0
 """Seconds that the series of a backend stay after no channel lists it any more: as long as
 Prometheus looks back. Its last RPCs are not lost, and Pods that come and go don't pile up."""
 
+_GATHERED = 1000
+"""How many notes are gathered before they are added up, unless a scrape does so first."""
+_PATIENCE = 1.0
+"""Seconds that a scrape waits for another thread that adds up."""
+
 _TRIES = 5
 """How often a state is read that changes while it is."""
 
@@ -54,6 +61,11 @@ Labels: TypeAlias = tuple[str, ...]
 class Prometheus(Observer, Collector):
     """Counts what channels do.
 
+    Any thread may call it at any time, also a signal handler or a finaliser that interrupts another
+    call of it on its own thread. So what channels tell is only noted, by one function of C, and
+    added up by who scrapes, or by one of them once there is much: whoever is at it does it for all.
+    Nobody waits for that but a scrape, for `_PATIENCE` at most.
+
     Args:
         registry: Where the metrics are registered. A registry takes one such observer.
         clock: Monotonic, in seconds: tells how long a backend has been gone.
@@ -70,7 +82,9 @@ class Prometheus(Observer, Collector):
     ) -> None:
         self._clock = clock
         # prometheus-client's own counters have a lock each and cost several times as much.
-        self._lock = Lock()
+        self._noted: deque[Callable[[], None]] = deque()
+        self._adding = Lock()
+        self._process = os.getpid()
         self._running: list[tuple[str, Snapshot]] = []
         self._attempts: Counter[Labels] = Counter()
         self._failures: Counter[Labels] = Counter()
@@ -84,41 +98,29 @@ class Prometheus(Observer, Collector):
 
     def channel_started(self, target: str, snapshot: Snapshot) -> None:
         """See `Observer.channel_started`."""
-        with self._lock:
-            self._running.append((target, snapshot))
-            # A counter that is born at 1 has no increase: rate() and increase() miss its first.
-            for counts in (self._retries, self._hedges, self._losses):
-                counts[(target,)] += 0
+        self._running.append((target, snapshot))
+        self._note(partial(self._count_start, target))
 
     def channel_closed(self, target: str, snapshot: Snapshot) -> None:
         """See `Observer.channel_closed`."""
-        with self._lock, suppress(ValueError):
+        with suppress(ValueError):
             self._running.remove((target, snapshot))
 
     def attempt_ended(self, attempt: Attempt, code: str, seconds: float) -> None:  # noqa: ARG002
         """See `Observer.attempt_ended`."""
-        target, method, backend, number, hedge = attempt
-        with self._lock:
-            self._attempts[target, backend, method, code] += 1
-            if number:
-                (self._hedges if hedge else self._retries)[(target,)] += 1
+        self._note(partial(self._count_attempt, attempt, code))
 
     def rpc_ended(self, target: str, method: str, code: str, seconds: float, attempts: int) -> None:  # noqa: ARG002
         """See `Observer.rpc_ended`."""
-        with self._lock:
-            self._latencies.observe((target, method), seconds)
-            if code != "OK":
-                self._failures[target, method, code] += 1
+        self._note(partial(self._count_rpc, target, method, code, seconds))
 
     def ejected(self, target: str, backend: str, seconds: float, reason: str) -> None:  # noqa: ARG002
         """See `Observer.ejected`."""
-        with self._lock:
-            self._ejections[target, backend] += 1
+        self._note(partial(_count, self._ejections, (target, backend)))
 
     def balancer_lost(self, target: str, reason: str) -> None:  # noqa: ARG002
         """See `Observer.balancer_lost`."""
-        with self._lock:
-            self._losses[(target,)] += 1
+        self._note(partial(_count, self._losses, (target,)))
 
     def describe(self) -> Iterator[Metric]:
         """See `Collector`."""
@@ -127,24 +129,70 @@ class Prometheus(Observer, Collector):
 
     def collect(self) -> Iterator[Metric]:
         """See `Collector`."""
-        with self._lock:
-            running = list(self._running)
-        # Outside of the lock: a snapshot takes the channel's.
         channels = [
             (target, taken)
-            for target, snapshot in running
+            for target, snapshot in list(self._running)
             if (taken := _taken(target, snapshot)) is not None
         ]
         listed: set[Labels] = {
             (target, one.address) for target, channel in channels for one in channel.backends
         }
-        with self._lock:
+        families: list[Metric] = []
+
+        def tell() -> None:
             for pair in listed - self._ejections.keys():
                 self._ejections[pair] = 0
             self._forget(listed)
-            families = list(self._counted())
+            families.extend(self._counted())
+
+        self._add_up(tell)
         yield from families
         yield from _states(channels)
+
+    def _note(self, what: Callable[[], None]) -> None:
+        self._noted.append(what)
+        if len(self._noted) >= _GATHERED:
+            self._add_up()
+
+    def _add_up(self, then: Callable[[], None] | None = None) -> None:
+        """Add up what is noted, unless somebody is at it.
+
+        Args:
+            then: Done with it, in any case, while nobody adds up; if somebody goes on doing so for
+                long, or has been interrupted at it on this very thread, beside him.
+        """
+        if self._process != os.getpid():
+            # A child that was forked while a thread of its parent's was at it.
+            self._process, self._adding = os.getpid(), Lock()
+        until = time.monotonic() + _PATIENCE
+        while self._adding.locked():
+            if then is None:
+                return
+            if time.monotonic() >= until:
+                then()
+                return
+            time.sleep(_PATIENCE / 1000)
+        with self._adding:
+            while self._noted:
+                self._noted.popleft()()
+            if then is not None:
+                then()
+
+    def _count_start(self, target: str) -> None:
+        # A counter that is born at 1 has no increase: rate() and increase() miss its first.
+        for counts in (self._retries, self._hedges, self._losses):
+            counts[(target,)] += 0
+
+    def _count_attempt(self, attempt: Attempt, code: str) -> None:
+        target, method, backend, number, hedge = attempt
+        self._attempts[target, backend, method, code] += 1
+        if number:
+            (self._hedges if hedge else self._retries)[(target,)] += 1
+
+    def _count_rpc(self, target: str, method: str, code: str, seconds: float) -> None:
+        self._latencies.observe((target, method), seconds)
+        if code != "OK":
+            self._failures[target, method, code] += 1
 
     def _forget(self, listed: set[Labels]) -> None:
         """Drop the series of backends that have been gone for long."""
@@ -200,6 +248,10 @@ class Prometheus(Observer, Collector):
             _BY_TARGET,
             self._losses,
         )
+
+
+def _count(counts: Counter[Labels], key: Labels) -> None:
+    counts[key] += 1
 
 
 def _taken(target: str, snapshot: Snapshot) -> ChannelSnapshot | None:

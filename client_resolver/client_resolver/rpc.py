@@ -177,7 +177,8 @@ class Rpc(Generic[H]):
         rpcs = self._rpcs
         number, self.attempts = self.attempts, self.attempts + 1
         self.tried.append(backend)
-        self._waits_no_more()
+        if self._waiting is not None:
+            self._waits_no_more()
         attempt = None
         if rpcs.attempts_told:
             attempt = Attempt(rpcs.target, self._path, backend.address, number, hedge)
@@ -332,7 +333,8 @@ class Rpc(Generic[H]):
         self._finished = True
         while self._retrying:
             self._end_retry()
-        self._waits_no_more()
+        if self._waiting is not None:
+            self._waits_no_more()
         if self._counted is not None:
             self._counted.give_back()
         self._tell_end(code)
@@ -365,9 +367,9 @@ class Rpc(Generic[H]):
             self._retrying.pop().give_back()
 
     def _waits_no_more(self) -> None:
-        if self._waiting is not None:
-            self._waiting.give_back()
-            self._waiting = None
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.give_back()
 
     def _tell_end(self, code: str) -> None:
         rpcs = self._rpcs

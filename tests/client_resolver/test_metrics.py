@@ -5,6 +5,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import FrameType
+from typing import Any
 
 import prometheus_client
 import pytest
@@ -354,3 +356,74 @@ def test_the_package_does_not_import_prometheus_by_itself() -> None:
         "sys.exit('prometheus_client' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("gathered", [1, 1000])
+def test_who_interrupts_the_observer_on_its_own_thread_may_make_rpcs_and_scrape(
+    metrics: Prometheus, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, gathered: int
+) -> None:
+    """As signal handlers and finalisers do: here, at each of its lines in turn."""
+    monkeypatch.setattr("client_resolver.metrics._GATHERED", gathered)
+    monkeypatch.setattr("client_resolver.metrics._PATIENCE", 0.01)
+    told = 0
+
+    def rpc() -> None:
+        nonlocal told
+        told += 1
+        metrics.attempt_ended(Attempt(TARGET, METHOD, ONE, 1, False), "OK", 0.1)
+        metrics.rpc_ended(TARGET, METHOD, "UNAVAILABLE", 0.1, 1)
+
+    def interrupted_at(number: int) -> bool:
+        lines = 0
+
+        def trace(frame: FrameType, event: str, _arg: object) -> Any:
+            nonlocal lines
+            if event == "line" and frame.f_code.co_filename.endswith("client_resolver/metrics.py"):
+                lines += 1
+                if lines == number:
+                    sys.settrace(None)
+                    rpc()
+                    prometheus_client.generate_latest(registry)
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            rpc()
+            prometheus_client.generate_latest(registry)
+        finally:
+            sys.settrace(before)
+        return lines >= number
+
+    def all_lines() -> None:
+        number = 1
+        while interrupted_at(number):
+            number += 1
+        assert number > 30
+        done.set()
+
+    done = threading.Event()
+    threading.Thread(target=all_lines, daemon=True).start()
+    assert done.wait(60), "a call of the observer waits for its own thread"
+    assert total(registry, "grpc_client_requests_total", "code") == {"OK": told}
+    assert total(registry, "grpc_client_failures_total", "code") == {"UNAVAILABLE": told}
+    assert total(registry, "grpc_client_retries_total", "target") == {TARGET: told}
+
+
+def test_what_is_told_is_added_up_though_nobody_scrapes(
+    metrics: Prometheus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("client_resolver.metrics._GATHERED", 10)
+    for _ in range(35):
+        metrics.balancer_lost(TARGET, "gone")
+    assert len(metrics._noted) < 10
+    assert metrics._losses[(TARGET,)] >= 30
+
+
+def test_a_child_that_was_forked_while_its_parent_added_up_adds_up_as_well(
+    metrics: Prometheus, registry: CollectorRegistry
+) -> None:
+    with metrics._adding:
+        metrics._process = 0
+        metrics.balancer_lost(TARGET, "gone")
+        assert total(registry, "grpc_client_balancer_losses_total", "target") == {TARGET: 1}

@@ -29,7 +29,7 @@ class Backend(Generic[H]):
         explaining: The shell was asked why the connection fails, and has not answered.
         draining: It has left the list: no new RPC.
         drain_until: When its RPCs must have ended. None: no limit.
-        in_flight: One entry per RPC that it carries: see `take`.
+        in_flight: One entry per RPC that it carries: a `Place`, or a mark of its own.
         last_error: Why the connection was last seen to fail. Empty: not known.
         load: What the backend last said of its load. None: nothing.
         weight: Its share of picks at present, relative to the others that may be picked.
@@ -82,10 +82,6 @@ class Backend(Generic[H]):
         self.ejected_until: float | None = None
         self.used_at = 0.0
         self.level = 0
-
-    def take(self) -> "Place[H]":
-        """Count an RPC on it, for as long as what is returned lives or until it is given back."""
-        return Place(self)
 
     @property
     def address(self) -> str:

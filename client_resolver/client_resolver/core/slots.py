@@ -17,6 +17,17 @@ class Slot:
     be interrupted. For the same reason there is no lock: adding to a set, and discarding from it,
     is one step for all threads.
 
+    Who counts and discounts in one and the same frame may do without a slot, at half the cost:
+
+        try:
+            live.add(mark)
+            ...
+        finally:
+            live.discard(mark)
+
+    Handlers run after a call of C: after what `add` has done, which is inside the `try`, and after
+    what `discard` has done, if nothing is called before it. See `client_resolver.core.guard`.
+
     Args:
         live: Where it is counted.
     """

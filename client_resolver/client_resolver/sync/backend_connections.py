@@ -62,7 +62,8 @@ class BackendConnections:
                     self._pause = _SOON
                 case actions.Connect():
                     if backend.handle is not None:
-                        backend.handle.state(True)
+                        # Where a thread is at it, the next look finds it idle, and asks again.
+                        backend.handle.look(connect=True)
                         self._pause = _SOON
                 case actions.Close(overdue=overdue):
                     handle, backend.handle = backend.handle, None
@@ -97,7 +98,11 @@ class BackendConnections:
             handle, before = backend.handle, backend.connectivity
             if handle is None or backend.draining or (before is _READY and not at_ready):
                 continue
-            state = handle.state(False)
+            state = handle.look()
+            if state is None:
+                # Soon again. Nobody waits for it in here, where the others are taken in.
+                settled = False
+                continue
             if state is not before or state is Connectivity.IDLE:
                 observed(backend, state)
                 self._pause = _SOON
@@ -106,6 +111,11 @@ class BackendConnections:
             return IDLE
         self._pause = min(self._pause * 1.5, _SELDOM)
         return self._pause
+
+    def look_soon(self) -> None:
+        """Have the next look be soon, and at all."""
+        self._pause = _SOON
+        self._ready_due = 0.0
 
     def explain(self) -> Iterator[tuple[Backend, Handle, str]]:
         """Find out why connections fail. Each takes an RPC, so the owner holds no lock.

@@ -13,7 +13,7 @@ import grpc
 from client_resolver.metadata import Metadata
 from client_resolver.rpc import Rpc, Trial
 from client_resolver.sync.calls import RpcCall, count_failure, may_repeat
-from client_resolver.sync.connection import Backend, Handle, one_of
+from client_resolver.sync.connection import READY, Backend, Handle, one_of
 from client_resolver.sync.method import Method
 from client_resolver.sync.requests import Requests
 
@@ -114,30 +114,42 @@ def light(
 ) -> Any:
     """Make an RPC of a unary-unary method that is light. See `whole`."""
     driver, config = method.driver, method.config
-    place = driver.pick()
+    picker = driver.outlook.picker
     if metadata is not None:
         # It may be an iterator, and another attempt would need it.
         metadata = tuple(metadata)
     rest = (metadata, credentials, wait_for_ready, compression)
-    if place is None:
+    if picker is None:
         return whole(method, request, timeout, *rest, with_call=False)
-    backend = place.backend
-    used = backend.handle
+    backend = picker.pick()
     limit = timeout if config.timeout is None else config.bounded(timeout)
     began = monotonic()
+    failed, used, ready = None, None, False
+    # As for a plain RPC: see `UnaryUnaryMultiCallable`.
+    mark, in_flight = object(), backend.in_flight
     try:
-        response = method.on(used)(request, limit, metadata, credentials, None, compression)
+        in_flight.add(mark)
+        used = backend.handle
+        ready = used is not None and backend.accepting and used.state(False) is READY
+        if ready:
+            bound = method.bound.get(used) or method.on(used)
+            response = bound(request, limit, metadata, credentials, None, compression)
+        else:
+            driver.observe(backend)
     except grpc.RpcError as error:
-        driver.release(place)
         failed = _Failed(backend, used, began, error)
-        return whole(method, request, timeout, *rest, with_call=False, first=failed)
     except BaseException:
-        driver.release(place)
-        driver.rpcs.tell_end(method.path, backend, "UNKNOWN", monotonic() - began)
+        if ready:
+            driver.rpcs.tell_end(method.path, backend, "UNKNOWN", monotonic() - began)
         raise
-    driver.release(place)
-    driver.rpcs.succeeded(method.path, config, backend, began)
-    return response
+    finally:
+        in_flight.discard(mark)
+        if backend.draining:
+            driver.drained(backend)
+    if failed is None and ready:
+        driver.rpcs.succeeded(method.path, config, backend, began)
+        return response
+    return whole(method, request, timeout, *rest, with_call=False, first=failed)
 
 
 def whole(

@@ -34,6 +34,7 @@ from client_resolver.sync.method import Method
 from client_resolver.sync.nesting import is_own_thread
 from client_resolver.sync.requests import Kept, Requests
 from client_resolver.sync.wakeups import Wakeup, Wakeups
+from client_resolver.sync.work_serializer import on_main_thread
 
 __all__ = [
     "Metadata",
@@ -184,6 +185,11 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
             self._search_on()
         self._leave()
 
+    def _hand_on(self) -> None:
+        """Have the driver's thread look at the call, whatever becomes of this one."""
+        self.seen = None
+        self._method.driver.defer(self)
+
     def _search_on(self) -> None:
         """Start or end the call, or have the driver do it. With `_settled`."""
         if self._search() and not self._method.driver.defer(self):
@@ -214,6 +220,10 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
         """Start or end the call if that is possible. Return whether it waits."""
         driver = self._method.driver
         self.seen = driver.outlook
+        if self._cancelled:
+            # An exception has cut `cancel` short.
+            self._cancel_waiting()
+            return False
         if driver.closed:
             self._end(EndedCall(grpc.StatusCode.CANCELLED, "Channel closed!"))
             return False
@@ -226,7 +236,11 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
         except grpc.RpcError as error:
             # grpc could not make its call: of a request that can't be serialized, for example.
             ended = EndedCall(error.code(), error.details() or "")
-        except Exception as error:  # noqa: BLE001 (it would end the driver's thread)
+        except Exception as error:
+            if on_main_thread():
+                # The application's own call: it may be what a signal handler of its has raised.
+                raise
+            # It would end the driver's thread.
             details = driver.settings.explain(f"the RPC could not be started: {error!r}")
             ended = EndedCall(grpc.StatusCode.INTERNAL, details)
         if ended is not None:
@@ -336,11 +350,10 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
                 return False
             if not self._done and self._again(inner):
                 # First: should a signal handler raise from here on, the driver goes on with it.
-                self.seen = None
-                self._method.driver.defer(self)
+                self._hand_on()
                 self._inner = None
-                self._method.driver.undefer(self)
-                self._search_on()
+                if not self._search():
+                    self._method.driver.undefer(self)
             elif not self._done:
                 self._conclude_with(inner)
         self._leave()
@@ -372,9 +385,9 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
             self._cancel_wanted = False
             self.cancel()
         if self._poked:
+            # Not here: this may be the main thread, where a handler may raise in the middle of it.
+            self._hand_on()
             self._poked = False
-            if self._inner is None and self.advance():
-                self._method.driver.defer(self)
         while self._done and self._callbacks:
             try:
                 callback = self._callbacks.popleft()
@@ -395,9 +408,11 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
                 left = _PATIENCE if until is None else until - time.monotonic()
                 if left <= 0:
                     raise grpc.FutureTimeoutError
-                if not changed.wait(min(left, _PATIENCE)) and self._method.driver.closed:
+                if not changed.wait(min(left, _PATIENCE)):
                     # The driver came while somebody was at it whom an exception took away.
-                    self.advance()
+                    self._leave()
+                    if self._method.driver.closed:
+                        self.advance()
         finally:
             self._changed.remove(changed)
         return inner
@@ -483,6 +498,7 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
             self._cancelled = True
             if inner is None or ended:
                 # There would have been another attempt, perhaps.
+                self._hand_on()
                 self._cancel_waiting()
         if inner is not None:
             inner.cancel()

@@ -12,6 +12,7 @@ from client_resolver.core.model import Connectivity
 from client_resolver.sync.connectivity import end_calls, probe, steady
 
 __all__ = [
+    "READY",
     "Action",
     "Backend",
     "Connection",
@@ -24,17 +25,17 @@ __all__ = [
     "why",
 ]
 
-_READY = Connectivity.READY
-_ORDER = (_READY, Connectivity.CONNECTING, Connectivity.IDLE, Connectivity.TRANSIENT_FAILURE)
+READY = Connectivity.READY
+_ORDER = (READY, Connectivity.CONNECTING, Connectivity.IDLE, Connectivity.TRANSIENT_FAILURE)
 
 
 class Connection:
     """One connection: a channel of grpc's own to one address."""
 
-    __slots__ = ("channel", "closed", "state", "why")
+    __slots__ = ("_lock", "channel", "closed", "state", "why")
 
     def __init__(self, channel: grpc.Channel) -> None:
-        steady(channel)
+        self._lock = steady(channel)
         self.channel = channel
         self.state = probe(channel)
         self.closed = False
@@ -44,6 +45,22 @@ class Connection:
     def parts(self) -> Sequence["Connection"]:
         """The single connections."""
         return (self,)
+
+    def look(self, connect: bool = False) -> Connectivity | None:
+        """Return its state, without waiting for another thread. None: one is at the connection.
+
+        That one may have been interrupted by a signal handler, whose RPC waits for the backends
+        that the thread which calls this is to connect. Not for the main thread.
+        """
+        lock = self._lock
+        if lock is None:
+            return self.state(connect)
+        if not lock.acquire(blocking=False):
+            return None
+        try:
+            return self.state(connect)
+        finally:
+            lock.release()
 
     def shut(self) -> None:
         """Close it. Its calls end with UNAVAILABLE and `why`, or without that with CANCELLED."""
@@ -59,7 +76,7 @@ def why(handle: "Handle") -> str:
     channel is in TRANSIENT_FAILURE. It takes some 0.1 ms, and blocks.
     """
     for part in handle.parts:
-        if part.state(False) is Connectivity.TRANSIENT_FAILURE:
+        if part.look() is Connectivity.TRANSIENT_FAILURE:
             ask: grpc.UnaryUnaryMultiCallable[bytes, bytes]
             ask = part.channel.unary_unary(EXPLAIN_METHOD)
             try:
@@ -84,9 +101,21 @@ class Connections:
 
     def state(self, connect: bool) -> Connectivity:
         """Return the state of all together. Those that are idle beside a ready one connect."""
-        states = [part.state(connect) for part in self.parts]
+        return self._together([part.state(connect) for part in self.parts])
+
+    def look(self, connect: bool = False) -> Connectivity | None:
+        """Return the state without waiting for another thread. None: one is at one of them."""
+        states: list[Connectivity] = []
+        for part in self.parts:
+            state = part.look(connect)
+            if state is None:
+                return None
+            states.append(state)
+        return self._together(states)
+
+    def _together(self, states: Sequence[Connectivity]) -> Connectivity:
         best = min(states, key=_rank)
-        if best is _READY:
+        if best is READY:
             for part, state in zip(self.parts, states, strict=True):
                 if state is Connectivity.IDLE:
                     part.state(True)
@@ -98,7 +127,7 @@ class Connections:
         start = next(self._turn)
         for step in range(len(parts)):
             part = parts[(start + step) % len(parts)]
-            if part.state(False) is _READY:
+            if part.state(False) is READY:
                 return part
         return parts[start % len(parts)]
 
@@ -113,6 +142,10 @@ class Undialled:
     def state(self, connect: bool) -> Connectivity:  # noqa: ARG002
         """Return that it has failed."""
         return Connectivity.TRANSIENT_FAILURE
+
+    def look(self, connect: bool = False) -> Connectivity | None:
+        """Return that it has failed."""
+        return self.state(connect)
 
 
 Handle: TypeAlias = Connection | Connections | Undialled

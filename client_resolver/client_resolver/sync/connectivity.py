@@ -22,7 +22,7 @@ import grpc
 
 from client_resolver.core.model import Connectivity
 
-__all__ = ["Probe", "end_calls", "probe", "steady"]
+__all__ = ["Lock", "Probe", "end_calls", "probe", "steady"]
 
 Probe = Callable[[bool], Connectivity]
 """Returns a channel's state. Given True, an idle channel begins to connect."""
@@ -31,6 +31,16 @@ _STATES = tuple(
     Connectivity[state.name] for state in sorted(grpc.ChannelConnectivity, key=lambda s: s.value[0])
 )
 _SHUTDOWN = Connectivity.SHUTDOWN
+
+
+class Lock(Protocol):
+    """A lock that its thread may take again."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """See `threading.RLock`."""
+
+    def release(self) -> None:
+        """See `threading.RLock`."""
 
 
 class _CoreChannel(Protocol):
@@ -73,19 +83,27 @@ class _Steady(threading.Condition):
     __exit__ = property(attrgetter("_lock.__exit__"))
 
 
-def steady(channel: grpc.Channel) -> None:
+def steady(channel: grpc.Channel) -> Lock | None:
     """Have a channel made by `grpc` survive exceptions of signal handlers.
 
     `Condition.__enter__` and `__exit__` are functions of Python's around those of a lock. A handler
     may run at the beginning of the second or the end of the first, and if it raises, the lock stays
     the main thread's: every other thread that uses the channel then waits for ever, as with grpc
     alone. It isn't rare, since signals are seen late, where a thread comes back from C: there.
+
+    Returns:
+        The condition's lock. Who has it may look at the state without waiting for another thread,
+        or for a signal handler that has interrupted one. None: it can't be had.
     """
+    lock: Lock | None = None
     for state in gc.get_referents(getattr(channel, "_channel", None)):
         if type(state).__name__ == "_ChannelState":
             for condition in gc.get_referents(state):
                 if type(condition) is threading.Condition:
                     condition.__class__ = _Steady
+                if isinstance(condition, _Steady):
+                    lock = attrgetter("_lock")(condition)
+    return lock
 
 
 def _subscribed(channel: grpc.Channel) -> Probe:

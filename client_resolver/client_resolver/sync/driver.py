@@ -13,6 +13,7 @@ from time import monotonic
 import grpc
 
 from client_resolver.central import Central, Configured
+from client_resolver.core import backend as backends
 from client_resolver.core.delta import Delta
 from client_resolver.core.guard import Guard
 from client_resolver.core.load import LoadReport
@@ -28,7 +29,7 @@ from client_resolver.rpc import Rpc
 from client_resolver.rpcs import Rpcs
 from client_resolver.settings import Settings, describe
 from client_resolver.sync.backend_connections import IDLE, BackendConnections
-from client_resolver.sync.connection import Action, Backend, Connection, Handle, Place
+from client_resolver.sync.connection import READY, Action, Backend, Connection, Handle, Place
 from client_resolver.sync.ended import EndedCall
 from client_resolver.sync.forks import follow
 from client_resolver.sync.load_reader import LoadReader
@@ -43,7 +44,6 @@ __all__ = ["Driver"]
 
 _logger = logging.getLogger("client_resolver")
 
-_READY = Connectivity.READY
 _BUILDING = 0.02
 """Seconds for which the thread builds a picker before it looks at everything else again."""
 _JOIN = 5.0
@@ -210,11 +210,11 @@ class Driver:
         if picker is None:
             return None
         backend = picker.pick()
-        place = backend.take()
+        place: Place = backends.Place(backend)
         handle = backend.handle
         # First counted, then looked at: the pool does it the other way round, so a backend whose
         # connection is about to be closed is seen by one of the two.
-        if handle is not None and backend.accepting and handle.state(False) is _READY:
+        if handle is not None and backend.accepting and handle.state(False) is READY:
             return place
         self._refused(place)
         return self._pick(0, (), [backend])
@@ -225,17 +225,28 @@ class Driver:
         Where backends are connected when they are picked, one that is idle is asked to connect, and
         the RPC is put on one that is ready, if there is any.
         """
-        idle = self.outlook.idle_picker
+        outlook = self.outlook
+        idle = outlook.idle_picker
         if idle is not None:
-            place = self._ask_idle(rpc, idle)
-            if place is not None:
-                return place
-        return self._pick(rpc.key, rpc.tried, [])
+            asked = self._ask_idle(rpc, idle)
+            if asked is not None:
+                return asked
+            outlook = self.outlook
+        picker = outlook.picker
+        if picker is None:
+            return None
+        backend = picker.pick(rpc.key, rpc.tried)
+        place: Place = backends.Place(backend)
+        handle = backend.handle
+        if handle is not None and backend.accepting and handle.state(False) is READY:
+            return place
+        self._refused(place)
+        return self._pick(rpc.key, rpc.tried, [backend])
 
     def _pick(self, key: int, tried: Collection[object], refused: list[Backend]) -> Place | None:
         """Pick among those that have not just turned out not to be ready."""
         while (picker := self.outlook.picker) is not None:
-            backend = picker.pick(key, (*tried, *refused) if refused else tried)
+            backend = picker.pick(key, (*tried, *refused))
             place = self._take(backend)
             if place is not None:
                 return place
@@ -251,7 +262,7 @@ class Driver:
         if asked is not None and asked.promising:
             return None
         rpc.asked = picked = idle.pick(rpc.key, rpc.tried)
-        if picked.connectivity is _READY:
+        if picked.connectivity is READY:
             return self._take(picked)
         self._serializer.await_post(
             lambda: self._carry_out(self._machine.idle_picked(picked, monotonic()))
@@ -260,9 +271,9 @@ class Driver:
 
     def _take(self, backend: Backend) -> Place | None:
         """Count an RPC on a backend, unless it isn't ready any more."""
-        place = backend.take()
+        place: Place = backends.Place(backend)
         handle = backend.handle
-        if handle is not None and backend.accepting and handle.state(False) is _READY:
+        if handle is not None and backend.accepting and handle.state(False) is READY:
             return place
         self._refused(place)
         return None
@@ -298,12 +309,15 @@ class Driver:
         state = handle.state(False)
         if state is not backend.connectivity:
             self._serializer.post(lambda: self._look_again(backend))
-        return (state if used is None else used.state(False)) is _READY
+        return (state if used is None else used.state(False)) is READY
 
     def _look_again(self, backend: Backend) -> None:
         handle = backend.handle
-        if handle is not None:
-            self._observed(backend, handle.state(False))
+        state = None if handle is None else handle.look()
+        if state is not None:
+            self._observed(backend, state)
+        else:
+            self._connections.look_soon()
         self._publish()
         # Whoever saw the state before this was taken in waits for it, whatever it came to.
         self._looked = True
@@ -322,8 +336,8 @@ class Driver:
     def _explained(self, backend: Backend, handle: Handle, details: str) -> None:
         if backend.handle is not handle:
             return
-        state = handle.state(False)
-        if state is Connectivity.TRANSIENT_FAILURE:
+        state = handle.look()
+        if state is None or state is Connectivity.TRANSIENT_FAILURE:
             before = backend.connectivity
             self._settle(backend, before, self._machine.explained(backend, details))
         else:
@@ -334,7 +348,7 @@ class Driver:
         """Do what follows from what was seen of a connection."""
         self._connections.perform(found)
         state = backend.connectivity
-        failed = state is Connectivity.TRANSIENT_FAILURE or before is _READY
+        failed = state is Connectivity.TRANSIENT_FAILURE or before is READY
         if failed and before is not state and self._resolution is not None:
             self._resolution.backend_failed()
 
@@ -349,17 +363,21 @@ class Driver:
         pushback: bool = False,
     ) -> None:
         """See `client_resolver.rpcs.Ended`."""
-
-        def end() -> None:
-            if self._machine.ended(backend, code, seconds, load, now, pushback=pushback):
-                self._serializer.post(self._publish_soon)
-
-        # A success is added to a sum or two. A failure may eject a backend: the thread's next RPC
-        # is not to go there any more.
+        serializer, ended = self._serializer, self._machine.ended
+        due: bool | None = None
+        # A success is added to a sum or two.
         if code == "OK":
-            self._serializer.tally(end)
-        else:
-            self._serializer.await_post(end)
+            due = serializer.tally(ended, backend, code, seconds, load, now)
+        if due:
+            serializer.post(self._publish_soon)
+        elif due is None:
+
+            def end() -> None:
+                if ended(backend, code, seconds, load, now, pushback=pushback):
+                    self._publish_soon()
+
+            # A failure may eject a backend: the thread's next RPC is not to go there any more.
+            (serializer.post if code == "OK" else serializer.await_post)(end)
 
     def _publish_soon(self) -> None:
         self._publish()

@@ -95,7 +95,10 @@ class RacingCall(RetriedCall):
         self.seen = driver.outlook
         if self._decided:
             return False
-        if driver.closed:
+        if self._cancelled:
+            # An exception has cut `cancel` short.
+            self._cancel_waiting()
+        elif driver.closed:
             self._end(EndedCall(grpc.StatusCode.CANCELLED, "Channel closed!"))
         elif self._failed is not None and rpc.hedges is not None and rpc.hedges.over:
             # Nothing runs, and the throttle or the breaker lets nothing more be started.
@@ -197,10 +200,11 @@ class RacingCall(RetriedCall):
         self._method.driver.undefer(self)
 
     def _cancel_racers(self) -> None:
-        racers, self._racers = self._racers, {}
-        for inner, racer in racers.items():
+        # One by one: those that an exception leaves here are judged when they end.
+        for inner, racer in list(self._racers.items()):
             self._rpc.end(racer.trial, "CANCELLED", ours=True)
             inner.cancel()
+            self._racers.pop(inner, None)
 
     def _again(self, inner: RpcCall) -> bool:
         rpc, trial = self._rpc, self._trial

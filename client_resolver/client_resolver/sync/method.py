@@ -27,6 +27,7 @@ class Method(Generic[M]):
         registered: What generated stubs pass as `_registered_method`.
 
     Attributes:
+        bound: The multicallable on each connection that it was needed on.
         config: What the service config says of the method.
         light: An RPC is hardly more than that, as long as its first attempt succeeds.
         plain: An RPC is but a call on the picked backend's connection.
@@ -54,7 +55,7 @@ class Method(Generic[M]):
         self.plain = False
         self.light = False
         driver.configure(self)
-        self._bound: dict[Connection | None, M] = {}
+        self.bound: dict[Handle | None, M] = {}
 
     @classmethod
     def of(cls, other: "Method[Any]") -> Self:
@@ -81,7 +82,7 @@ class Method(Generic[M]):
         Raises:
             ValueError: The channel was closed since.
         """
-        bound = self._bound.get(handle)  # type: ignore[arg-type]
+        bound = self.bound.get(handle)
         if bound is None:
             if handle is None:
                 raise ValueError("Cannot invoke RPC on closed channel!")
@@ -91,13 +92,13 @@ class Method(Generic[M]):
             # grpc's factories are not thread-safe for registered methods. Whoever interrupts one of
             # them on its own thread finds it between two steps of C's, of which each is whole.
             bind = partial(self._bind, handle)
-            bound = self._bound[handle] = self.driver.binding.run(bind, bind)
+            bound = self.bound[handle] = self.driver.binding.run(bind, bind)
         return bound
 
     def _bind(self, connection: Connection) -> M:
-        for known in list(self._bound):
-            if known is not None and known.closed:
-                self._bound.pop(known, None)
+        for known in list(self.bound):
+            if isinstance(known, Connection) and known.closed:
+                self.bound.pop(known, None)
         factory = getattr(connection.channel, self.kind)
         bound: M = factory(
             self.path, self.serializer, self.deserializer, _registered_method=self.registered

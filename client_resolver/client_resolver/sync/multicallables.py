@@ -29,7 +29,7 @@ from client_resolver.sync.calls import (
     count_failure,
     may_repeat,
 )
-from client_resolver.sync.connection import Connection
+from client_resolver.sync.connection import READY, Connection
 from client_resolver.sync.hedging import (
     RacingCall,
     RacingRequestStreamCall,
@@ -86,8 +86,7 @@ class _UnaryResponse:
     def __init__(self, method: Method[Unary], *calls: type[PickedCall]) -> None:
         self._method = method
         self._calls = _Calls(_Futures.of(method), *calls)
-        self._pick = method.driver.pick
-        self._drained = method.driver.drained
+        self._driver = method.driver
 
     def _wait_for(self, request: Any, *args: Any, with_call: bool) -> Any:
         """Make an RPC and wait for it."""
@@ -126,25 +125,30 @@ class UnaryUnaryMultiCallable(_UnaryResponse, grpc.UnaryUnaryMultiCallable):  # 
         compression: grpc.Compression | None = None,
     ) -> Any:
         """See `grpc.UnaryUnaryMultiCallable`."""
-        method = self._method
-        place = self._pick() if method.plain else None
-        if place is not None:
-            # The usual case, with nothing that isn't needed.
-            backend = place.backend
+        method, driver = self._method, self._driver
+        picker = driver.outlook.picker if method.plain else None
+        if picker is not None:
+            # The usual case, with nothing that isn't needed: `Driver.pick` in this very frame.
+            backend = picker.pick()
             began = monotonic()
+            mark, in_flight = object(), backend.in_flight
             try:
-                return method.on(backend.handle)(
-                    request, timeout, metadata, credentials, None, compression
-                )
+                in_flight.add(mark)
+                handle = backend.handle
+                if handle is not None and backend.accepting and handle.state(False) is READY:
+                    return (method.bound.get(handle) or method.on(handle))(
+                        request, timeout, metadata, credentials, None, compression
+                    )
+                driver.observe(backend)
             except grpc.RpcError as error:
-                if not may_repeat(method.driver, backend, error):
-                    count_failure(method.driver, backend, error)
+                if not may_repeat(driver, backend, error):
+                    count_failure(driver, backend, error)
                     raise
             finally:
-                # Its end counts the RPC out: no call, so that no signal handler comes in between.
-                place = None
+                # First of all, by one function of C: see `client_resolver.core.slots`.
+                in_flight.discard(mark)
                 if backend.draining:
-                    self._drained(backend)
+                    driver.drained(backend)
             if timeout is not None:
                 timeout -= monotonic() - began
         elif method.light and not method.plain:

@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from threading import Lock, get_ident, main_thread
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, TypeVarTuple
 
 from client_resolver.sync.nesting import is_nested
 from client_resolver.sync.wakeups import Wakeup
@@ -18,6 +18,7 @@ from client_resolver.sync.wakeups import Wakeup
 __all__ = ["WorkSerializer"]
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 _PATIENCE = 1.0
 """Seconds that a thread waits for another that is inside, where it wants to know something. It is
@@ -76,20 +77,23 @@ class WorkSerializer:
         if not is_nested():
             waited.done.wait(_MOMENT)
 
-    def tally(self, work: Callable[[], object]) -> None:
-        """Have work done that an exception may cut short anywhere, also on the main thread.
+    def tally(self, work: Callable[[*Ts], T], *args: *Ts) -> T | None:
+        """Do work that an exception may cut short anywhere, also on the main thread.
 
         It is for what every RPC does: it costs hardly more than a lock.
+
+        Returns:
+            What comes of it. None: somebody is inside, so it is to be posted.
         """
-        if self._lock.locked():
-            self.post(work)
-            return
+        lock = self._lock
+        if lock.locked():
+            return None
         me = get_ident()
         try:
-            with self._lock:
+            with lock:
                 self._holder = me
                 try:
-                    work()
+                    return work(*args)
                 finally:
                     self._holder = 0
         finally:

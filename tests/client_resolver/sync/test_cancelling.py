@@ -55,6 +55,37 @@ def test_rpcs_cancelled_at_random_leave_nothing_behind(
     assert settles(lambda: threading.active_count() <= before + 40)
 
 
+class Struck(Exception):
+    """What a signal handler raises."""
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_cancel_that_an_exception_cuts_short_is_completed(
+    name: str,
+    backend: Callable[..., Backend],
+    connect: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = backend()
+    channel = connect(one, service_config=CONFIGS[name])
+    one.stop()
+    assert settles(lambda: channel.snapshot().backends[0].connectivity.name != "READY")
+    call = channel.unary_unary("/t.T/UU").future(b"x", timeout=60, wait_for_ready=True)
+    with monkeypatch.context() as patched:
+
+        def strike() -> None:
+            raise Struck
+
+        patched.setattr(call, "_cancel_waiting", strike)
+        with pytest.raises(Struck):
+            call.cancel()
+        patched.undo()
+    with pytest.raises(grpc.FutureCancelledError):
+        call.result(20)
+    assert call.cancelled()
+    assert nothing_left(channel)
+
+
 def _ours() -> int:
     """Count the threads of the package. A channel's driver is one."""
     return sum(thread.name.startswith("lookaside") for thread in threading.enumerate())

@@ -3,11 +3,13 @@ import os
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable
 
 import pytest
 
 import client_resolver
 from client_resolver.sync.forks import follow
+from tests.client_resolver.sync.loopback import Backend
 
 FORKING = """
 import os
@@ -59,3 +61,47 @@ def test_a_channel_registers_no_hook_that_would_outlive_it(
     monkeypatch.setattr(os, "register_at_fork", lambda **hook: hooks.append(hook))
     client_resolver.insecure_channel("static:///127.0.0.1:1").close()
     assert hooks == []
+
+
+# A handler that comes in the middle of an RPC of grpc's own can't fork: grpc's hook waits in the
+# child for the lock that the RPC beneath holds, with a plain channel as well.
+FORKED_IN_THE_MIDDLE = """
+import os, sys
+import client_resolver
+
+channel = client_resolver.insecure_channel("static:///" + sys.argv[1])
+call = channel.unary_unary("/t.T/UU")
+driver = channel._driver
+codes = []
+
+def again():
+    return call(b"x", timeout=60, wait_for_ready=True) == b"x"
+
+def fork():
+    child = os.fork()
+    if not child:
+        whole = again() and channel.snapshot().backends
+        channel.close()
+        os._exit(0 if whole else 1)
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+assert again()
+driver._serializer.read(fork)
+driver.binding.run(fork, fork)
+driver._starting.run(fork, fork)
+print(codes, again(), [one.in_flight for one in channel.snapshot().backends])
+channel.close()
+"""
+
+
+def test_a_fork_while_a_lock_of_the_channel_is_held_leaves_both_processes_a_channel(
+    backend: Callable[..., Backend],
+) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", FORKED_IN_THE_MIDDLE, backend().address],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "1"},
+    )
+    assert ran.stdout == "[0, 0, 0] True [0]\n", ran.stderr
