@@ -135,24 +135,20 @@ class Reasons(Struct, frozen=True):
     def _hint_notes(self, listed: list[_Candidate]) -> Iterator[str]:
         """Say why topology hints count for no client, by the rules of `merge`."""
         kinds = {
-            "zone": [one for one in listed if one.endpoint.hints.zones],
-            "node": [one for one in listed if one.endpoint.hints.nodes],
+            "zone": [one for one in listed if not one.endpoint.hints.zones],
+            "node": [one for one in listed if not one.endpoint.hints.nodes],
         }
-        for kind, hinted in kinds.items():
+        ready = all(one.endpoint.ready for one in listed)
+        for kind, lacking in kinds.items():
             because = ""
             if self.inputs.service.local:
                 because = "the Service's internalTrafficPolicy is Local"
-            elif not all(one.endpoint.ready for one in listed):
+            elif not ready:
                 because = "no endpoint is ready"
-            elif len(hinted) < len(listed):
-                lacking = min(
-                    target(one.endpoint.address, one.port) for one in listed if one not in hinted
-                )
-                because = (
-                    f"{len(listed) - len(hinted)} of {len(listed)} endpoints have none, "
-                    f"{lacking} for one"
-                )
-            if hinted and because:
+            elif lacking:
+                first = min(target(one.endpoint.address, one.port) for one in lacking)
+                because = f"{len(lacking)} of {len(listed)} endpoints have none, {first} for one"
+            if because and len(lacking) < len(listed):
                 yield f"hints for {kind}s are set aside: {because}"
 
     def _config_notes(self) -> Iterator[str]:
