@@ -6,7 +6,7 @@ client warns of, in the same words.
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -159,6 +159,62 @@ def test_a_value_that_could_do_harm_is_refused_on_both_sides_by_its_name(
             assert where.rpartition(".")[2].partition("[")[0] in str(refused.value)
             with pytest.raises(ValueError, match=rf"{field}|{kind}"):
                 check_by_service(json.dumps(config))
+
+
+def checked(config: Mapping[str, object]) -> None:
+    check_by_service(json.dumps(config))
+
+
+VALUES: tuple[object, ...] = (
+    *(True, False, None, "", "many", "5", "5.5", "1e2", "5s", "0.5s", "0s", "-1s", "5 s", "x-bin"),
+    *(-1, 0, 1, 2, 5, 5.0, 5.5, 50, 97, 101, 4096, 5000, 10**12),
+    *([], ["UNAVAILABLE"], ["unavailable"], [14], [17], [True], ["x"], [{}], [{"round_robin": {}}]),
+    *({}, {"a": 1}),
+)
+"""One of each form that a value may have, and what is near it."""
+
+
+@pytest.mark.parametrize(
+    ("policy", "field"), [(name, field) for name, field, is_policy in LEVELS if is_policy]
+)
+def test_the_service_lets_no_value_of_a_policy_through_that_its_clients_refuse(
+    policy: str, field: str
+) -> None:
+    cut = (f"{policy}.{field} is 5000", "not known")
+    for value in VALUES:
+        config, where = policy_with(policy, {field: value})
+        refused = ["", ""]
+        sides: tuple[Callable[[Mapping[str, object]], object], ...] = (read_by_client, checked)
+        for side, read in enumerate(sides):
+            try:
+                read(config)
+            except ValueError as error:
+                refused[side] = str(error)
+        by_client, by_service = refused
+        if by_service and not by_client:
+            # A client cuts a table to its size, and warns of a field that it doesn't know.
+            assert any(text in by_service for text in cut), (value, by_service)
+        else:
+            assert bool(by_client) == bool(by_service), (value, by_client, by_service)
+        if by_service:
+            assert by_service.startswith(where), by_service
+
+
+def test_a_value_of_a_wrong_form_is_named_with_the_form_that_is_wanted() -> None:
+    config = {"loadBalancingConfig": [{"least_request": {"choiceCount": "many"}}]}
+    text = "loadBalancingConfig.least_request.choiceCount is 'many': a whole number is wanted"
+    for read in (read_by_client, checked):
+        with pytest.raises(ValueError, match=text):
+            read(config)
+
+
+def test_a_policy_that_no_client_takes_is_of_the_right_form_as_well() -> None:
+    """The first that a client knows is taken; another kind of client may know another."""
+    second = {"least_request": {"choiceCount": "many"}}
+    config = {"loadBalancingConfig": [{"round_robin": {}}, second]}
+    for read in (read_by_client, checked):
+        with pytest.raises(ValueError, match="choiceCount is 'many': a whole number is wanted"):
+            read(config)
 
 
 @pytest.mark.parametrize(("kind", "field", "is_policy"), LEVELS)

@@ -60,21 +60,36 @@ def _arguments(options: object) -> bool:
         isinstance(option, Sequence)
         and len(option) == 2
         and isinstance(option[0], str | bytes)
+        and _encodable(option[0])
         and _argument(option[1])
         for option in options
     )
 
 
 def _argument(value: object) -> bool:
-    # grpc takes a pointer of its own as well, which says so by this method. So would a float.
-    return isinstance(value, int | str | bytes) or (
-        hasattr(value, "__int__") and not isinstance(value, float)
-    )
+    if isinstance(value, str | bytes):
+        return _encodable(value)
+    if isinstance(value, int):
+        return -(2**31) <= value < 2**31
+    if not hasattr(value, "__int__"):
+        return False
+    try:
+        # grpc takes it for a pointer of its own: so a float is taken, and has no effect.
+        return 0 <= int(value) < 2**64
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def _encodable(value: str | bytes) -> bool:
+    try:
+        return isinstance(value, bytes) or bool(value.encode()) or not value
+    except UnicodeEncodeError:
+        return False
 
 
 Rule = tuple[Callable[[object], bool], str]
 
-_ARGUMENTS = "pairs of a name and an int, a str or bytes"
+_ARGUMENTS = "pairs of a name and an int of 32 bits, a str or bytes"
 _RULES: Mapping[str, Rule] = MappingProxyType(
     {
         "balancer_options": (_arguments, _ARGUMENTS),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
-from client_resolver.config_fields import MAX_TABLE_SIZE, out_of_bounds, unknown_fields
+from client_resolver.config_fields import MAX_TABLE_SIZE, mistyped, out_of_bounds, unknown_fields
 from client_resolver.core import fields
 from client_resolver.core.breaker import Limits
 from client_resolver.core.config import PoolConfig
@@ -169,8 +169,9 @@ def _parse(
         subset_size=balancing.subset_size,
         forwarded=_forwarded(config, health_service),
     )
-    if harm := "; ".join((*out_of_bounds(config, own), *out_of_bounds(given, own))):
-        raise ValueError(harm)
+    for check in (mistyped, out_of_bounds):
+        if harm := "; ".join((*check(config, own), *check(given, own))):
+            raise ValueError(harm)
     return parsed
 
 

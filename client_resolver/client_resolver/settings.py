@@ -163,7 +163,9 @@ class Settings:
         defaults = dict(_CONNECTION_OPTIONS)
         if keepalive := given.get("keepalive"):
             defaults |= _pings(*keepalive)
-        if parsed.authority:
+        if parsed.authority and "grpc.ssl_target_name_override" not in arguments:
+            # The name that the certificate is checked against is the authority, too: gRPC refuses
+            # an RPC whose authority is another.
             defaults["grpc.default_authority"] = parsed.authority
         fallback = given.get("fallback")
         snapshot_path = given.get("snapshot_path")

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from lookaside.policy.checks import check_codes, check_duration, check_range, expect
-from lookaside.policy.config_fields import MAX_TABLE_SIZE, out_of_bounds, unknown_fields
+from lookaside.policy.config_fields import MAX_TABLE_SIZE, mistyped, out_of_bounds, unknown_fields
 from lookaside.policy.resilience import (
     CircuitBreaker,
     LocalityPriorities,
@@ -138,6 +138,7 @@ def parse_service_config(text: str) -> str:
             _refuse(unknown_fields(config))
         msgspec.json.decode(text, type=_ServiceConfig)
         if isinstance(config, dict):
+            _refuse(mistyped(config))
             _refuse(out_of_bounds(config, max_table_size=MAX_TABLE_SIZE))
         _JSON.decode(text)
         compact = msgspec.json.encode(config).decode()

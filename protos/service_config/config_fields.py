@@ -6,12 +6,23 @@ neither lets a value through that could harm the clients of a Service whose anno
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from enum import Enum
+from math import isfinite, isqrt
 from types import MappingProxyType
 
-__all__ = ["MAX_TABLE_SIZE", "OBJECTS", "POLICIES", "Field", "out_of_bounds", "unknown_fields"]
+__all__ = [
+    "MAX_TABLE_SIZE",
+    "OBJECTS",
+    "POLICIES",
+    "Field",
+    "Form",
+    "mistyped",
+    "out_of_bounds",
+    "unknown_fields",
+]
 
 MAX_TABLE_SIZE = 4096
 """How many entries a ring or table has at most, unless an application allows more (gRFC A42)."""
@@ -19,8 +30,40 @@ MAX_TABLE_SIZE = 4096
 _MAX_DEPTH = 8
 """How many policies may be wrapped around one another."""
 _YEAR = 31_536_000.0
+_MOST = 2**32 - 1
+_LEAST_RING = 1024
+_LARGEST_RING = 8_388_608
+_LARGEST_TABLE = 5_000_011
+_CODE_NAMES = frozenset(
+    {
+        *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND"),
+        *("ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"),
+        *("ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
+        "UNAUTHENTICATED",
+    }
+)
 _SHOWN = 80
 """How much of a name is shown."""
+_SECONDS = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?s")
+_HEADER_NAME = re.compile(r"[a-z0-9_.-]*(?<!-bin)", re.ASCII | re.IGNORECASE)
+
+
+class Form(Enum):
+    """What the value of a field may be, in the words that refuse any other.
+
+    By protobuf's JSON mapping, a number may stand in a string, and a whole one be written as 5.0.
+    """
+
+    WHOLE = "a whole number"
+    PRIME = "a prime"
+    NUMBER = "a number"
+    DURATION = 'a duration like "10s" or "1.5s"'
+    TEXT = "a string"
+    HEADER = "the name of a header of text, of letters, digits, - _ .,"
+    FLAG = "true or false"
+    CODES = "a list of gRPC status codes, by name or number,"
+    OBJECT = "an object"
+    POLICIES = "a list of one or more objects, each with one policy's name,"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,36 +76,51 @@ class Field:
         low: The least number, or seconds of a duration, that is allowed.
         high: The most.
         table: It is the size of a ring or table that every client builds.
+        form: What its value must be. None: whoever reads it looks at that.
+        required: There is no default for it.
     """
 
     inside: str = ""
     low: float | None = None
     high: float | None = None
     table: bool = False
+    form: Form | None = None
+    required: bool = False
 
 
 _PLAIN = Field()
 _POLICIES = Field(inside="<policies>")
-_DURATION = Field(low=0.0, high=_YEAR)
-_HEADER = {"requestHashHeader": _PLAIN, "endpointHashKey": _PLAIN}
-_TABLE = Field(table=True)
-_RING: Mapping[str, Field] = {"minRingSize": _TABLE, "maxRingSize": _TABLE, **_HEADER}
-_EJECTION = {"enforcementPercentage": _PLAIN, "minimumHosts": _PLAIN, "requestVolume": _PLAIN}
+_CHILD = Field(inside="<policies>", form=Form.POLICIES, required=True)
+_DURATION = Field(low=0.0, high=_YEAR, form=Form.DURATION)
+_COUNT = Field(low=0, high=_MOST, form=Form.WHOLE)
+_PERCENT = Field(low=0, high=100, form=Form.WHOLE)
+_FLAG = Field(form=Form.FLAG)
+_HEADER = {
+    "requestHashHeader": Field(form=Form.HEADER),
+    "endpointHashKey": Field(form=Form.TEXT),
+}
+_RING_SIZE = Field(low=1, high=_LARGEST_RING, table=True, form=Form.WHOLE)
+_RING: Mapping[str, Field] = {"minRingSize": _RING_SIZE, "maxRingSize": _RING_SIZE, **_HEADER}
+_SUBSET: Mapping[str, Field] = {
+    "subsetSize": Field(low=1, high=_MOST, form=Form.WHOLE, required=True),
+    "childPolicy": _CHILD,
+}
+_EJECTION = {"enforcementPercentage": _PERCENT, "minimumHosts": _COUNT, "requestVolume": _COUNT}
 _OUTLIERS: Mapping[str, Field] = {
     # A sweep looks at every backend.
-    "interval": Field(low=0.01, high=_YEAR),
+    "interval": Field(low=0.01, high=_YEAR, form=Form.DURATION),
     "baseEjectionTime": _DURATION,
     "maxEjectionTime": _DURATION,
-    "maxEjectionPercent": _PLAIN,
-    "successRateEjection": Field(inside="successRateEjection"),
-    "failurePercentageEjection": Field(inside="failurePercentageEjection"),
-    "consecutiveErrors": _PLAIN,
-    "errorCodes": _PLAIN,
+    "maxEjectionPercent": _PERCENT,
+    "successRateEjection": Field(inside="successRateEjection", form=Form.OBJECT),
+    "failurePercentageEjection": Field(inside="failurePercentageEjection", form=Form.OBJECT),
+    "consecutiveErrors": Field(low=1, high=_MOST, form=Form.WHOLE),
+    "errorCodes": Field(form=Form.CODES),
 }
 _LEAST_REQUEST: Mapping[str, Field] = {
-    "choiceCount": Field(low=2, high=100),
+    "choiceCount": Field(low=2, high=100, form=Form.WHOLE),
     # RPCs in flight are raised to this power, which must stay a number.
-    "activeRequestBias": Field(low=0, high=10),
+    "activeRequestBias": Field(low=0, high=10, form=Form.NUMBER),
 }
 
 OBJECTS: Mapping[str, Mapping[str, Field]] = MappingProxyType(
@@ -105,8 +163,8 @@ OBJECTS: Mapping[str, Mapping[str, Field]] = MappingProxyType(
         "retryThrottling": {"maxTokens": _PLAIN, "tokenRatio": Field(high=1000)},
         "healthCheckConfig": {"serviceName": _PLAIN},
         "outlierDetection": _OUTLIERS,
-        "successRateEjection": {"stdevFactor": _PLAIN, **_EJECTION},
-        "failurePercentageEjection": {"threshold": _PLAIN, **_EJECTION},
+        "successRateEjection": {"stdevFactor": _COUNT, **_EJECTION},
+        "failurePercentageEjection": {"threshold": _PERCENT, **_EJECTION},
         "slowStart": {
             # In each window, weights are set and pickers built many times.
             "window": Field(low=0.1, high=_YEAR),
@@ -128,27 +186,33 @@ POLICIES: Mapping[str, Mapping[str, Field]] = MappingProxyType(
     {
         "least_request": _LEAST_REQUEST,
         "least_request_experimental": _LEAST_REQUEST,
-        "maglev": {"tableSize": _TABLE, **_HEADER},
-        "outlier_detection": {**_OUTLIERS, "childPolicy": _POLICIES},
-        "outlier_detection_experimental": {**_OUTLIERS, "childPolicy": _POLICIES},
+        "maglev": {
+            "tableSize": Field(low=2, high=_LARGEST_TABLE, table=True, form=Form.PRIME),
+            **_HEADER,
+        },
+        "outlier_detection": {**_OUTLIERS, "childPolicy": _CHILD},
+        "outlier_detection_experimental": {**_OUTLIERS, "childPolicy": _CHILD},
         # Below a millisecond, a latency would be forgotten before the next answer.
-        "peak_ewma": {"decay": Field(low=0.001, high=_YEAR), "failurePenalty": _DURATION},
-        "pick_first": {"shuffleAddressList": _PLAIN},
+        "peak_ewma": {
+            "decay": Field(low=0.001, high=_YEAR, form=Form.DURATION),
+            "failurePenalty": _DURATION,
+        },
+        "pick_first": {"shuffleAddressList": _FLAG},
         "random": {},
-        "random_subsetting": {"subsetSize": _PLAIN, "childPolicy": _POLICIES},
-        "random_subsetting_experimental": {"subsetSize": _PLAIN, "childPolicy": _POLICIES},
+        "random_subsetting": _SUBSET,
+        "random_subsetting_experimental": _SUBSET,
         "ring_hash": _RING,
         "ring_hash_experimental": _RING,
         "round_robin": {},
         "weighted_round_robin": {
-            "backendMetrics": _PLAIN,
-            "enableOobLoadReport": _PLAIN,
+            "backendMetrics": _FLAG,
+            "enableOobLoadReport": _FLAG,
             # Each backend sends a report as often.
-            "oobReportingPeriod": Field(low=0.1, high=_YEAR),
+            "oobReportingPeriod": Field(low=0.1, high=_YEAR, form=Form.DURATION),
             "blackoutPeriod": _DURATION,
             "weightExpirationPeriod": _DURATION,
             "weightUpdatePeriod": _DURATION,
-            "errorUtilizationPenalty": Field(low=0, high=1_000_000),
+            "errorUtilizationPenalty": Field(low=0, high=1_000_000, form=Form.NUMBER),
         },
     }
 )
@@ -172,6 +236,28 @@ def unknown_fields(config: Mapping[str, object], skipped: Sequence[str] = ()) ->
             meant = _meant(shown, fields)
             hint = f": did you mean {meant}?" if meant else ""
             yield f"{_under(where, shown)} is not known and has no effect{hint}"
+
+
+def mistyped(config: Mapping[str, object], skipped: Sequence[str] = ()) -> Iterator[str]:
+    """Name the values that are of another form than their field wants, and what is missing.
+
+    Args:
+        config: A service config, as JSON gives it.
+        skipped: Policies whose own fields are not looked at, for they are the user's.
+
+    Yields:
+        For example "loadBalancingConfig.least_request.choiceCount is 'many': a whole number is
+        wanted".
+    """
+    for where, value, fields in _objects("", config, OBJECTS[""], skipped, 0):
+        for name, field in fields.items():
+            given = value.get(name)
+            if given is None:
+                if field.required:
+                    yield f"{_under(where, name)} is missing"
+            elif field.form is not None and not _has_form(given, field.form):
+                shown = repr(given)[:_SHOWN]
+                yield f"{_under(where, name)} is {shown}: {field.form.value} is wanted"
 
 
 def out_of_bounds(
@@ -204,6 +290,11 @@ def out_of_bounds(
                 yield f"{path} is {given!r}: clients build no table of more than {max_table_size}"
             elif not _within(number, field):
                 yield f"{path} is {given!r}: {_allowed(field, unit)} is allowed"
+        if fields is _RING:
+            least, _ = _number(value.get("minRingSize", _LEAST_RING))
+            most, _ = _number(value.get("maxRingSize"))
+            if least is not None and most is not None and least > most:
+                yield f"{_under(where, 'minRingSize')} is {least:.10g}, more than maxRingSize"
 
 
 def _objects(
@@ -221,7 +312,7 @@ def _objects(
             continue
         path = _under(where, name)
         for place, item in _items(path, found):
-            if field is not _POLICIES:
+            if field.inside != _POLICIES.inside:
                 yield from _objects(place, item, OBJECTS[field.inside], skipped, depth)
                 continue
             for policy, settings in item.items():
@@ -266,6 +357,58 @@ def _number(value: object) -> tuple[float | None, str]:
         except OverflowError:
             return float("inf"), unit
     return None, ""
+
+
+def _has_form(value: object, form: Form) -> bool:
+    holds = _FORMS.get(form)
+    return _is_number(value, form) if holds is None else holds(value)
+
+
+def _is_number(value: object, form: Form) -> bool:
+    number, unit = _number(value)
+    if number is None or unit:
+        return False
+    # What isn't finite is within no bounds.
+    if form is Form.NUMBER or not isfinite(number):
+        return True
+    return number.is_integer() and (form is Form.WHOLE or _is_prime(int(number)))
+
+
+def _is_duration(value: object) -> bool:
+    return isinstance(value, str) and bool(_SECONDS.fullmatch(value))
+
+
+def _are_policies(value: object) -> bool:
+    if not isinstance(value, list | tuple):
+        return False
+    return bool(value) and all(isinstance(one, Mapping) and len(one) == 1 for one in value)
+
+
+def _is_prime(number: int) -> bool:
+    if not 2 <= number <= _LARGEST_TABLE:
+        # That is said of its bounds.
+        return True
+    return all(number % divisor for divisor in range(2, isqrt(number) + 1))
+
+
+def _is_code(value: object) -> bool:
+    if isinstance(value, str):
+        return value.upper() in _CODE_NAMES
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(_CODE_NAMES)
+
+
+_FORMS: Mapping[Form, Callable[[object], bool]] = MappingProxyType(
+    {
+        Form.DURATION: _is_duration,
+        Form.TEXT: lambda value: isinstance(value, str),
+        Form.HEADER: lambda value: isinstance(value, str) and bool(_HEADER_NAME.fullmatch(value)),
+        Form.FLAG: lambda value: isinstance(value, bool),
+        Form.CODES: lambda value: isinstance(value, list | tuple) and all(map(_is_code, value)),
+        Form.OBJECT: lambda value: isinstance(value, Mapping),
+        Form.POLICIES: _are_policies,
+    }
+)
+"""What a value is of each form that isn't a number."""
 
 
 def _within(number: float, field: Field) -> bool:

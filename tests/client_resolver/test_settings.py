@@ -104,7 +104,7 @@ NAN = float("nan")
         ("node", [5]),
         ("observers", [5, [5], [Observer], Observer()]),
         ("older_revision_hold", [-1.0, NAN, "5"]),
-        ("options", [5, [5], [("grpc.x",)], [("grpc.x", None)], [("grpc.x", 1.5)], {"a": 1}]),
+        ("options", [5, [5], [("grpc.x",)], [("grpc.x", None)], [("grpc.x", -1.5)], {"a": 1}]),
         ("policies", [[], {"mine": 5}, {5: print}]),
         ("refresh_interval", [0.0, NAN, "5"]),
         ("resolvers", [5, {"mine": 5}]),

@@ -45,14 +45,17 @@ async def test_a_certificate_for_another_name_is_refused(
 
 
 async def test_another_name_can_be_asked_for(
-    authority: trustme.CA, backend: Callable[..., Backend], connect: Callable[..., Client]
+    authority: trustme.CA,
+    backend: Callable[..., Backend],
+    balancer: Balancer,
+    connect: Callable[..., Client],
 ) -> None:
     server = backend(served(authority, "other.shop"))
+    balancer.say([server.address])
     options = [("grpc.ssl_target_name_override", "other.shop")]
-    client = connect(
-        f"static:///{server.address}", credentials=trusting(authority), options=options
-    )
-    assert await client.port() == server.port
+    for target in (f"static:///{server.address}", f"dns:///{server.address}", balancer):
+        client = connect(target, credentials=trusting(authority), options=options)
+        assert await client.port() == server.port
 
 
 async def test_the_balancers_connection_has_credentials_of_its_own(

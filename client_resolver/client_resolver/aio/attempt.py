@@ -51,6 +51,7 @@ class Failed:
         inner: grpc's call.
         backend: Where.
         channel: On which of its channels.
+        message: Its request, serialized, if it has but one.
         trial: What the RPC knows of it. None: the RPC knows nothing yet.
         final: No other attempt may follow.
     """
@@ -58,6 +59,7 @@ class Failed:
     inner: Any
     backend: Backend
     channel: grpc.aio.Channel
+    message: object
     trial: Trial[Connection] | None = None
     final: bool = False
 

@@ -18,6 +18,7 @@ from client_resolver.aio.connection import Backend, Connection, peek
 from client_resolver.aio.ended import EndedCall
 from client_resolver.aio.method import Method
 from client_resolver.aio.requests import Requests
+from client_resolver.arguments import check_arguments, deadline_after
 from client_resolver.core.model import Failure
 from client_resolver.core.replay import Evidence, weigh
 from client_resolver.observing import tell_each
@@ -97,12 +98,11 @@ class Attempts:
     ) -> None:
         self.method = method
         self.driver = driver = method.driver
-        # An RPC may fail because its channel has been closed.
-        self.loop = loop = driver.start() if rpc is None else asyncio.get_running_loop()
+        self.loop = loop = asyncio.get_running_loop()
         config = method.config
         if config.timeout is not None:
             timeout = config.timeout if timeout is None else min(timeout, config.timeout)
-        self._deadline = None if timeout is None else loop.time() + timeout
+        self._deadline = deadline_after(loop.time(), timeout)
         if wait_for_ready is None:
             wait_for_ready = config.wait_for_ready
         self._waits_for_ready = bool(wait_for_ready)
@@ -139,6 +139,10 @@ class Attempts:
     def go_on(self) -> None:
         """Do as `begin` for an RPC that is counted in already."""
         try:
+            # Whoever starts a later attempt can't tell the application of what grpc refuses.
+            check_arguments(*self._arguments)
+            if not self.method.streams_requests:
+                self.request = self.method.serialized(self.request)
             self._begin()
         except BaseException:
             self._end(EndedCall(_CANCELLED, "", locally=True))
@@ -151,6 +155,8 @@ class Attempts:
 
     def resume(self, failed: Failed) -> None:
         """Begin with an attempt that has ended and failed, in the place of the first one."""
+        if not self.method.streams_requests:
+            self.request = failed.message
         trial = failed.trial
         refused = None
         if trial is None:
@@ -255,7 +261,7 @@ class Attempts:
             self._unplaced -= 1
             self._start(backend, left)
         if not self._looks:
-            self.driver.pending.pop(self, None)
+            self.driver.placed(self)
 
     def _wait(self, left: float | None) -> None:
         failure = None if self._waits_for_ready else self.driver.failure()
@@ -447,7 +453,7 @@ class Attempts:
         for look in self._looks.values():
             look.cancel()
         self._looks.clear()
-        self.driver.pending.pop(self, None)
+        self.driver.placed(self)
         for attempt in list(self.running):
             if attempt is not chosen:
                 attempt.lose()

@@ -63,11 +63,12 @@ class PickedCall(grpc.aio.Call):
     ) -> None:
         channel = backend.handle.channel  # type: ignore[union-attr]
         bound = method.bound.get(channel) or method.bind(channel)
+        message = request if method.streams_requests else method.serialized(request)
         if metadata is None and credentials is None and compression is None:
-            inner = bound(request, timeout=timeout)
+            inner = bound(message, timeout=timeout)
         else:
             inner = bound(
-                request,
+                message,
                 timeout=timeout,
                 metadata=metadata,
                 credentials=credentials,
@@ -76,6 +77,7 @@ class PickedCall(grpc.aio.Call):
         self._inner: Any = inner
         self._backend = backend
         self._method = method
+        self._message = message
         self._arguments = (request, metadata, credentials, wait_for_ready, compression, channel)
         backend.in_flight.add(object())
         inner.add_done_callback(self._finished)
@@ -134,7 +136,7 @@ class PickedCall(grpc.aio.Call):
             credentials,
             wait_for_ready,
             compression,
-            then=Failed(inner, self._backend, channel, final=final),
+            then=Failed(inner, self._backend, channel, self._message, final=final),
         )
         instead.add_done_callback(self._instead_ended)
 
@@ -234,6 +236,8 @@ class _StreamResponse(PickedCall):
 
     def __aiter__(self) -> AsyncIterator[Any]:
         if self._responses is None:
+            # It refuses to be mixed with `read`, from this call on.
+            aiter(self._inner)
             self._responses = self._iterate()
         return self._responses
 
@@ -312,6 +316,8 @@ class _StreamRequest(PickedCall):
 
     async def write(self, request: Any) -> None:
         """See `grpc.aio.StreamUnaryCall.write`."""
+        if self._requests is not None:
+            raise grpc.aio.UsageError(managed.MIXED)
         if self.done():
             raise asyncio.InvalidStateError("RPC already finished.")
         serializer = self._method.serializer

@@ -66,6 +66,7 @@ class Driver:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.closed = False
+        self._closing_pending: asyncio.Future[None] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.channels: set[grpc.aio.Channel] = set()
         self.pending: dict[Pending, None] = {}
@@ -105,7 +106,7 @@ class Driver:
             grpc.aio.UsageError: The channel is closed.
             RuntimeError: No event loop runs, or another one than the channel's.
         """
-        if self.closed:
+        if self.closed or self._closing_pending is not None:
             raise grpc.aio.UsageError("Channel is closed.")
         running = asyncio.get_running_loop()
         if self.loop is None:
@@ -271,6 +272,12 @@ class Driver:
             return
         if self.loop is not None and self.loop is not asyncio.get_running_loop():
             self._leave(self.loop)
+        await self._shut(await self._finish_pending(grace))
+
+    async def _shut(self, grace: float | None) -> None:
+        if self.closed:
+            # By another `close` meanwhile.
+            return
         self.closed = True
         for handle in (self._timer, self._publishing, self._advancing, self._building):
             if handle is not None:
@@ -289,6 +296,29 @@ class Driver:
         if self._closing:
             await asyncio.wait(self._closing)
         self._tell(Observer.channel_closed)
+
+    async def _finish_pending(self, grace: float | None) -> float | None:
+        """Let the RPCs that wait for a backend find one, and begin no others.
+
+        Returns what is left of the grace.
+        """
+        loop = self.loop
+        if not grace or not self.pending or loop is None:
+            return grace
+        until = loop.time() + grace
+        if self._closing_pending is None:
+            self._closing_pending = loop.create_future()
+            # The usual way of an RPC goes by `start` from here on, which refuses it.
+            self._thread = 0
+        await asyncio.wait((self._closing_pending,), timeout=grace)
+        return max(0.0, until - loop.time())
+
+    def placed(self, rpc: Pending) -> None:
+        """Take in that an RPC waits no more: it has a backend, or has ended."""
+        self.pending.pop(rpc, None)
+        closing = self._closing_pending
+        if closing is not None and not self.pending and not closing.done():
+            closing.set_result(None)
 
     def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
         if not loop.is_closed():

@@ -19,6 +19,7 @@ from client_resolver.core.model import Failure
 from client_resolver.rpc import Rpc
 
 __all__ = [
+    "MIXED",
     "ManagedCall",
     "StreamRequestCall",
     "StreamStreamCall",
@@ -30,7 +31,7 @@ __all__ = [
 Req = TypeVar("Req")
 Res = TypeVar("Res")
 
-_MIXED = "The iterator and read/write APIs may not be mixed on a single RPC."
+MIXED = "The iterator and read/write APIs may not be mixed on a single RPC."
 
 
 class ManagedCall(grpc.aio.Call):
@@ -60,6 +61,8 @@ class ManagedCall(grpc.aio.Call):
         rpc: Rpc[Connection] | None = None,
         then: Failed | Failure | None = None,
     ) -> None:
+        if rpc is None and then is None:
+            method.driver.start()
         if method.streams_requests and not isinstance(request, Requests):
             request = method.requests(request)
         make = Attempts if method.config.hedging is None else HedgedAttempts
@@ -178,7 +181,7 @@ class _StreamResponse(ManagedCall):
 
     def __aiter__(self) -> AsyncIterator[Any]:
         if self._reads:
-            raise grpc.aio.UsageError(_MIXED)
+            raise grpc.aio.UsageError(MIXED)
         if self._responses is None:
             self._responses = self._iterate()
         return self._responses
@@ -191,7 +194,7 @@ class _StreamResponse(ManagedCall):
         """See `grpc.aio.UnaryStreamCall.read`."""
         if not self.done():
             if self._responses is not None:
-                raise grpc.aio.UsageError(_MIXED)
+                raise grpc.aio.UsageError(MIXED)
             self._reads = True
         return await self._next()
 
@@ -218,14 +221,14 @@ class StreamRequestCall(ManagedCall):
     async def write(self, request: Any) -> None:
         """See `grpc.aio.StreamUnaryCall.write`."""
         requests = self._written()
-        if self._done_writing_flag:
-            raise asyncio.InvalidStateError('RPC is half closed after calling "done_writing".')
         begun, self._begun = self._begun, True
         if self.done():
-            if not begun:
+            if not (begun or self._attempts.cancelled or self._done_writing_flag):
                 # grpc's own call would have failed while this was waiting for a connection.
                 await self.raise_failure()
             raise asyncio.InvalidStateError("RPC already finished.")
+        if self._done_writing_flag:
+            raise asyncio.InvalidStateError('RPC is half closed after calling "done_writing".')
         try:
             await requests.write(request)
         except asyncio.CancelledError:
@@ -258,7 +261,7 @@ class StreamRequestCall(ManagedCall):
     def _written(self) -> Requests[Any]:
         requests: Requests[Any] = self._attempts.request  # type: ignore[assignment]
         if not requests.written:
-            raise grpc.aio.UsageError(_MIXED)
+            raise grpc.aio.UsageError(MIXED)
         return requests
 
 

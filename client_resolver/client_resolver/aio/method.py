@@ -7,6 +7,7 @@ import grpc
 
 from client_resolver.aio.driver import Driver
 from client_resolver.aio.requests import Requests
+from client_resolver.arguments import refuse_unless_bytes
 from client_resolver.demands import is_light, is_plain
 from client_resolver.method_config import MethodConfig
 from client_resolver.service_config import ServiceConfig
@@ -35,8 +36,7 @@ class Method(Generic[C]):
         light: Its RPCs need hardly more than that, as long as their first attempt succeeds.
         plain: Its RPCs need nothing but a pick.
         pick: See `Driver.pick`.
-        streams_requests: It takes a stream of requests. They are serialized before grpc gets them,
-            so that they are once for all attempts.
+        streams_requests: It takes a stream of requests.
         streams_responses: It returns a stream of responses.
     """
 
@@ -102,6 +102,18 @@ class Method(Generic[C]):
         limit = self.driver.rpcs.retry_buffer if repeats else 0
         return Requests(source, self.serializer, limit=limit, shielded=repeats)
 
+    def serialized(self, request: Any) -> bytes | None:  # noqa: ANN401
+        """Return an RPC's one request as grpc gets it, once for all attempts.
+
+        grpc.aio serializes in a task of its own: where that fails, its call never ends.
+
+        Raises:
+            TypeError: The serializer has made no bytes. It may raise other errors itself.
+        """
+        serializer = self.serializer
+        message: object = request if serializer is None else serializer(request)
+        return None if message is None else refuse_unless_bytes(message, "request")
+
     def check_credentials(self) -> None:
         """Refuse call credentials where no backend's connection can carry them.
 
@@ -118,12 +130,12 @@ class Method(Generic[C]):
         return self.bind(channel) if bound is None else bound
 
     def bind(self, channel: grpc.aio.Channel) -> Callable[..., C]:
-        """Make the method's multicallable on a channel of a backend."""
+        """Make the method's multicallable on a channel of a backend, for requests of bytes."""
         for gone in self.bound.keys() - self.driver.channels:
             del self.bound[gone]
         bound: Callable[..., C] = getattr(channel, self.kind)(
             self.path,
-            None if self.streams_requests else self.serializer,
+            None,
             self._deserializer,
             _registered_method=self._registered,
         )

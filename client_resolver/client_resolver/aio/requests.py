@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Generic, TypeVar
 
+from client_resolver.arguments import refuse_unless_bytes
+
 __all__ = ["Reader", "Requests"]
 
 Req = TypeVar("Req")
@@ -177,7 +179,8 @@ class Requests(Generic[Req]):
 
     def _append(self, request: Req) -> None:
         serializer = self._serializer
-        message: bytes = request if serializer is None else serializer(request)  # type: ignore[assignment]
+        made: object = request if serializer is None else serializer(request)
+        message = refuse_unless_bytes(made, "message")
         self._kept.append(message)
         # Of empty messages as well, there must be an end.
         self._size += len(message) + 1

@@ -131,7 +131,7 @@ class LightCall(calls.UnaryUnaryCall[Any, Any]):
             wait_for_ready,
             compression,
             rpc,
-            Failed(inner, self._backend, channel, trial),
+            Failed(inner, self._backend, channel, self._message, trial),
         )
         self._inner = instead
         instead.add_done_callback(self._instead_ended)

@@ -6,18 +6,22 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import grpc
 
-from client_resolver.metadata import Metadata
+from client_resolver.arguments import deadline_after
+from client_resolver.metadata import Metadata, kept
 from client_resolver.rpc import Rpc, Trial
 from client_resolver.sync.calls import RpcCall, count_failure, may_repeat
-from client_resolver.sync.connection import READY, Backend, Handle, one_of
+from client_resolver.sync.connection import READY, Backend, Handle, Place, one_of
 from client_resolver.sync.method import Method
 from client_resolver.sync.requests import Requests
 
 __all__ = ["Unary", "light", "plain", "whole"]
+
+_Rest: TypeAlias = tuple[grpc.CallCredentials | None, None, grpc.Compression | None]
+"""Credentials, `wait_for_ready` and compression, as grpc's multicallables have them in order."""
 
 
 class Unary(Protocol):
@@ -61,10 +65,17 @@ def plain(
         grpc.RpcError: It failed.
     """
     driver = method.driver
-    deadline = None if timeout is None else monotonic() + timeout
+    deadline = deadline_after(monotonic(), timeout)
+    if metadata is not None:
+        # It may be an iterator, and another attempt would need it.
+        metadata = tuple(metadata)
     if wait_for_ready is None:
         wait_for_ready = method.config.wait_for_ready
     place = driver.pick()
+    if place is None:
+        # Before it waits, as grpc does.
+        metadata = None if metadata is None else kept(metadata)
+        method.check(request, credentials, compression)
     while True:
         if place is None:
             place = driver.wait(deadline, wait_for_ready=bool(wait_for_ready))
@@ -187,7 +198,7 @@ def whole(
     if config.timeout is not None:
         timeout = config.bounded(timeout)
     began = rpc.began if first is None else first.began
-    deadline = None if timeout is None else began + timeout
+    deadline = deadline_after(began, timeout)
     if wait_for_ready is None:
         wait_for_ready = config.wait_for_ready
     if method.kind == "stream_unary":
@@ -224,7 +235,7 @@ def _attempts(
     rpc: Rpc[Handle],
     request: object,
     deadline: float | None,
-    rest: tuple[object, ...],
+    rest: _Rest,
     *,
     wait_for_ready: bool,
     with_call: bool,
@@ -242,7 +253,7 @@ def _attempts(
     while True:
         place = driver.pick_for(rpc)
         if place is None:
-            place = driver.wait(deadline, wait_for_ready=wait_for_ready, rpc=rpc)
+            place = _wait(method, rpc, request, deadline, rest, wait_for_ready)
         trial = rpc.begin(place.backend)
         used = one_of(place.backend.handle)
         try:
@@ -257,6 +268,21 @@ def _attempts(
                 rpc.end(trial, "UNKNOWN", ours=True)
         if delay:
             _pause(method, rpc, delay, deadline)
+
+
+def _wait(
+    method: Method[Unary],
+    rpc: Rpc[Handle],
+    request: object,
+    deadline: float | None,
+    rest: _Rest,
+    wait_for_ready: bool,
+) -> Place:
+    """Wait for a backend, the first time only for an RPC that grpc will not refuse."""
+    if not rpc.attempts:
+        credentials, _, compression = rest
+        method.check(request, credentials, compression)
+    return method.driver.wait(deadline, wait_for_ready=wait_for_ready, rpc=rpc)
 
 
 def _attempt(

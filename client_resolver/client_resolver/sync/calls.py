@@ -22,6 +22,7 @@ from weakref import ref
 
 import grpc
 
+from client_resolver.arguments import deadline_after
 from client_resolver.core.guard import owned
 from client_resolver.core.outlook import Outlook
 from client_resolver.core.replay import Evidence, weigh
@@ -161,7 +162,7 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
         self._wait_for_ready = bool(
             method.config.wait_for_ready if wait_for_ready is None else wait_for_ready
         )
-        self.deadline = None if timeout is None else time.monotonic() + timeout
+        self.deadline = deadline_after(time.monotonic(), timeout)
         self.seen: Outlook[Handle] | None = None
         self._settled = threading.RLock()
         self._changed = Wakeups()
@@ -181,6 +182,8 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
 
     def _begin_later(self) -> None:
         self._method.driver.start()
+        # Whoever starts it can't tell the application of what grpc refuses.
+        self._method.check(self._request, self._credentials, self._compression)
         with self._settled:
             self._search_on()
         self._leave()
@@ -318,6 +321,9 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
 
         That may come only after what grpc's own thread is at, even though the status is there.
         """
+        if self._cancelled:
+            # There will be no other attempt, whatever it is evidence of.
+            return False
         backend = self._backend_of(inner)
         return (
             backend is not None and inner.code() is not _OK and self._judged_apart(inner, backend)
@@ -493,7 +499,9 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
         with self._settled:
             inner = self._inner
             ended = inner is not None and not inner.is_active()
-            if self._done or (ended and inner is not None and inner.code() is _OK):
+            if self._done or self._cancelled:
+                return False
+            if ended and inner is not None and inner.code() is _OK:
                 return False
             self._cancelled = True
             if inner is None or ended:

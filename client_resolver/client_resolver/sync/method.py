@@ -4,10 +4,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
+import grpc
+
+from client_resolver.arguments import check_arguments, refuse_unless_bytes
 from client_resolver.demands import is_light, is_plain
 from client_resolver.service_config import MethodConfig, ServiceConfig
 from client_resolver.sync.connection import Connection, Connections, Handle
 from client_resolver.sync.driver import Driver
+from client_resolver.sync.ended import EndedCall
 
 __all__ = ["Method"]
 
@@ -94,6 +98,32 @@ class Method(Generic[M]):
             bind = partial(self._bind, handle)
             bound = self.bound[handle] = self.driver.binding.run(bind, bind)
         return bound
+
+    def check(
+        self,
+        request: object,
+        credentials: grpc.CallCredentials | None,
+        compression: grpc.Compression | None,
+    ) -> None:
+        """Check the arguments of an RPC that begins later, or on another thread.
+
+        Raises:
+            EndedCall: The request can't be serialized.
+            TypeError: It, or the credentials, are of a wrong type.
+            KeyError: There is no such compression.
+        """
+        check_arguments(credentials, compression)
+        if self.kind.startswith("stream"):
+            return
+        message = request
+        if self.serializer is not None:
+            try:
+                message = self.serializer(request)
+            except Exception:  # noqa: BLE001 (grpc logs it, and goes by None)
+                message = None
+        if message is None:
+            raise EndedCall(grpc.StatusCode.INTERNAL, "Exception serializing request!")
+        refuse_unless_bytes(message, "message")
 
     def _bind(self, connection: Connection) -> M:
         for known in list(self.bound):

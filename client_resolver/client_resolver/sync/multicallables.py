@@ -126,6 +126,9 @@ class UnaryUnaryMultiCallable(_UnaryResponse, grpc.UnaryUnaryMultiCallable):  # 
     ) -> Any:
         """See `grpc.UnaryUnaryMultiCallable`."""
         method, driver = self._method, self._driver
+        if metadata is not None and type(metadata) is not tuple:
+            # It may be an iterator, and another attempt would need it.
+            metadata = tuple(metadata)
         picker = driver.outlook.picker if method.plain else None
         if picker is not None:
             # The usual case, with nothing that isn't needed: `Driver.pick` in this very frame.

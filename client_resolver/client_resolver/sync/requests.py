@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from client_resolver.arguments import refuse_unless_bytes
 from client_resolver.sync.wakeups import Wakeup, Wakeups
 
 __all__ = ["Kept", "Requests", "keeping"]
@@ -25,10 +26,12 @@ def keeping(serializer: Callable[[Any], bytes] | None) -> Callable[[Kept], bytes
     def serialize(kept: Kept) -> bytes:
         data = kept.data
         if data is None:
-            data = kept.request if serializer is None else serializer(kept.request)  # type: ignore[assignment]
+            made: object = kept.request if serializer is None else serializer(kept.request)
+            # What is raised here ends the RPC. What grpc would raise itself, it would not tell.
+            data = refuse_unless_bytes(made, "message")
             kept.data = data
             kept.request = None
-        return data  # type: ignore[return-value]
+        return data
 
     return serialize
 

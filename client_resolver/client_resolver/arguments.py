@@ -1,0 +1,66 @@
+"""An RPC's arguments, checked at the call where grpc's own call is made only later.
+
+A call that waits for its first connection, or whose attempts are started by somebody else than the
+application's thread, would have nobody to raise to. What is refused here is what grpc refuses.
+"""
+
+from math import isnan
+
+import grpc
+
+__all__ = ["check_arguments", "deadline_after", "refuse_unless_bytes"]
+
+_COMPRESSIONS = {one: one for one in grpc.Compression}
+
+
+def check_arguments(
+    credentials: grpc.CallCredentials | None, compression: grpc.Compression | None
+) -> None:
+    """Check what every attempt at an RPC is to be given.
+
+    Args:
+        credentials: Its call credentials. None: none.
+        compression: Its compression. None: the channel's.
+
+    Raises:
+        TypeError: The credentials are none.
+        KeyError: There is no such compression: grpc's own error.
+    """
+    if credentials is not None and not isinstance(credentials, grpc.CallCredentials):
+        raise TypeError(f"credentials {credentials!r} are no grpc.CallCredentials")
+    if compression:
+        _COMPRESSIONS[compression]
+
+
+def refuse_unless_bytes(message: object, name: str) -> bytes:
+    """Return a serialized request, unless it isn't bytes: then in grpc's own words.
+
+    Args:
+        message: What the serializer has made, or the request where there is none.
+        name: What grpc calls the argument.
+
+    Raises:
+        TypeError: It isn't bytes.
+    """
+    # grpc takes no class of the user's own.
+    if type(message) is bytes:
+        return message
+    got = type(message).__name__
+    raise TypeError(f"Argument '{name}' has incorrect type (expected bytes, got {got})")
+
+
+def deadline_after(now: float, timeout: float | None) -> float | None:
+    """Return when an RPC's time is over, on the clock that `now` is read from, in seconds.
+
+    Args:
+        now: The time.
+        timeout: The RPC's bound in seconds. None: none. What isn't a number is over at once, as
+            with grpc.
+
+    Raises:
+        TypeError: It can't be added to a time.
+    """
+    if timeout is None:
+        return None
+    deadline = now + timeout
+    return now if isnan(deadline) else deadline
