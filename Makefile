@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 PROTOS_VENV := .venv-protos
+# The tests of a file run in order, in one of two processes. With WORKERS= all run in one.
+WORKERS ?= -n 2 --dist loadfile
 SOURCES := benchmarks docs examples helm lookaside client_resolver tests protos
 
 .DELETE_ON_ERROR:
@@ -26,13 +28,13 @@ demo: setup ## Run the service, three backends and a client; print who answered.
 	$(BIN)/lookaside demo
 
 test: setup ## Run the tests that need neither network, root nor Go.
-	$(BIN)/pytest --ignore=tests/cluster $(PYTEST_ARGS)
+	$(BIN)/pytest $(WORKERS) --ignore=tests/cluster $(PYTEST_ARGS)
 
 test-pythons: setup ## Run the client's tests, and most of the service's, on each supported Python that is here.
 	$(BIN)/python -m tests.pythons $(PYTEST_ARGS)
 
 test-busy: setup ## Run the tests five times in a row on a busy machine: REPEAT=5 BUSY=6.
-	$(BIN)/python -m tests.busy --repeat $(or $(REPEAT),5) --busy $(or $(BUSY),6) --ignore=tests/cluster $(PYTEST_ARGS)
+	$(BIN)/python -m tests.busy --repeat $(or $(REPEAT),5) --busy $(or $(BUSY),6) $(WORKERS) --ignore=tests/cluster $(PYTEST_ARGS)
 
 test-cluster: setup ## Run the tests on a real API server. Needs root and, once, Go.
 	$(BIN)/python -m tests.cluster.run $(PYTEST_ARGS)
