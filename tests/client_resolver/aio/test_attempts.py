@@ -186,12 +186,12 @@ async def test_an_attempt_that_says_nothing_for_its_time_is_given_up_for_another
 async def test_a_stream_may_take_longer_than_the_time_for_its_first_response(
     server: Start, connect: Connect
 ) -> None:
-    config = retrying(perAttemptRecvTimeout="0.2s")
+    config = retrying(perAttemptRecvTimeout="1s")
     channel, _ = await connected(server, connect, 1, service_config=config)
     call = channel.stream_stream("/t.S/SS")(timeout=20)
     await call.write(b"a")
     assert await call.read() == b"a"
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(1.1)
     await call.write(b"b")
     assert await call.read() == b"b"
     await call.done_writing()
