@@ -9,6 +9,7 @@ from lookaside.cli import reasons
 from lookaside.cli.answers import Explained
 from lookaside.cli.client import Address, Asker, Balancer
 from lookaside.cli.completion import complete_service
+from lookaside.cli.failures import until_terminated
 from lookaside.cli.inquiries import advised
 from lookaside.cli.options import asker_options, balancer_options, output_option, timeout_option
 from lookaside.cli.refusals import BalancerError
@@ -34,7 +35,7 @@ def explain(
     of such a client that is explained. On a terminal, of many endpoints with the same reason some
     are shown and the rest is counted; -o wide shows all.
     """
-    explained = asyncio.run(_explain(balancer, service, timeout, asker))
+    explained = asyncio.run(until_terminated(_explain(balancer, service, timeout, asker)))
     if output in ("json", "yaml"):
         click.echo(form.document(explained.document, output))
         return

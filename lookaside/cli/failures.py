@@ -39,14 +39,27 @@ EPILOG: Final = (
 async def until_terminated(work: Awaitable[_T]) -> _T:
     """Have SIGTERM end what a command does as Ctrl-C does: what it runs ends with it.
 
+    It makes Ctrl-C safe, too. asyncio alone sees it when the loop wakes next: where it comes just
+    before the loop waits, that is when the wait ends. A handler of the loop has every signal wake
+    it (`signal.set_wakeup_fd`).
+
     Raises:
         click.exceptions.Exit: SIGTERM came.
     """
     task = asyncio.ensure_future(work)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    terminated = False
+
+    def terminate() -> None:
+        nonlocal terminated
+        terminated = True
+        task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
     try:
         return await task
     except asyncio.CancelledError:
+        if not terminated:
+            raise
         raise click.exceptions.Exit(TERMINATED) from None
 
 

@@ -8,6 +8,7 @@ from lookaside.cli import output as form
 from lookaside.cli.answers import Document, ServerList, Summary
 from lookaside.cli.client import Address, Asker, Balancer
 from lookaside.cli.completion import complete_service
+from lookaside.cli.failures import until_terminated
 from lookaside.cli.inquiries import advised, reason
 from lookaside.cli.options import (
     Read,
@@ -45,7 +46,7 @@ def get(
       lookaside get greeter.shop:grpc --zone eu-1a -o wide
       lookaside get greeter.shop -o json | jq -r '.servers[].address'
     """
-    listed, why = asyncio.run(_get(balancer, service, timeout, asker))
+    listed, why = asyncio.run(until_terminated(_get(balancer, service, timeout, asker)))
     if output in ("json", "yaml"):
         click.echo(form.document(listed.document, output))
     elif listed.servers:
@@ -80,7 +81,7 @@ def list_services(
     balancer: Address,
 ) -> None:
     """Print the services that the balancer knows, a line for each port."""
-    found, document = asyncio.run(_list(balancer, namespace or "", timeout))
+    found, document = asyncio.run(until_terminated(_list(balancer, namespace or "", timeout)))
     if output in ("json", "yaml"):
         click.echo(form.document(document, output))
     elif found:

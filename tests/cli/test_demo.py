@@ -4,8 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
-def test_sigterm_ends_the_demo_and_all_its_processes() -> None:
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_demo_and_all_its_processes(number: signal.Signals) -> None:
     command = [sys.executable, "-u", "-m", "lookaside", "demo"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -15,8 +18,8 @@ def test_sigterm_ends_the_demo_and_all_its_processes() -> None:
         for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     ]
     assert len(children) == 5
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 128 + signal.SIGTERM
+    process.send_signal(number)
+    assert process.wait(30) == 128 + number
     process.stdout.close()
     for child in children:
         assert not _runs(child)

@@ -1,5 +1,6 @@
 """`lookaside get` and `lookaside list` against a balancer."""
 
+import asyncio
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from click.testing import CliRunner, Result
 
 from lookaside._pb import lookaside_pb2 as pb
 from lookaside.cli import main, output
+from lookaside.cli.failures import until_terminated
 from tests.cli.conftest import BOUND, COMMAND, Balancer, Process, server
 
 Run = Callable[..., Result]
@@ -317,20 +319,45 @@ def test_the_admin_port_in_the_place_of_that_of_grpc_is_told() -> None:
     )
 
 
-def test_ctrl_c_ends_a_command_that_waits_with_code_130_and_no_word() -> None:
+@pytest.mark.parametrize(
+    ("command", "number", "code"),
+    [
+        ("list", signal.SIGINT, 130),
+        ("list", signal.SIGTERM, 143),
+        ("get greeter", signal.SIGTERM, 143),
+        ("explain greeter", signal.SIGINT, 130),
+        ("explain greeter", signal.SIGTERM, 143),
+    ],
+)
+def test_a_signal_ends_a_command_that_waits_with_its_code_and_no_word(
+    command: str, number: signal.Signals, code: int
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        process = Process("list", "--address", f"127.0.0.1:{silent.getsockname()[1]}")
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        process = Process(*command.split(), "--address", address, "--timeout", "600s")
         try:
             silent.settimeout(BOUND)
             connection, _ = silent.accept()
             with connection:
-                code = process.end(signal.SIGINT)
+                ended = process.end(number)
         finally:
             process.close()
 
-    assert code == 130
+    assert ended == code
     assert process.rest("out") == []
     assert [line for line in process.rest("err") if line] == []
+
+
+async def test_while_a_command_works_every_signal_wakes_its_loop() -> None:
+    async def wakeup() -> int:
+        descriptor = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(descriptor)
+        return descriptor
+
+    try:
+        assert await until_terminated(wakeup()) >= 0
+    finally:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
 
 
 def test_a_reader_that_has_gone_away_ends_it_without_a_word(balancer: Balancer) -> None:
