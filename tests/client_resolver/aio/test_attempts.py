@@ -491,5 +491,9 @@ async def test_a_connection_that_is_ready_again_when_it_is_looked_at_keeps_no_rp
     (own,) = backend.handle.channels
     looks = iter([grpc.ChannelConnectivity.CONNECTING, own.get_state()] * flickers)
     real = own.get_state
-    monkeypatch.setattr(own, "get_state", lambda *args: next(looks, None) or real(*args))
+
+    def get_state(try_to_connect: bool = False) -> Any:
+        return next(looks, None) or real(try_to_connect)
+
+    monkeypatch.setattr(own, "get_state", get_state)
     assert await channel.unary_unary("/t.S/UU")(b"x", timeout=BOUND) == b"x"

@@ -31,7 +31,7 @@ class Backend:
         self.gate = threading.Event()
         self.entered = threading.Semaphore(0)
         self.left = threading.Semaphore(0)
-        self._pool = ThreadPoolExecutor(32)
+        self._pool = ThreadPoolExecutor(32, "loopback")
         self._server = grpc.server(
             self._pool,
             options=[("grpc.so_reuseport", 0), ("grpc.server.max_pending_requests", 100_000)],
