@@ -13,7 +13,8 @@ def test_each_figure_of_sizing_is_in_the_benchmarks() -> None:
     section = _SECTION.search((DOCS / "operations.md").read_text())
     assert section is not None
     rows = re.findall(r"^\|[^|]+\| (.*[0-9].*) \|$", section["text"], re.MULTILINE)
-    assert len(rows) == 12
+    table = re.findall(r"^\|.*$", section["text"], re.MULTILINE)
+    assert len(rows) == len(table) - 2 > 0, "a row without a figure, beside the head's two lines"
     for figure in re.findall(r"[0-9.]+", " ".join(rows)):
         assert re.search(rf"(?<![0-9.]){re.escape(figure)}(?![0-9.])", _MEASURED), figure
 
