@@ -7,7 +7,9 @@ it isn't made smaller, which may take minutes and run into the test's time limit
 """
 
 import gc
+from collections.abc import Sequence
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile(
@@ -21,6 +23,17 @@ settings.register_profile(
 )
 settings.register_profile("shrink", settings.get_profile("repeatable"), phases=tuple(Phase))
 settings.load_profile("repeatable")
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Refuse names that differ between runs: processes that share the tests would not agree.
+
+    Raises:
+        pytest.UsageError: A test's name has the address of an object.
+    """
+    for item in items:
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(f"{item.nodeid}: give its parameters ids that stay")
 
 
 def pytest_collection_finish() -> None:

@@ -179,7 +179,7 @@ VALUES: tuple[object, ...] = (
 )
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value).partition(" at 0x")[0])
 async def test_a_value_in_options_is_taken_if_grpc_takes_it(
     value: object, server: testing.Backend
 ) -> None:
