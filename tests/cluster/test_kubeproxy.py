@@ -27,7 +27,7 @@ from tests.cluster.proxystates import NAMESPACE, SERVICE, Event, History, histor
 from tests.registry import kubeproxy
 from tests.registry.conftest import a_store
 
-STATES: Final = int(os.environ.get("KUBEPROXY_STATES", "20000"))
+STATES: Final = int(os.environ.get("KUBEPROXY_STATES", "5000"))
 FIRST: Final = int(os.environ.get("KUBEPROXY_FIRST", "1"))
 
 _KEY: Final = ServiceKey(NAMESPACE, SERVICE)
