@@ -128,7 +128,9 @@ def test_bad_rules_of_a_service_are_refused_and_the_last_good_ones_stay(
         assert f"Service {namespace.name}/greeter: annotation {WEIGHTS} is refused" in note
         assert _refused(balancer, "Service", WEIGHTS) == before + number
     told = balancer.log("annotation refused", object=f"{namespace.name}/greeter")
-    assert len(told) == 4, told
+    # The log has the first at once and further ones once a minute; the metric has each.
+    assert "wait" in told[0]["reason"]
+    assert len(told) < 4, told
     namespace.annotate("service", "greeter", WEIGHTS, None)
     balancer.wait(name, lambda message: list(weights(message).values()) == [100, 100])
 

@@ -81,7 +81,11 @@ class Proxy:
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
-        server = socket.create_connection(("127.0.0.1", self._server_port))
+        try:
+            server = socket.create_connection(("127.0.0.1", self._server_port))
+        except OSError:
+            client.close()
+            raise
         for one in (client, server):
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.accepted += 1
