@@ -1,4 +1,4 @@
-"""What holds for every test: how Hypothesis works, and what the garbage collector looks at.
+"""What holds for every test: how Hypothesis works, the collector, names, and Ctrl-C.
 
 Hypothesis works alike on each machine and each time. Which examples are tried follows from the test
 alone, and none is judged by how long it takes. A failure is told at once, with what reproduces it;
@@ -7,6 +7,7 @@ it isn't made smaller, which may take minutes and run into the test's time limit
 """
 
 import gc
+import signal
 from collections.abc import Sequence
 
 import pytest
@@ -23,6 +24,15 @@ settings.register_profile(
 )
 settings.register_profile("shrink", settings.get_profile("repeatable"), phases=tuple(Phase))
 settings.load_profile("repeatable")
+
+
+def pytest_configure() -> None:
+    """Have Ctrl-C end the processes that tests start.
+
+    A shell has what it runs in the background ignore SIGINT, and each process hands that on.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:

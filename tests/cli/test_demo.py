@@ -10,17 +10,16 @@ import pytest
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_demo_and_all_its_processes(number: signal.Signals) -> None:
     command = [sys.executable, "-u", "-m", "lookaside", "demo"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert any(line.startswith("client ") for line in process.stdout)
-    children = [
-        int(pid)
-        for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    ]
-    assert len(children) == 5
-    process.send_signal(number)
-    assert process.wait(30) == 128 + number
-    process.stdout.close()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("client ") for line in process.stdout)
+        children = [
+            int(pid)
+            for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        ]
+        assert len(children) == 5
+        process.send_signal(number)
+        assert process.wait(30) == 128 + number
     for child in children:
         assert not _runs(child)
 

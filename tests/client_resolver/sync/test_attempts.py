@@ -257,7 +257,7 @@ def test_a_future_that_is_refused_by_a_breaker_has_ended(backend: Start, connect
     assert told == [call]
 
 
-def test_a_request_that_cannot_be_serialized_fails_an_rpc_that_waited_and_no_other(
+def test_a_request_that_cannot_be_serialized_fails_its_own_rpc_at_the_call_as_in_plain_grpc(
     backend: Start, connect: Connect
 ) -> None:
     def refuse(_request: object) -> bytes:
@@ -265,8 +265,12 @@ def test_a_request_that_cannot_be_serialized_fails_an_rpc_that_waited_and_no_oth
 
     server = backend()
     channel = connect(server, connect="lazy")
-    bad = channel.unary_unary("/t.T/UU", request_serializer=refuse).future(b"x", timeout=20)
-    assert bad.code() is grpc.StatusCode.INTERNAL
+    with grpc.insecure_channel(server.address) as plain:
+        for one in (channel, plain):
+            unary: Any = one.unary_unary("/t.T/UU", request_serializer=refuse)
+            with pytest.raises(grpc.RpcError) as raised:
+                unary.future(b"x", timeout=20)
+            assert raised.value.code() is grpc.StatusCode.INTERNAL
     assert begin(channel, "unary_unary").result(20) == b"a"
 
 
