@@ -58,7 +58,7 @@ async def serving(*arguments: str) -> AsyncIterator[tuple[Process, str, str]]:
     try:
         running = Process(process)
         event = await running.event("serving")
-        yield running, f"localhost:{event['port']}", f"http://127.0.0.1:{event['admin_port']}"
+        yield running, f"127.0.0.1:{event['port']}", f"http://127.0.0.1:{event['admin_port']}"
     finally:
         if process.returncode is None:
             process.kill()
@@ -311,7 +311,7 @@ async def test_a_cluster_that_cannot_be_reached_leaves_the_service_up_and_not_re
 async def test_lists_are_served_over_tls_by_flags(tmp_path: Path) -> None:
     path = write(tmp_path / "endpoints.yaml", "127.0.0.1:1")
     ca = trustme.CA()
-    certificate = ca.issue_cert("localhost")
+    certificate = ca.issue_cert("127.0.0.1")
     cert, key = tmp_path / "tls.crt", tmp_path / "tls.key"
     certificate.cert_chain_pems[0].write_to_path(cert)
     certificate.private_key_pem.write_to_path(key)
@@ -399,7 +399,7 @@ async def test_tokens_say_who_may_ask_for_what(tmp_path: Path) -> None:
 async def test_mutual_tls_says_who_may_ask_for_what(tmp_path: Path) -> None:
     path = write(tmp_path / "endpoints.yaml", "127.0.0.1:1")
     ca = trustme.CA()
-    own = ca.issue_cert("localhost")
+    own = ca.issue_cert("127.0.0.1")
     cert, key, client_ca = (tmp_path / name for name in ("tls.crt", "tls.key", "ca.crt"))
     own.cert_chain_pems[0].write_to_path(cert)
     own.private_key_pem.write_to_path(key)
@@ -456,8 +456,7 @@ async def test_what_cannot_work_is_refused_with_a_sentence(tmp_path: Path) -> No
 
 async def test_a_port_that_is_taken_ends_it_with_a_sentence_and_code_1(tmp_path: Path) -> None:
     source = ("--source", f"file:{write(tmp_path / 'endpoints.yaml', '127.0.0.1:1')}")
-    async with serving(*source) as (_, address, _):
-        taken = address.replace("localhost", "127.0.0.1")
+    async with serving(*source) as (_, taken, _):
         code, text = await refused(*source, "--admin", "off", "--listen", taken)
 
     assert (code, text) == (

@@ -106,7 +106,8 @@ class Balancer:
             worker=self.worker,
             bounds=bounds,
         )
-        self.address = f"localhost:{self.server.port}"
+        # Not localhost: another process may listen on this port of ::1.
+        self.address = f"127.0.0.1:{self.server.port}"
 
     def sync(self, *records: ServiceRecord) -> None:
         self.feed.replace(records, version=7, epoch="test", at=0)

@@ -441,7 +441,7 @@ async def test_mutual_tls_says_who_calls(
     tmp_path: Path, names: list[x509.GeneralName], right: str, refusal: str
 ) -> None:
     ca, clients = trustme.CA(), trustme.CA()
-    own = ca.issue_cert("localhost")
+    own = ca.issue_cert("127.0.0.1")
     files = TlsFiles(tmp_path / "tls.crt", tmp_path / "tls.key", tmp_path / "ca.crt")
     own.cert_chain_pems[0].write_to_path(files.cert)
     own.private_key_pem.write_to_path(files.key)

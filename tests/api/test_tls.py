@@ -13,7 +13,7 @@ from tests.api.conftest import Balancer, record
 
 
 def write(ca: trustme.CA, folder: Path, *, client_ca: trustme.CA | None = None) -> TlsFiles:
-    certificate = ca.issue_cert("localhost")
+    certificate = ca.issue_cert("127.0.0.1")
     ca_file = folder / "ca.crt" if client_ca else None
     files = TlsFiles(folder / "tls.crt", folder / "tls.key", ca_file)
     certificate.cert_chain_pems[0].write_to_path(files.cert)
@@ -69,7 +69,7 @@ async def test_a_broken_rotation_changes_nothing(tmp_path: Path, damage: str) ->
     await balancer.server.start()
     match damage:
         case "other key":
-            ca.issue_cert("localhost").private_key_pem.write_to_path(files.key)
+            ca.issue_cert("127.0.0.1").private_key_pem.write_to_path(files.key)
         case "garbage":
             files.cert.write_text("no certificate")
         case "gone":
@@ -102,7 +102,7 @@ async def test_mutual_tls_asks_for_a_certificate_of_the_right_authority(tmp_path
 def test_files_that_do_not_fit_are_refused_at_the_start(tmp_path: Path) -> None:
     ca = trustme.CA()
     files = write(ca, tmp_path)
-    ca.issue_cert("localhost").private_key_pem.write_to_path(files.key)
+    ca.issue_cert("127.0.0.1").private_key_pem.write_to_path(files.key)
     with pytest.raises(ConfigError, match=r"tls\.key is not the key of the certificate in "):
         server_credentials(files)
     files.key.unlink()

@@ -84,22 +84,32 @@ async def test_jobs_take_turns_so_that_a_short_one_does_not_wait_for_a_long_one(
     assert turns.done.count("long") < 10
 
 
-async def test_a_key_is_asked_again_once_however_often_and_after_a_pause_of_its_own_cost() -> None:
+async def test_a_key_is_asked_again_once_however_often_and_after_a_pause_of_its_own_cost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[tuple[float, Callable[[], object]]] = []
+
+    def call_later(seconds: float, call: Callable[..., object], *args: object) -> None:
+        pauses.append((seconds, partial(call, *args)))
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", call_later)
     clock = Clock()
     worker, turns = LoopWorker(clock=clock), Turns(clock)
-    loop = asyncio.get_running_loop()
     worker.ask("large", lambda: turns.work("large", 10, seconds=0.01))
     for _ in range(5):
         worker.ask("large", lambda: turns.work("large", 10, seconds=0.01))
-    await until(lambda: len(turns.done) == 10)
-    ended = loop.time()
+    await until(lambda: bool(pauses))
     worker.ask("small", lambda: turns.work("small", 1))
-    await until(lambda: "small" in turns.done)
-    assert turns.done.count("large") == 10
-    await until(lambda: turns.done.count("large") == 11)
-    # It took 0.1 s of its clock; the pause is of the loop's.
-    assert loop.time() - ended >= 0.29
-    await until(lambda: turns.done.count("large") == 20)
+    await until(lambda: pauses[1:] != [])
+    assert turns.done == ["large"] * 10 + ["small"]
+    # Three times the 0.1 s and the 0.001 s that they took.
+    assert [seconds for seconds, _ in pauses] == pytest.approx([0.3, 0.003])
+    for _, go_on in pauses:
+        go_on()
+    await until(lambda: len(pauses) == 3)
+    pauses[2][1]()
+    assert turns.done == ["large"] * 10 + ["small"] + ["large"] * 10
+    assert repr(worker) == "<LoopWorker 0 jobs, 0 keys busy>"
 
 
 async def test_a_request_gets_what_its_steps_return_or_raise() -> None:

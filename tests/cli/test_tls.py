@@ -175,7 +175,7 @@ def test_insecure_where_nobody_answers_is_given_up_at_the_timeout(
         begun = time.monotonic()
         result = get("--insecure", "--timeout", "0.2s", address=address)
 
-    assert 0.2 <= time.monotonic() - begun < 5
+    assert 0.2 <= time.monotonic() - begun < 20
     assert (result.exit_code, result.stderr) == (
         4,
         (
@@ -196,7 +196,7 @@ def test_insecure_is_given_up_at_the_timeout_where_one_handshake_is_all_that_is_
         with pytest.raises(Failure, match="no answer in time"):
             trusting(f"127.0.0.1:{listener.getsockname()[1]}", None, None, 0.5)
 
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
 
 
 def test_a_certificate_is_seen_as_clients_will(authority: trustme.CA, tmp_path: Path) -> None:

@@ -82,13 +82,13 @@ class Connection:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     received: dict[int, int] = field(default_factory=dict)
 
-    async def send(self, data: bytes) -> bool:
-        """Write; False when the server has gone, or takes nothing more."""
+    async def send(self, data: bytes, patience: float = 20.0) -> bool:
+        """Write; False when the server has gone, or takes nothing more for so many seconds."""
         if self.ended.is_set():
             return False
         self.writer.write(data)
         try:
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(patience):
                 await self.writer.drain()
                 await asyncio.sleep(0)  # drain() alone never lets others go on while there is room
         except (OSError, TimeoutError):

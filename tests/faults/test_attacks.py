@@ -156,7 +156,7 @@ async def test_readers_who_take_nothing_hold_no_more_than_their_connection_s_sha
 async def test_a_flood_of_small_frames_takes_no_memory(subject: Subject, flood: bytes) -> None:
     async with witnessed(subject), frames.connected(subject.ports.grpc) as connection:
         for _ in range(200):
-            if not await connection.send(flood * 500):
+            if not await connection.send(flood * 500, patience=1):
                 break
 
 
@@ -165,7 +165,8 @@ async def test_a_header_without_end_is_cut_off(subject: Subject) -> None:
     async with witnessed(subject), frames.connected(subject.ports.grpc) as connection:
         await connection.send(frames.frame(frames.HEADERS, block, stream=1))
         for _ in range(100):
-            if not await connection.send(frames.frame(frames.CONTINUATION, block, stream=1) * 10):
+            more = frames.frame(frames.CONTINUATION, block, stream=1) * 10
+            if not await connection.send(more, patience=1):
                 break
         assert not connection.received.get(frames.DATA)
 

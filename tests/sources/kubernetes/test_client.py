@@ -111,7 +111,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 async def get(client: Client, *, limit: int = 1000, read_timeout: float = 5.0) -> bytes:
     query = {"continue": "a=b/c+d", "limit": "5"}
     async with client.open(
-        "/api/v1/services", query, connect_timeout=5.0, read_timeout=read_timeout
+        "/api/v1/services", query, connect_timeout=20, read_timeout=read_timeout
     ) as stream:
         return await stream.read(limit)
 
@@ -128,7 +128,7 @@ async def test_a_request_is_as_it_must_be(site: Site) -> None:
 async def test_what_is_accepted_can_be_said(site: Site) -> None:
     accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
     async with site.client().open(
-        "/", {}, accept=accept, connect_timeout=5.0, read_timeout=5.0
+        "/", {}, accept=accept, connect_timeout=20, read_timeout=20
     ) as stream:
         assert await stream.read(5) == b"hello"
     assert site.requests[0].headers["Accept"] == accept
@@ -229,8 +229,8 @@ async def test_a_stream_that_is_closed_wakes_its_reader(site: Site) -> None:
         return seen
 
     site.handler = trickle
-    async with site.client().open("/", {}, connect_timeout=5.0, read_timeout=5.0) as stream:
-        assert await asyncio.wait_for(follow(stream), 1.0) == [b"one"]
+    async with site.client().open("/", {}, connect_timeout=20, read_timeout=20) as stream:
+        assert await asyncio.wait_for(follow(stream), 20) == [b"one"]
 
 
 async def test_a_refused_connection_is_unreachable(site: Site) -> None:
@@ -252,7 +252,7 @@ async def test_a_connection_that_takes_too_long_is_unreachable(site: Site) -> No
         client = site.client(port=port)
         try:
             with pytest.raises(Unreachable):
-                async with client.open("/", {}, connect_timeout=0.05, read_timeout=5.0):
+                async with client.open("/", {}, connect_timeout=0.05, read_timeout=20):
                     pass
         finally:
             for each in waiting:
@@ -688,7 +688,7 @@ async def test_a_new_configuration_leaves_open_streams_alone(site: Site) -> None
 
     site.handler = two_parts
     client = site.client()
-    async with client.open("/", {}, connect_timeout=5.0, read_timeout=5.0) as stream:
+    async with client.open("/", {}, connect_timeout=20, read_timeout=20) as stream:
         chunks = stream.chunks()
         assert await anext(chunks) == b"one"
         site.client({"tls-server-name": "another"})
