@@ -63,5 +63,5 @@ def deadline_after(now: float, timeout: float | None) -> float | None:
     if timeout is None:
         return None
     deadline = now + timeout
-    # A second ago: an RPC whose time ends now may still be answered, since grpc counts milliseconds.
+    # A second ago: an RPC whose time ends now may still be answered, for grpc counts in ms.
     return now - 1.0 if isnan(deadline) else deadline
