@@ -1,7 +1,9 @@
 """How commands fail: one sentence on stderr and an exit code, never a traceback."""
 
 import asyncio
+import os
 import signal
+import sys
 from collections.abc import Awaitable
 from typing import Final, TypeVar
 
@@ -109,9 +111,22 @@ class FailingGroup(click.Group):
         except BrokenPipeError:
             raise
         except OSError as error:
+            _discard_output()
             raise Failure(_said(error)) from error
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
+
+
+def _discard_output() -> None:
+    """Give up output that finds no room: the interpreter would try again, and exit with 120."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def _said(error: OSError) -> str:

@@ -13,6 +13,7 @@ import grpc
 import pytest
 from click.testing import CliRunner, Result
 
+from client_resolver.testing.server import reserve_port
 from lookaside._pb import lookaside_pb2 as pb
 from lookaside.cli import main
 
@@ -98,11 +99,11 @@ class Balancer:
         self._server.add_generic_rpc_handlers(
             [grpc.method_handlers_generic_handler("lookaside.LoadBalancer", handlers)]
         )
-        target = f"127.0.0.1:{self.port}"
+        self.port = self.port or reserve_port(self)
         if self.credentials is None:
-            self.port = self._server.add_insecure_port(target)
+            self._server.add_insecure_port(self.address)
         else:
-            self.port = self._server.add_secure_port(target, self.credentials)
+            self._server.add_secure_port(self.address, self.credentials)
         self._server.start()
 
     def stop(self) -> None:

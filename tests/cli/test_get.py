@@ -381,9 +381,11 @@ def test_a_reader_that_has_gone_away_ends_it_without_a_word(balancer: Balancer) 
     "arguments", [("list",), ("watch", "greeter"), ("get", "--help")], ids=lambda each: each[0]
 )
 def test_output_that_finds_no_room_is_one_sentence_and_code_1(
-    balancer: Balancer, arguments: tuple[str, ...]
+    balancer: Balancer, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     balancer.send(server("10.0.0.1:80"))
+    # As in a shell: with it, nothing is left that the interpreter would write at its end.
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [*COMMAND, *arguments, "--address", balancer.address],

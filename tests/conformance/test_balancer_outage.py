@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from client_resolver.testing import Backend, Backends, eventually
+from client_resolver.testing.server import reserve_port
 from tests.cluster.processes import ManagedProcess
 from tests.conformance.clients import Client
 from tests.conformance.fleet import SERVICE, TIMEOUT, connected, listed
 from tests.conformance.traffic import Traffic
-from tests.examples.running import free_port
 
 Fleet = Callable[..., Backends]
 Connect = Callable[..., Client]
@@ -49,7 +49,7 @@ class Replica(ManagedProcess):
     """A balancer in a process of its own, at one port for all its lives."""
 
     def __init__(self, name: str, endpoints: Path) -> None:
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address = f"127.0.0.1:{reserve_port(self)}"
         argv = [
             *(sys.executable, "-m", "lookaside", "serve", "--source", f"file:{endpoints}"),
             *("--listen", self.address, "--admin", "off", "--log-format", "json"),

@@ -1,7 +1,6 @@
 """Runs the examples' programs."""
 
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -123,12 +122,6 @@ def table(text: str) -> Mapping[str, int]:
     """Read who has answered how often."""
     rows = re.findall(r"^  (\S+:\d+) +(\d+)$", text, re.MULTILINE)
     return {backend: int(number) for backend, number in rows}
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nothing listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def _answers(url: str) -> bool | None:

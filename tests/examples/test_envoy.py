@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from client_resolver.testing.server import reserve_port
 from tests.examples.documents import EXAMPLES, envoy_configs, pod_specs
-from tests.examples.running import Program, free_port, table
+from tests.examples.running import Program, table
 
 ENVOY = Path(sys.executable).with_name("envoy")
 CONFIGS = envoy_configs()
@@ -38,7 +39,9 @@ def test_a_client_reaches_every_backend_through_the_sidecar(
     config = yaml.safe_load(CONFIGS["envoy-config"])
     listener, readiness = config["static_resources"]["listeners"]
     admin, cluster = config["static_resources"]["clusters"]
-    port, admin_port, ready_port = free_port(), free_port(), free_port()
+    command = [str(ENVOY), "--config-path", str(tmp_path / "envoy.yaml"), "--use-dynamic-base-id"]
+    proxy = Program(command, tmp_path / "envoy.log")
+    port, admin_port, ready_port = (reserve_port(proxy) for _ in range(3))
     listener["address"]["socket_address"]["port_value"] = port
     readiness["address"]["socket_address"] |= {"address": "127.0.0.1", "port_value": ready_port}
     config["admin"]["address"]["socket_address"]["port_value"] = admin_port
@@ -46,11 +49,10 @@ def test_a_client_reaches_every_backend_through_the_sidecar(
     at_admin["endpoint"]["address"]["socket_address"]["port_value"] = admin_port
     cluster["load_assignment"]["endpoints"] = [{"lb_endpoints": [*map(_endpoint, greeters)]}]
     (tmp_path / "envoy.yaml").write_text(yaml.safe_dump(config))
-    command = [str(ENVOY), "--config-path", str(tmp_path / "envoy.yaml")]
     client = [sys.executable, "-m", "examples.strategy_2_envoy_sidecar.client"]
     flags = [f"127.0.0.1:{port}", "--requests=90", "--rounds=0"]
-    with Program([*command, "--use-dynamic-base-id"], tmp_path / "envoy.log") as envoy:
-        envoy.wait_for_http(f"http://127.0.0.1:{ready_port}/ready")
+    with proxy:
+        proxy.wait_for_http(f"http://127.0.0.1:{ready_port}/ready")
         with Program([*client, *flags], tmp_path / "client.log") as greeting:
             # A client has one connection to one worker thread of Envoy's, which has its own turn.
             rows = greeting.wait_for(r"90 answers\n((?:  \S+ +30\n){3})")

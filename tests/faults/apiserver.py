@@ -11,6 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
+from client_resolver.testing.server import reserve_port
+
 SLICES = "endpointslices"
 SERVICES = "services"
 PODS = "pods"
@@ -168,11 +170,11 @@ class ApiServer:
             app.router.add_get(f"{root}/namespaces/{{namespace}}/{{resource}}", self._get)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.01)
         await self._runner.setup()
+        self.port = self.port or reserve_port(self)
         site = web.TCPSite(
             self._runner, "127.0.0.1", self.port, ssl_context=self.tls, reuse_address=True
         )
         await site.start()
-        self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Close every connection and refuse new ones."""
@@ -247,7 +249,7 @@ class ApiServer:
             for request in self.requests
         )
 
-    async def until(self, condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
         """Wait for something that depends on requests and open watches."""
         async with asyncio.timeout(seconds), self._news:
             await self._news.wait_for(condition)

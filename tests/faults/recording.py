@@ -192,7 +192,7 @@ class RecordingFeed:
         """The weights of the greeter's endpoints."""
         return [endpoint.weight for endpoint in self.endpoints]
 
-    async def until(self, condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
         """Wait until something is so; it is looked at after each call."""
         async with asyncio.timeout(seconds):
             while not condition():
@@ -222,7 +222,7 @@ class RecordingObserver:
         self.contacts += 1
         self._news.set()
 
-    async def until(self, condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
         """Wait until something is so; it is looked at after each call."""
         async with asyncio.timeout(seconds):
             while not condition():

@@ -70,7 +70,7 @@ async def watching(
 async def read(
     call: grpc.aio.UnaryStreamCall[pb.WatchServersRequest, pb.WatchServersResponse],
 ) -> list[pb.Server]:
-    async with asyncio.timeout(10.0):
+    async with asyncio.timeout(30.0):
         message = await call.read()
     assert isinstance(message, pb.WatchServersResponse)
     return list(message.servers)

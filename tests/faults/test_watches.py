@@ -203,7 +203,7 @@ async def test_a_watch_that_has_lived_is_reopened_with_no_pause(world: World) ->
 
 
 async def test_a_half_open_connection_is_resumed_within_the_read_timeout(world: World) -> None:
-    await world.start_synced(read_timeout=0.3)
+    await world.start_synced(read_timeout=0.8)
     [watcher] = world.server.open_watches(SLICES)
     watcher.frozen = True
     world.server.put(SLICES, slice_json("greeter-2", "10.0.0.3"))
@@ -214,7 +214,7 @@ async def test_a_half_open_connection_is_resumed_within_the_read_timeout(world: 
 
 async def test_two_silent_watches_in_a_row_are_listed(world: World) -> None:
     """A position ahead of a restored etcd is accepted, and then nothing ever comes."""
-    await world.start_synced(read_timeout=0.1)
+    await world.start_synced(read_timeout=0.5)
     await world.server.until(lambda: relists(world) == 1)
     assert world.server.count("watch", resource=SLICES) == 2
     assert world.observer.errors["silent"] >= 3

@@ -42,7 +42,7 @@ def test_a_release_is_refused_without_a_digest(release: str, digest: str, built:
     check = SERVICE.stages["base"].one("RUN").text
     env = {"RELEASE": release, "PYTHON_DIGEST": digest}
     done = subprocess.run(
-        ["sh", "-c", check], env=env, capture_output=True, text=True, check=False, timeout=10
+        ["sh", "-c", check], env=env, capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode == 0) is built
     assert ("PYTHON_DIGEST" in done.stderr) is not built

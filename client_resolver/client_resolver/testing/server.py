@@ -1,13 +1,17 @@
 """A gRPC server on loopback that can be stopped and started again on the same port."""
 
+import os
+import socket
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
+from weakref import finalize
 
 import grpc
 
-__all__ = ["TIMEOUT", "LoopbackServer"]
+__all__ = ["TIMEOUT", "LoopbackServer", "reserve_port"]
 
 TIMEOUT = 20.0
 """Seconds after which what was waited for has not come, unless it is said otherwise."""
@@ -24,11 +28,28 @@ _OPTIONS = (
 )
 
 
+def reserve_port(owner: object) -> int:
+    """Return a free port of 127.0.0.1 that the system gives to nobody else while `owner` exists.
+
+    A socket is bound to it that never listens: whoever connects is refused. Linux lets a server
+    with SO_REUSEADDR, such as grpc's, listen there all the same. Other systems don't, and the port
+    is not kept.
+    """
+    with socket.socket() as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", 0))
+        port = int(bound.getsockname()[1])
+        if sys.platform == "linux":
+            finalize(owner, os.close, bound.detach())
+    return port
+
+
 class LoopbackServer:
     """Listens from its making on, until `stop`.
 
     Args:
-        port: Where. 0: on a port that is free.
+        port: Where. 0: on a port that is free. While this object exists, no other program is
+            given it, so that nobody else answers there between a stop and a restart (on Linux).
         credentials: Of the server. None: no TLS.
         interceptors: grpc's, around every RPC.
 
@@ -45,7 +66,7 @@ class LoopbackServer:
         self._credentials = credentials
         self._interceptors = interceptors
         self._server: grpc.Server | None = None
-        self.port = port
+        self.port = port or reserve_port(self)
         self._start()
 
     @property

@@ -1,5 +1,7 @@
 """Backends, looked at with grpc's own channels."""
 
+import errno
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -262,6 +264,15 @@ def test_a_backend_comes_back_on_its_port(backend: testing.Backend, channel: Any
     assert ask(channel, wait_for_ready=True) == b"x"
     assert backend.calls[METHOD] == 2
     assert repr(backend) == f"<Backend {address}: listens>"
+
+
+def test_the_port_of_a_backend_that_is_stopped_is_given_to_nobody_else() -> None:
+    backend = testing.Backend()
+    backend.stop()
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", backend.port))
+    with socket.socket() as client:
+        assert client.connect_ex(("127.0.0.1", backend.port)) == errno.ECONNREFUSED
 
 
 def test_what_does_not_come_is_told_after_the_timeout(backend: testing.Backend) -> None:
