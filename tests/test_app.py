@@ -422,6 +422,27 @@ async def test_mutual_tls_says_who_may_ask_for_what(tmp_path: Path) -> None:
                 assert await LoadBalancerStub(channel).GetServers(request).code() is code
 
 
+IN_TURN = """
+import json, sys
+from click.testing import CliRunner
+from lookaside.cli import main
+results = [CliRunner().invoke(main, line) for line in json.load(sys.stdin)]
+print(json.dumps([(result.exit_code, result.stderr) for result in results]))
+"""
+
+
+async def in_turn(lines: list[list[str]]) -> list[tuple[int, str]]:
+    """Run command lines one after the other in a process; return their exit codes and stderr."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", IN_TURN),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    ran = process.communicate(json.dumps(lines).encode())
+    said, _ = await asyncio.wait_for(ran, SECONDS)
+    return [(code, text) for code, text in json.loads(said)]
+
+
 async def test_what_cannot_work_is_refused_with_a_sentence(tmp_path: Path) -> None:
     path = write(tmp_path / "endpoints.yaml", "127.0.0.1:1")
     broken = tmp_path / "broken.yaml"
@@ -446,8 +467,10 @@ async def test_what_cannot_work_is_refused_with_a_sentence(tmp_path: Path) -> No
             f"kubeconfig {tmp_path}/no: no such file",
         ),
     ]
-    for arguments, sentence in cases:
-        code, text = await refused("--admin", "off", "--listen", "127.0.0.1:0", *arguments)
+    common = ["--admin", "off", "--listen", "127.0.0.1:0", "--log-format", "json"]
+    lines = [["serve", *common, *arguments] for arguments, _ in cases]
+    outcomes = await in_turn(lines)
+    for (_, sentence), (code, text) in zip(cases, outcomes, strict=True):
         assert code == 2, text
         assert text.startswith("Error: ")
         assert text.count("\n") == 1

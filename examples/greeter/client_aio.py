@@ -12,7 +12,7 @@ import grpc
 from client_resolver import aio
 from examples.greeter._pb.greeter_pb2 import HelloReply, HelloRequest
 from examples.greeter._pb.greeter_pb2_grpc import GreeterStub
-from examples.greeter.traffic import TIMEOUT_SECONDS, Plan, plan, show
+from examples.greeter.traffic import Plan, plan, show
 from examples.greeter.usage import checked_target
 
 _AT_A_TIME = 10
@@ -31,7 +31,7 @@ async def greet(channel: grpc.aio.Channel, wanted: Plan) -> None:
     async def one() -> None:
         async with places:
             reply: HelloReply = await stub.SayHello(
-                HelloRequest(name="World"), timeout=TIMEOUT_SECONDS, wait_for_ready=True
+                HelloRequest(name="World"), timeout=wanted.timeout, wait_for_ready=True
             )
             answered[reply.backend] += 1
             await asyncio.sleep(wanted.pause)

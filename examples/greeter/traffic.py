@@ -16,8 +16,6 @@ import grpc
 from examples.greeter._pb.greeter_pb2 import HelloReply, HelloRequest
 from examples.greeter._pb.greeter_pb2_grpc import GreeterStub
 
-TIMEOUT_SECONDS = 5.0
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -28,12 +26,14 @@ class Plan:
         requests: How many requests a round has.
         rounds: How many rounds; 0 for no end.
         pause: Seconds between two requests.
+        timeout: Seconds that a request may take, and the wait for connections.
     """
 
     target: str
     requests: int
     rounds: int
     pause: float
+    timeout: float
 
     def numbers(self) -> "itertools.count[int] | range":
         """Return the numbers of the rounds."""
@@ -52,6 +52,9 @@ def plan(description: str, target: str) -> Plan:
     parser.add_argument("--requests", type=int, default=100, help="requests of a round")
     parser.add_argument("--rounds", type=int, default=1, help="0 for no end")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds between two requests")
+    parser.add_argument(
+        "--timeout", type=float, default=5.0, help="seconds that a request may take"
+    )
     signal.signal(signal.SIGTERM, _end)
     return Plan(**vars(parser.parse_args()))
 
@@ -69,7 +72,7 @@ def greet(channel: grpc.Channel, wanted: Plan) -> bool:
         for _ in range(wanted.requests):
             try:
                 reply: HelloReply = stub.SayHello(
-                    HelloRequest(name="World"), timeout=TIMEOUT_SECONDS, wait_for_ready=True
+                    HelloRequest(name="World"), timeout=wanted.timeout, wait_for_ready=True
                 )
             except grpc.RpcError as error:
                 good = False

@@ -13,7 +13,7 @@ import client_resolver
 from client_resolver import Connectivity
 from examples.greeter._pb.greeter_pb2 import HelloReply, HelloRequest
 from examples.greeter._pb.greeter_pb2_grpc import GreeterStub
-from examples.greeter.traffic import TIMEOUT_SECONDS, Plan, plan, show
+from examples.greeter.traffic import Plan, plan, show
 from examples.greeter.usage import checked_target
 
 SESSIONS = 10
@@ -26,7 +26,7 @@ def main() -> int:
     """Greet in several sessions; the exit code is 1 if one of them met two backends in a round."""
     wanted = plan("Greet in ten sessions.", "lookaside:///greeter.grpc-services")
     with client_resolver.insecure_channel(wanted.target, policy=POLICY) as channel:
-        _connect(channel)
+        _connect(channel, wanted.timeout)
         stub = GreeterStub(channel)
         moved = False
         for _ in wanted.numbers():
@@ -42,7 +42,7 @@ def _greet(stub: GreeterStub, wanted: Plan) -> bool:
         session = f"session-{number % SESSIONS}"
         reply: HelloReply = stub.SayHello(
             HelloRequest(name=session),
-            timeout=TIMEOUT_SECONDS,
+            timeout=wanted.timeout,
             metadata=[("session-id", session)],
             wait_for_ready=True,
         )
@@ -55,13 +55,13 @@ def _greet(stub: GreeterStub, wanted: Plan) -> bool:
     return any(len(met) > 1 for met in backends.values())
 
 
-def _connect(channel: client_resolver.Channel) -> None:
+def _connect(channel: client_resolver.Channel, timeout: float) -> None:
     """Wait until all backends are connected: those that are not yet get no sessions."""
     try:
-        grpc.channel_ready_future(channel).result(TIMEOUT_SECONDS)
+        grpc.channel_ready_future(channel).result(timeout)
     except grpc.FutureTimeoutError:
         sys.exit("failed: no backend is ready")
-    last = time.monotonic() + TIMEOUT_SECONDS
+    last = time.monotonic() + timeout
     while time.monotonic() < last and any(
         each.connectivity is not Connectivity.READY for each in channel.snapshot().backends
     ):

@@ -24,7 +24,7 @@ _WORDS: Final = [
     (page, word) for page in PAGES for word in re.findall(r"`([^`\n]+)`", page.read_text())
 ]
 _FLAGS_OF_OTHERS: Final = frozenset(
-    {"--linger", "--max-connection-age", "--pause", "--requests", "--rounds", "--set"}
+    {"--linger", "--max-connection-age", "--pause", "--requests", "--rounds", "--set", "--timeout"}
 )
 _POLICY_IN_GO: Final = "lookaside_weighted"
 

@@ -58,6 +58,15 @@ class Program:
         """Wait until its output has a match, and return the match's first group."""
         return str(self._wait(lambda: re.search(pattern, self._log.read_text()))[1])
 
+    def wait_for_round(self, good: Callable[[Mapping[str, int]], bool]) -> None:
+        """Wait until a client of the examples tells of a round in which who answered is good."""
+
+        def found() -> bool | None:
+            rounds = re.split(r"(?m)^\d+ answers$", self._log.read_text())
+            return any(good(table(one)) for one in rounds[1:]) or None
+
+        self._wait(found)
+
     def wait_for_http(self, url: str) -> None:
         """Wait until it answers a request with success."""
         self._wait(lambda: _answers(url))
@@ -107,12 +116,12 @@ def answers(module: str, *arguments: str) -> Mapping[str, int]:
 def run(module: str, *arguments: str) -> str:
     """Run a module of the examples to its end, which must be a good one; return what it prints."""
     done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        [sys.executable, "-m", module, *arguments, f"--timeout={_START_SECONDS:g}"],
         capture_output=True,
         text=True,
         check=False,
         cwd=ROOT,
-        timeout=60,
+        timeout=2 * _START_SECONDS,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -1,14 +1,16 @@
 """The examples' clients run, against greeters and a balancer on this machine."""
 
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.examples.documents import EXAMPLES
-from tests.examples.running import ROOT, Balancer, answers, run, table
+from tests.examples.running import ROOT, Balancer, Program, answers, run, table
 
 LOCAL = ["127.0.0.1:50061", "127.0.0.1:50062", "127.0.0.1:50063"]
 SERVICE = "greeter.grpc-services"
@@ -25,23 +27,21 @@ def endpoints(name: str, greeters: list[str]) -> str:
 
 @pytest.mark.parametrize("client", ["greeter.client", "greeter.client_aio"])
 def test_a_client_greets_all_backends_of_the_endpoints_file_by_their_weights(
-    client: str, greeters: list[str], balancer: Balancer
+    client: str, greeters: list[str], balancer: Balancer, tmp_path: Path
 ) -> None:
     target = f"lookaside://{balancer.serve(endpoints('endpoints.yaml', greeters))}/{SERVICE}"
-    first, second, half = _few_and_many(client, target, greeters)
-    assert abs(first - 400) <= 20
-    assert abs(second - 400) <= 20
-    assert abs(half - 200) <= 20
+    shares = dict(zip(greeters, (400, 400, 200), strict=True))
+    with _greeting(f"examples.{client}", target, tmp_path) as greeting:
+        greeting.wait_for_round(lambda answered: _near(answered, shares))
 
 
 def test_a_canary_gets_a_tenth_of_what_a_stable_backend_gets(
-    greeters: list[str], balancer: Balancer
+    greeters: list[str], balancer: Balancer, tmp_path: Path
 ) -> None:
     target = f"lookaside://{balancer.serve(endpoints('canary/endpoints.yaml', greeters))}/{SERVICE}"
-    first, second, canary = _few_and_many("greeter.client", target, greeters)
-    assert abs(first - 476) <= 20
-    assert abs(second - 476) <= 20
-    assert abs(canary - 48) <= 10
+    shares = dict(zip(greeters, (476, 476, 48), strict=True))
+    with _greeting("examples.greeter.client", target, tmp_path) as greeting:
+        greeting.wait_for_round(lambda answered: _near(answered, shares))
 
 
 def test_a_session_stays_with_its_backend(greeters: list[str], balancer: Balancer) -> None:
@@ -71,49 +71,75 @@ def test_strategy_3_greets_what_a_balancer_lists(
     assert sum(answers(client, target).values()) == 100
 
 
-def test_strategy_4_greets_a_fixed_list(greeters: list[str]) -> None:
+def test_strategy_4_greets_a_fixed_list(greeters: list[str], tmp_path: Path) -> None:
     target = f"static:///{','.join(greeters)}"
-    answered = answers("examples.strategy_4_connections.client", target, "--requests=300")
-    assert answered.keys() == set(greeters)
-    assert sum(answered.values()) == 300
+    with _greeting("examples.strategy_4_connections.client", target, tmp_path) as greeting:
+        greeting.wait_for_round(lambda answered: answered.keys() == set(greeters))
 
 
-@pytest.mark.parametrize("client", ["greeter.client", "greeter.client_aio"])
-def test_a_request_that_fails_is_told_and_makes_the_exit_code_1(client: str) -> None:
-    with pytest.raises(AssertionError, match="failed: static:///127"):
-        run(f"examples.{client}", "static:///127.0.0.1:9", "--requests=1")
+def test_a_request_that_fails_is_told_and_makes_the_exit_code_1() -> None:
+    command = [sys.executable, "-m"]
+    arguments = ["static:///127.0.0.1:9", "--requests=1", "--timeout=1"]
+    clients = [
+        subprocess.Popen(
+            [*command, f"examples.greeter.{client}", *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        for client in ("client", "client_aio")
+    ]
+    for client in clients:
+        _, said = client.communicate(timeout=60)
+        assert (client.returncode, said.partition("127")[0]) == (1, "failed: static:///")
 
 
-@pytest.mark.parametrize(
-    "client",
-    [
-        "greeter.client",
-        "greeter.client_aio",
-        "sticky.client",
-        "strategy_1_headless_dns.client",
-        "strategy_3_lookaside.client",
-        "strategy_4_connections.client",
-    ],
-)
-def test_a_mistyped_target_is_one_line_and_makes_the_exit_code_2(client: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", f"examples.{client}", "lookasid://localhost:50052/greeter"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        timeout=60,
+IN_TURN = """
+import contextlib, io, json, runpy, sys
+target, *modules = sys.argv[1:]
+sys.argv[1:] = [target]
+ended = {}
+for module in modules:
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            runpy.run_module(module, run_name="__main__")
+    except SystemExit as end:
+        ended[module] = end.code, out.getvalue(), err.getvalue()
+print(json.dumps(ended))
+"""
+
+
+def test_a_mistyped_target_is_one_line_and_makes_the_exit_code_2() -> None:
+    clients = [
+        "examples.greeter.client",
+        "examples.greeter.client_aio",
+        "examples.sticky.client",
+        "examples.strategy_1_headless_dns.client",
+        "examples.strategy_3_lookaside.client",
+        "examples.strategy_4_connections.client",
+    ]
+    target = "lookasid://localhost:50052/greeter"
+    # One after the other in one process, for its start costs most.
+    command = [sys.executable, "-c", IN_TURN, target, *clients]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=ROOT, timeout=60)
+    ended = json.loads(done.stdout)
+    assert ended.keys() == set(clients)
+    for code, out, err in ended.values():
+        assert (code, out) == (2, "")
+        assert err.startswith(f"failed: target '{target}': unknown")
+        assert err.count("\n") == 1
+
+
+def _greeting(client: str, target: str, folder: Path) -> Program:
+    """Return a client that greets without end, a thousand times a round."""
+    flags = ["--requests=1000", "--rounds=0", "--timeout=60"]
+    return Program([sys.executable, "-m", client, target, *flags], folder / "client.log")
+
+
+def _near(answered: Mapping[str, int], shares: Mapping[str, int]) -> bool:
+    """Whether each has answered as often as it should by its weight, or nearly."""
+    return answered.keys() == shares.keys() and all(
+        abs(answered[one] - share) <= 5 for one, share in shares.items()
     )
-
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("failed: target 'lookasid://localhost:50052/greeter': unknown")
-    assert done.stderr.count("\n") == 1
-
-
-def _few_and_many(client: str, target: str, greeters: list[str]) -> list[int]:
-    """Greet until all are connected, then a thousand times; who answered those, in order."""
-    said = run(f"examples.{client}", target, "--requests=1000", "--rounds=2")
-    rounds = said.split("1000 answers\n")
-    assert len(rounds) == 3
-    answered = table(rounds[2])
-    return [answered[each] for each in greeters]
