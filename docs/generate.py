@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from lookaside.cli import main as command_line
-from lookaside.cli.failures import EXIT_CODES
+from lookaside.cli.errors import EXIT_CODES
 from lookaside.config import SETTINGS, Setting
 
 FOLDER: Final = Path(__file__).parent / "reference"

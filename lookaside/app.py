@@ -22,7 +22,7 @@ from lookaside.api.authorization import Authorizer
 from lookaside.api.calls import Bounds
 from lookaside.api.server import GrpcServer
 from lookaside.api.tls import TlsFiles
-from lookaside.api.tokens import TokenCache
+from lookaside.api.token_cache import TokenCache
 from lookaside.api.watch import WatchLimits
 from lookaside.api.wire import WireEncoder
 from lookaside.api.worker import LoopWorker, watch_lag

@@ -178,7 +178,7 @@ class PortList(Struct, frozen=True):
     own: Mapping[str, tuple[Endpoint, ...]] | None = None
 
 
-class Verdict(Struct, frozen=True, order=True, gc=False):
+class EndpointExplanation(Struct, frozen=True, order=True, gc=False):
     """What became of one endpoint that a source knows of.
 
     Attributes:
@@ -210,15 +210,15 @@ class Explanation(Struct, frozen=True):
     """Why a list is as it is.
 
     Attributes:
-        verdicts: One for each endpoint that the source knows of, in ascending order.
+        endpoints: One for each endpoint that the source knows of, in ascending order.
         notes: What holds for the list as a whole, a sentence each.
     """
 
-    verdicts: tuple[Verdict, ...]
+    endpoints: tuple[EndpointExplanation, ...]
     notes: tuple[str, ...] = ()
 
 
-class Evidence(Protocol):
+class Explainer(Protocol):
     """What a record was made of."""
 
     def explain(self, port: str, node: str = "") -> Explanation:
@@ -246,7 +246,7 @@ class ServiceRecord(Struct, frozen=True, eq=False):
         own: By port name, the list of each node that has one, where clients get the endpoints of
             their own node alone; `endpoints` are for those that name no node.
         service_config: The gRPC service config for its clients, JSON; "" for none.
-        evidence: What it was made of, to be explained on demand. Records that differ in it alone
+        explainer: What it was made of, to be explained on demand. Records that differ in it alone
             are the same to clients.
     """
 
@@ -257,7 +257,7 @@ class ServiceRecord(Struct, frozen=True, eq=False):
     hints: Mapping[str, tuple[Hints, ...]] = {}
     own: Mapping[str, Mapping[str, tuple[Endpoint, ...]]] = {}
     service_config: str = ""
-    evidence: Evidence | None = None
+    explainer: Explainer | None = None
 
     def port_list(self, port: str) -> PortList:
         """Return what the lists of a port, given by its name, are made of."""

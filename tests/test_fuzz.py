@@ -27,12 +27,12 @@ from lookaside.registry.cluster import Cluster
 from lookaside.registry.store import Store
 from lookaside.sources.endpoints_file import parse
 from lookaside.sources.kubernetes import Kubeconfig
-from lookaside.sources.kubernetes.decode import Change, Codec, decode_status
-from lookaside.sources.kubernetes.errors import KubernetesError
-from lookaside.sources.kubernetes.pods import PODS
-from lookaside.sources.kubernetes.services import SERVICES
-from lookaside.sources.kubernetes.slices import ENDPOINT_SLICES
-from lookaside.sources.kubernetes.tokens import reviewed
+from lookaside.sources.kubernetes.api.decode import Change, Codec, decode_status
+from lookaside.sources.kubernetes.api.errors import KubernetesError
+from lookaside.sources.kubernetes.api.token_review import reviewed
+from lookaside.sources.kubernetes.objects.endpoint_slices import ENDPOINT_SLICES
+from lookaside.sources.kubernetes.objects.pods import PODS
+from lookaside.sources.kubernetes.objects.services import SERVICES
 
 T = TypeVar("T", bound=Callable[..., None])
 

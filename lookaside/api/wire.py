@@ -6,6 +6,7 @@ from lookaside._pb import lookaside_pb2 as pb
 from lookaside.logging import get_logger
 from lookaside.model import (
     Endpoint,
+    EndpointExplanation,
     Explanation,
     Health,
     Locality,
@@ -13,10 +14,9 @@ from lookaside.model import (
     ServiceName,
     Snapshot,
     State,
-    Verdict,
     target,
 )
-from lookaside.registry.diff import Difference
+from lookaside.registry.diff import ListDiff
 from lookaside.registry.steps import Steps, chunks
 
 _STATES = {
@@ -63,7 +63,7 @@ class WireEncoder:
             )
         return encoded
 
-    def delta(self, snapshot: Snapshot, base: str, difference: Difference) -> Steps[bytes]:
+    def delta(self, snapshot: Snapshot, base: str, difference: ListDiff) -> Steps[bytes]:
         """Encode a snapshot as its difference from the one whose digest is the base."""
         parts = yield from _servers(difference.changed)
         message = _message(snapshot)
@@ -87,8 +87,8 @@ def explanation(snapshot: Snapshot, explained: Explanation) -> bytes:
     )
     # In parts, since another thread can't run while protobuf encodes.
     parts = (
-        pb.ExplainResponse(endpoints=map(_verdict, chunk)).SerializeToString()
-        for chunk in chunks(explained.verdicts)
+        pb.ExplainResponse(endpoints=map(_explained, chunk)).SerializeToString()
+        for chunk in chunks(explained.endpoints)
     )
     return b"".join((message.SerializeToString(), *parts))
 
@@ -134,17 +134,17 @@ def _message(snapshot: Snapshot) -> pb.WatchServersResponse:
     )
 
 
-def _verdict(verdict: Verdict) -> pb.EndpointExplanation:
+def _explained(endpoint: EndpointExplanation) -> pb.EndpointExplanation:
     return pb.EndpointExplanation(
-        address=target(verdict.address, verdict.port) if verdict.port else verdict.address,
-        listed=verdict.listed,
-        reason=verdict.reason,
-        slice=verdict.slice,
-        resource_version=verdict.resource_version,
-        weight=verdict.weight,
-        weight_origin=verdict.weight_origin,
-        target=verdict.target,
-        locality=_locality(verdict.locality),
+        address=target(endpoint.address, endpoint.port) if endpoint.port else endpoint.address,
+        listed=endpoint.listed,
+        reason=endpoint.reason,
+        slice=endpoint.slice,
+        resource_version=endpoint.resource_version,
+        weight=endpoint.weight,
+        weight_origin=endpoint.weight_origin,
+        target=endpoint.target,
+        locality=_locality(endpoint.locality),
     )
 
 

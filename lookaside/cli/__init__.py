@@ -7,14 +7,14 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 import click
 
-from lookaside.cli.check import check
-from lookaside.cli.completion import completion
-from lookaside.cli.demo import demo
-from lookaside.cli.explain import explain
-from lookaside.cli.failures import EPILOG, FailingGroup
-from lookaside.cli.get import get, list_services
-from lookaside.cli.serve import serve
-from lookaside.cli.watch import watch
+from lookaside.cli.commands.check import check
+from lookaside.cli.commands.completion import completion
+from lookaside.cli.commands.demo import demo
+from lookaside.cli.commands.explain import explain
+from lookaside.cli.commands.get import get, list_services
+from lookaside.cli.commands.serve import serve
+from lookaside.cli.commands.watch import watch
+from lookaside.cli.errors import EPILOG, FailingGroup
 
 __all__ = ["main"]
 

@@ -16,7 +16,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Refusal(Struct, frozen=True, order=True):
+class RefusedAnnotation(Struct, frozen=True, order=True):
     """An annotation that is not used.
 
     Attributes:
@@ -111,12 +111,12 @@ def weigh(
     return DEFAULT_WEIGHT, "default"
 
 
-def refusals(
+def refused_annotations(
     kind: str, namespace: str, name: str, readings: Mapping[str, Reading[object]]
-) -> list[Refusal]:
-    """Return the refusals among an object's annotations, given by their names."""
+) -> list[RefusedAnnotation]:
+    """Return the refused ones among an object's annotations, given by their names."""
     return [
-        Refusal(kind, namespace, name, annotation, reading.error)
+        RefusedAnnotation(kind, namespace, name, annotation, reading.error)
         for annotation, reading in readings.items()
         if reading.error
     ]

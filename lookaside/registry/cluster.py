@@ -7,10 +7,10 @@ from lookaside.policy.service_config import SERVICE_CONFIG
 from lookaside.policy.weights import WEIGHT, WEIGHTS, parse_weight
 from lookaside.registry.annotations import (
     Reading,
-    Refusal,
+    RefusedAnnotation,
     ServicePolicy,
     read,
-    refusals,
+    refused_annotations,
     service_policy,
 )
 from lookaside.registry.inputs import HeldPod, HeldSlice, Inputs, MergeOptions
@@ -55,7 +55,7 @@ class Cluster:
         self._standings: dict[Name, set[str]] = {}
         self._memories: dict[ServiceKey, Memory] = {}
         self._touched: set[ServiceKey] = set()
-        self._refused: dict[Refusal, None] = {}
+        self._refused: dict[RefusedAnnotation, None] = {}
 
     def set_service(self, service: Service) -> None:
         """Add a Service or put it in the place of its older self."""
@@ -201,7 +201,7 @@ class Cluster:
             "there is no such Service"
         )
 
-    def refused(self) -> list[Refusal]:
+    def refused(self) -> list[RefusedAnnotation]:
         """Return the annotations that were refused since the last call."""
         refused, self._refused = self._refused, {}
         return list(refused)
@@ -217,7 +217,7 @@ class Cluster:
             self._touch((pod[0], slice_))
 
     def _refuse(self, kind: str, name: Name, readings: Mapping[str, Reading[object]]) -> None:
-        self._refused.update(dict.fromkeys(refusals(kind, *name, readings)))
+        self._refused.update(dict.fromkeys(refused_annotations(kind, *name, readings)))
 
     def _stand(self, name: Name, before: Slice | None, after: Slice | None) -> None:
         """Keep which slices each Pod stands in."""

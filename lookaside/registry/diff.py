@@ -8,7 +8,7 @@ from lookaside.model import Endpoint
 from lookaside.registry.steps import CHUNK, Steps, chunks, finish
 
 
-class Difference(Struct, frozen=True):
+class ListDiff(Struct, frozen=True):
     """How one list becomes another.
 
     Attributes:
@@ -25,12 +25,12 @@ class Difference(Struct, frozen=True):
         return len(self.changed) + len(self.removed)
 
 
-def diff(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> Difference:
+def diff(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> ListDiff:
     """Compare two lists, each ordered by address and port, with each target once."""
     return finish(diffing(before, after))
 
 
-def diffing(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> Steps[Difference]:
+def diffing(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> Steps[ListDiff]:
     """Compare two lists, in steps."""
     # Most changes touch few endpoints of many, and the others are the very same records.
     start = yield from _same_start(before, after)
@@ -55,7 +55,7 @@ def diffing(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> Steps[Diff
     for pairs in chunks(tuple(new.items())):
         changed += [one for target, one in pairs if old.get(target) != one]
         yield 0
-    return Difference(tuple(changed), tuple(target for target in old if target not in new))
+    return ListDiff(tuple(changed), tuple(target for target in old if target not in new))
 
 
 def _same_start(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> Steps[int]:

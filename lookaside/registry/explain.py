@@ -3,7 +3,7 @@
 import msgspec
 
 from lookaside.errors import quoted
-from lookaside.model import Explanation, PortList, ServiceName, ServiceRecord, Verdict
+from lookaside.model import EndpointExplanation, Explanation, PortList, ServiceName, ServiceRecord
 from lookaside.policy.topology import Place, reach
 from lookaside.policy.view import View
 from lookaside.registry.reasons import NO_REQUESTS
@@ -35,10 +35,10 @@ def explain(name: ServiceName, record: ServiceRecord, view: View) -> Explanation
         for one, hint in zip(whole.endpoints, whole.hints, strict=False)
     }
 
-    def judged(verdict: Verdict) -> Verdict:
-        target = (verdict.address, verdict.port)
-        if not verdict.listed or target in mine:
-            return verdict
+    def judged(endpoint: EndpointExplanation) -> EndpointExplanation:
+        target = (endpoint.address, endpoint.port)
+        if not endpoint.listed or target in mine:
+            return endpoint
         reason = f"not in the subset of {view.subset} for client {quoted(view.client)}"
         if target not in near:
             hint = meant[target]
@@ -48,12 +48,12 @@ def explain(name: ServiceName, record: ServiceRecord, view: View) -> Explanation
                 f"{', '.join(hint.nodes if node else hint.zones)}; the client is in "
                 f"{narrow.place.node or narrow.place.zone}"
             )
-        return msgspec.structs.replace(verdict, listed=False, reason=reason)
+        return msgspec.structs.replace(endpoint, listed=False, reason=reason)
 
     notes = told.notes + _unheeded(whole, narrow.place, view.place)
     if local and not view.place.node:
         notes += (EVERY_NODE,)
-    return Explanation(tuple(map(judged, told.verdicts)), notes)
+    return Explanation(tuple(map(judged, told.endpoints)), notes)
 
 
 def _unheeded(whole: PortList, heeded: Place, place: Place) -> tuple[str, ...]:
@@ -79,11 +79,11 @@ def _unheeded(whole: PortList, heeded: Place, place: Place) -> tuple[str, ...]:
 
 
 def _told(name: ServiceName, record: ServiceRecord, node: str) -> Explanation:
-    if record.evidence is not None:
-        return record.evidence.explain(name.port, node)
+    if record.explainer is not None:
+        return record.explainer.explain(name.port, node)
     return Explanation(
         tuple(
-            Verdict(
+            EndpointExplanation(
                 address=endpoint.address,
                 port=endpoint.port,
                 slice="",

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lookaside.model import Endpoint, Evidence, Explanation, ServiceRecord
+from lookaside.model import Endpoint, Explainer, Explanation, ServiceRecord
 
 ListName = tuple[str, str]
 """A port's name, and the node whose own list it is; "": the list of all."""
@@ -23,22 +23,22 @@ NOTE = (
 
 
 class Held(Struct, frozen=True):
-    """What a record was made of that keeps lists of one before. A `lookaside.model.Evidence`.
+    """What a record was made of that keeps lists of one before. A `lookaside.model.Explainer`.
 
     Attributes:
         now: What tells of the lists that aren't kept.
         former: By the port's name, what tells of a list that is kept, and the port's name then.
     """
 
-    now: Evidence | None
-    former: Mapping[str, tuple[Evidence | None, str]]
+    now: Explainer | None
+    former: Mapping[str, tuple[Explainer | None, str]]
 
     def explain(self, port: str, node: str = "") -> Explanation:
         """Tell why the list of a port is as it is."""
-        evidence, name = self.former.get(port, (self.now, port))
-        told = evidence.explain(name, node) if evidence is not None else Explanation(())
+        explainer, name = self.former.get(port, (self.now, port))
+        told = explainer.explain(name, node) if explainer is not None else Explanation(())
         return Explanation(
-            told.verdicts, (*told.notes, NOTE) if port in self.former else told.notes
+            told.endpoints, (*told.notes, NOTE) if port in self.former else told.notes
         )
 
     def known(self, port: str) -> Collection[tuple[str, int]]:
@@ -81,9 +81,9 @@ def keep(before: ServiceRecord, after: ServiceRecord, lists: Collection[ListName
     for port in {port for port, _ in lists}:
         name, known = _former(before, after, port), _known(after, port)
         was = before.port_list(name)
-        former[port] = (before.evidence, name)
-        if isinstance(before.evidence, Held):
-            former[port] = before.evidence.former.get(name, former[port])
+        former[port] = (before.explainer, name)
+        if isinstance(before.explainer, Held):
+            former[port] = before.explainer.former.get(name, former[port])
         if (port, "") in lists:
             endpoints[port] = _unheard(was.endpoints, known)
             meant = dict(zip(was.endpoints, was.hints, strict=False))
@@ -92,8 +92,8 @@ def keep(before: ServiceRecord, after: ServiceRecord, lists: Collection[ListName
         for node, listed in (was.own or {}).items():
             if (port, node) in lists:
                 own[port][node] = _unheard(listed, known)
-    evidence = Held(after.evidence, former)
-    return replace(after, endpoints=endpoints, hints=hints, own=own, evidence=evidence)
+    explainer = Held(after.explainer, former)
+    return replace(after, endpoints=endpoints, hints=hints, own=own, explainer=explainer)
 
 
 def _former(before: ServiceRecord, after: ServiceRecord, port: str) -> str:
@@ -112,7 +112,7 @@ def _former(before: ServiceRecord, after: ServiceRecord, port: str) -> str:
 
 
 def _known(record: ServiceRecord, port: str) -> Collection[tuple[str, int]]:
-    return record.evidence.known(port) if record.evidence is not None else ()
+    return record.explainer.known(port) if record.explainer is not None else ()
 
 
 def _unheard(

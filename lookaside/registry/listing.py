@@ -13,12 +13,12 @@ import msgspec
 from msgspec import Struct
 
 from lookaside.model import Endpoint, Health, Hints
-from lookaside.registry.parts import Member, Part
+from lookaside.registry.contributions import ContributedEndpoint, SliceContribution
 from lookaside.registry.steps import CHUNK, Steps, chunks
 
 T = TypeVar("T")
 
-Addresses = Mapping[str, Member]
+Addresses = Mapping[str, ContributedEndpoint]
 """Each address of one family once, by keys in whose order a list is."""
 
 _FEW = 16
@@ -39,7 +39,7 @@ class Listing(Struct, frozen=True):
         unnoded: How many have no hint of nodes.
     """
 
-    parts: Mapping[str, Part]
+    parts: Mapping[str, SliceContribution]
     keys: Sequence[str] = ()
     endpoints: tuple[Endpoint, ...] = ()
     hints: tuple[Hints, ...] = ()
@@ -53,7 +53,9 @@ class Listing(Struct, frozen=True):
         return self.health is Health.READY and not (self.unzoned and self.unnoded)
 
 
-def listing(parts: Mapping[str, Part], before: Listing | None = None) -> Steps[Listing]:
+def listing(
+    parts: Mapping[str, SliceContribution], before: Listing | None = None
+) -> Steps[Listing]:
     """Return the list of a port.
 
     Args:
@@ -76,9 +78,9 @@ def listing(parts: Mapping[str, Part], before: Listing | None = None) -> Steps[L
     return made if made.useful else msgspec.structs.replace(made, hints=())
 
 
-def gathering(parts: Mapping[str, Part]) -> Steps[list[Addresses]]:
+def gathering(parts: Mapping[str, SliceContribution]) -> Steps[list[Addresses]]:
     """Return all endpoints, fit or not, those of the preferred family first."""
-    families: dict[str, dict[str, Member]] = {}
+    families: dict[str, dict[str, ContributedEndpoint]] = {}
     for part in parts.values():
         part.put_over(families.setdefault(part.family, {}))
         yield 0
@@ -117,7 +119,7 @@ def _fitting(families: Sequence[Addresses]) -> Steps[list[Addresses]]:
     for health in (Health.READY, Health.TERMINATING):
         fit: list[Addresses] = []
         for found in families:
-            kept: dict[str, Member] = {}
+            kept: dict[str, ContributedEndpoint] = {}
             for pairs in portions(found.items()):
                 kept.update((k, one) for k, one in pairs if one.endpoint.health is health)
                 yield 0
@@ -145,8 +147,8 @@ def _sorting(members: Addresses) -> Steps[list[str]]:
     return runs[0] if runs else []
 
 
-def _taking(members: Addresses, keys: Sequence[str]) -> Steps[list[Member]]:
-    found: list[Member] = []
+def _taking(members: Addresses, keys: Sequence[str]) -> Steps[list[ContributedEndpoint]]:
+    found: list[ContributedEndpoint] = []
     for some in chunks(keys):
         found += [members[key] for key in some]
         yield 0
@@ -171,7 +173,7 @@ def _unmeant(hints: Sequence[Hints]) -> Steps[tuple[int, int]]:
     return unzoned, unnoded
 
 
-def _changing(before: Listing, parts: Mapping[str, Part]) -> Steps[Listing | None]:
+def _changing(before: Listing, parts: Mapping[str, SliceContribution]) -> Steps[Listing | None]:
     """Return the list as a change of the one before; None: it must be made whole.
 
     An endpoint decides over others by its health, which that of the list is, and, where there are
@@ -183,8 +185,8 @@ def _changing(before: Listing, parts: Mapping[str, Part]) -> Steps[Listing | Non
     keys = yield from _changed_keys(before, parts)
     if keys is None:
         return None
-    was: dict[str, Member] = {}
-    now: dict[str, Member] = {}
+    was: dict[str, ContributedEndpoint] = {}
+    now: dict[str, ContributedEndpoint] = {}
     for key in keys:
         found = _standing(parts, key)
         if found is not None and found.endpoint.health is Health.READY is not before.health:
@@ -206,7 +208,9 @@ def _changing(before: Listing, parts: Mapping[str, Part]) -> Steps[Listing | Non
     return (yield from _edited(bare, keys, [now.get(key) for key in keys]))
 
 
-def _edited(before: Listing, keys: list[str], members: list[Member | None]) -> Steps[Listing]:
+def _edited(
+    before: Listing, keys: list[str], members: list[ContributedEndpoint | None]
+) -> Steps[Listing]:
     """Return a list with members in the place of those that have their keys; None: with none."""
     spans = _spans(before.keys, keys)
     pairs = zip(keys, members, strict=True)
@@ -222,7 +226,9 @@ def _edited(before: Listing, keys: list[str], members: list[Member | None]) -> S
     return msgspec.structs.replace(before, keys=order, endpoints=endpoints, hints=hints)
 
 
-def _changed_keys(before: Listing, parts: Mapping[str, Part]) -> Steps[list[str] | None]:
+def _changed_keys(
+    before: Listing, parts: Mapping[str, SliceContribution]
+) -> Steps[list[str] | None]:
     """Return the keys of which a slice says something else, in order; None: they are too many."""
     most = max(_FEW, len(before.keys) // _SHARE)
     changed: set[str] = set()
@@ -239,9 +245,9 @@ def _changed_keys(before: Listing, parts: Mapping[str, Part]) -> Steps[list[str]
     return sorted(changed)
 
 
-def _standing(parts: Mapping[str, Part], key: str) -> Member | None:
+def _standing(parts: Mapping[str, SliceContribution], key: str) -> ContributedEndpoint | None:
     """Return who has an address, as `gathering` finds it."""
-    found: Member | None = None
+    found: ContributedEndpoint | None = None
     for part in parts.values():
         member = part.members.get(key)
         if member is not None and (found is None or member.displaces(found)):
@@ -249,7 +255,7 @@ def _standing(parts: Mapping[str, Part], key: str) -> Member | None:
     return found
 
 
-def _if(one: Member | None, health: Health) -> Member | None:
+def _if(one: ContributedEndpoint | None, health: Health) -> ContributedEndpoint | None:
     return one if one is not None and one.endpoint.health is health else None
 
 

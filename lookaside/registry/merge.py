@@ -10,9 +10,9 @@ each node by itself, and hints play no part.
 from collections.abc import Mapping, Sequence
 
 from lookaside.model import Endpoint, ServiceRecord
+from lookaside.registry.contributions import ContributedEndpoint, SliceContribution, contribution
 from lookaside.registry.inputs import Inputs
 from lookaside.registry.listing import Addresses, Listing, choosing, gathering, listing, portions
-from lookaside.registry.parts import Member, Part, part
 from lookaside.registry.reasons import Reasons
 from lookaside.registry.steps import Steps, finish
 
@@ -75,29 +75,29 @@ def merging(inputs: Inputs, memory: Memory | None = None) -> Steps[ServiceRecord
         hints={port: made.hints for port, made in hinted.items() if made.hints},
         own=own,
         service_config=inputs.service_config(),
-        evidence=Reasons(inputs),
+        explainer=Reasons(inputs),
     )
 
 
 def _parts(
     inputs: Inputs, port: str, before: Listing | None, touched: set[str]
-) -> Steps[dict[str, Part]]:
+) -> Steps[dict[str, SliceContribution]]:
     """Return what each slice gives to a port, the preferred ones last: those put last count."""
-    known: Mapping[str, Part] = before.parts if before is not None else {}
-    parts: dict[str, Part] = {}
+    known: Mapping[str, SliceContribution] = before.parts if before is not None else {}
+    parts: dict[str, SliceContribution] = {}
     for held in reversed(inputs.ranked()):
         name = held.slice.name
         if name in known and name not in touched:
             parts[name] = known[name]
             continue
-        parts[name] = part(inputs, held, port, known.get(name))
+        parts[name] = contribution(inputs, held, port, known.get(name))
         yield 0
     return parts
 
 
 def _by_node(families: Sequence[Addresses]) -> Steps[dict[str, tuple[Endpoint, ...]]]:
     """Return the list of each node that has one of its own."""
-    nodes: dict[str, list[dict[str, Member]]] = {}
+    nodes: dict[str, list[dict[str, ContributedEndpoint]]] = {}
     for index, found in enumerate(families):
         for some in portions(found.items()):
             for key, member in some:

@@ -5,7 +5,7 @@ from typing import Protocol
 import msgspec
 
 from lookaside.model import Revision, Snapshot
-from lookaside.registry.diff import Difference, diffing
+from lookaside.registry.diff import ListDiff, diffing
 from lookaside.registry.steps import Steps, finish
 
 _LIGHT = 64 * 1024
@@ -18,7 +18,7 @@ class Encoder(Protocol):
     def snapshot(self, snapshot: Snapshot) -> Steps[bytes]:
         """Encode a whole snapshot."""
 
-    def delta(self, snapshot: Snapshot, base: str, difference: Difference) -> Steps[bytes]:
+    def delta(self, snapshot: Snapshot, base: str, difference: ListDiff) -> Steps[bytes]:
         """Encode a snapshot as its difference from the one whose digest is the base."""
 
     def revision(self, revision: Revision) -> bytes:

@@ -6,11 +6,11 @@ from itertools import groupby
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lookaside.model import Explanation, Locality, Verdict, target
+from lookaside.model import EndpointExplanation, Explanation, Locality, target
 from lookaside.policy.balancing import POLICIES, strange_policies
 from lookaside.policy.service_config import SERVICE_CONFIG, STICKY
 from lookaside.policy.weights import WEIGHT, WEIGHTS, WeightRule
-from lookaside.registry.annotations import Refusal, refusals
+from lookaside.registry.annotations import RefusedAnnotation, refused_annotations
 from lookaside.registry.inputs import HeldSlice, Inputs
 from lookaside.registry.slices import SliceEndpoint
 
@@ -34,16 +34,16 @@ class _Candidate(Struct, frozen=True):
 
 
 class Reasons(Struct, frozen=True):
-    """What a record was made of. A `lookaside.model.Evidence`."""
+    """What a record was made of. A `lookaside.model.Explainer`."""
 
     inputs: Inputs
 
     def explain(self, port: str, node: str = "") -> Explanation:
         """Tell why the list of a port is as it is, or the own list of a node's clients."""
         found = self._sort_out(port, node)
-        verdicts = tuple(sorted(self._verdict(one, node) for one in found))
+        endpoints = tuple(sorted(self._explained(one, node) for one in found))
         listed = [one for one in found if not one.reason]
-        return Explanation(verdicts, (*self._notes(verdicts), *self._hint_notes(listed)))
+        return Explanation(endpoints, (*self._notes(endpoints), *self._hint_notes(listed)))
 
     def known(self, port: str) -> frozenset[tuple[str, int]]:
         """Return the addresses of a port in slices that count, in whatever condition."""
@@ -54,18 +54,20 @@ class Reasons(Struct, frozen=True):
             for one in held.slice.endpoints
         )
 
-    def refusals(self) -> list[Refusal]:
+    def refusals(self) -> list[RefusedAnnotation]:
         """Return the annotations that are refused: the Service's, its slices' and their Pods'."""
         inputs, key = self.inputs, self.inputs.service.key
         readings = {WEIGHTS: inputs.policy.weights, SERVICE_CONFIG: inputs.policy.service_config}
-        found = refusals("Service", key.namespace, key.name, readings)
+        found = refused_annotations("Service", key.namespace, key.name, readings)
         names: set[str] = set()
         for held in inputs.ranked():
             weight = {WEIGHT: held.weight}
-            found += refusals("EndpointSlice", key.namespace, held.slice.name, weight)
+            found += refused_annotations("EndpointSlice", key.namespace, held.slice.name, weight)
             names.update(endpoint.pod for endpoint in held.slice.endpoints)
         for name in sorted(names & inputs.pods.keys()):
-            found += refusals("Pod", key.namespace, name, {WEIGHT: inputs.pods[name].weight})
+            found += refused_annotations(
+                "Pod", key.namespace, name, {WEIGHT: inputs.pods[name].weight}
+            )
         return found
 
     def _sort_out(self, port: str, node: str) -> list[_Candidate]:
@@ -84,7 +86,7 @@ class Reasons(Struct, frozen=True):
             for endpoint in held.slice.endpoints:
                 yield _Candidate(held, endpoint, number, reason)
 
-    def _verdict(self, one: _Candidate, node: str) -> Verdict:
+    def _explained(self, one: _Candidate, node: str) -> EndpointExplanation:
         endpoint, slice_ = one.endpoint, one.held.slice
         locality = Locality(endpoint.zone, endpoint.node)
         weight, origin = self.inputs.weigh(one.held, endpoint, locality)
@@ -97,7 +99,7 @@ class Reasons(Struct, frozen=True):
                 where = f" on node {node}" if node else ""
                 reason = f"terminating, serving, and no other{where} is ready"
             reason += "" if weight else NO_REQUESTS
-        return Verdict(
+        return EndpointExplanation(
             address=endpoint.address,
             port=one.port,
             slice=slice_.name,
@@ -110,7 +112,7 @@ class Reasons(Struct, frozen=True):
             locality=locality,
         )
 
-    def _notes(self, verdicts: tuple[Verdict, ...]) -> Iterator[str]:
+    def _notes(self, endpoints: tuple[EndpointExplanation, ...]) -> Iterator[str]:
         service, slices = self.inputs.service, self.inputs.ranked()
         if service.external_name:
             yield f"the Service is an alias of {service.external_name}: dial that by DNS"
@@ -119,10 +121,10 @@ class Reasons(Struct, frozen=True):
                 "the Service has no EndpointSlices: it has no selector and nobody made any, or the "
                 "controller has not come to it yet"
             )
-        elif not verdicts:
+        elif not endpoints:
             yield "its EndpointSlices have no endpoints: no Pod matches the Service's selector"
-        elif not any(verdict.listed for verdict in verdicts):
-            yield f"none of its {len(verdicts)} endpoints is fit to get requests"
+        elif not any(endpoint.listed for endpoint in endpoints):
+            yield f"none of its {len(endpoints)} endpoints is fit to get requests"
         if not service.ports and not service.external_name:
             yield "the Service has no ports: nothing can be dialled"
         for held in slices:
@@ -170,7 +172,7 @@ class Reasons(Struct, frozen=True):
 
 
 def _once_each_address(ranked: list[_Candidate]) -> list[_Candidate]:
-    """Leave out all endpoints of an address but the one that counts, as `parts` has it."""
+    """Leave out all endpoints of an address but the one that counts, as in `contributions`."""
     counts: dict[tuple[str, int], _Candidate] = {}
     fit = [one for one in ranked if not one.reason]
     fit.sort(key=lambda one: one.held.slice.name, reverse=True)

@@ -25,8 +25,8 @@ from lookaside.model import (
 from lookaside.policy.view import WHOLE, View
 from lookaside.registry.explain import explain
 from lookaside.registry.feed import SourceFeed
+from lookaside.registry.port_snapshots import ClientSubset, PortSnapshots
 from lookaside.registry.published import Encoder, Published
-from lookaside.registry.shelf import Member, Shelf
 from lookaside.registry.snapshots import absent, resolve_port
 from lookaside.registry.steps import WAKES, AtOnce, Steps, Worker, finish
 from lookaside.registry.subscription import Fanout, Subscription, settle
@@ -57,16 +57,16 @@ class _Topic:
         last: What they were told last; None: nothing yet.
         watchers: The watchers, in the order in which they came.
         new: Those that have not been told anything yet, and what list each holds.
-        member: The subset that they share, if their view is of one.
+        subset: The subset that they share, if their view is of one.
     """
 
-    __slots__ = ("_history", "last", "member", "new", "watchers")
+    __slots__ = ("_history", "last", "new", "subset", "watchers")
 
     def __init__(self, view: View) -> None:
         self.last: Published | RequestError | None = None
         self.watchers: dict[Subscription, None] = {}
         self.new: dict[Subscription, str] = {}
-        self.member = Member(view) if view.subset else None
+        self.subset = ClientSubset(view) if view.subset else None
         self._history: deque[Snapshot] = deque(maxlen=_HISTORY)
 
     def move(self, outcome: Published | RequestError) -> bool:
@@ -122,7 +122,7 @@ class Store:
         self._synced = synced
         self._worker = worker or AtOnce()
         self._pending: dict[ServiceKey, dict[tuple[str, View], float | None]] = {}
-        self._shelves: dict[ServiceKey, dict[str, Shelf]] = {}
+        self._ports: dict[ServiceKey, dict[str, PortSnapshots]] = {}
         self._topics: dict[ServiceKey, dict[tuple[str, View], _Topic]] = {}
 
     @property
@@ -140,7 +140,7 @@ class Store:
     @property
     def lists(self) -> int:
         """How many snapshots are kept ready to be sent."""
-        return sum(len(shelf) for ports in self._shelves.values() for shelf in ports.values())
+        return sum(len(snapshots) for ports in self._ports.values() for snapshots in ports.values())
 
     def get(self, name: ServiceName, view: View = WHOLE) -> Published:
         """Return the list of a service as it is now.
@@ -200,7 +200,7 @@ class Store:
             self._require_known(snapshot)
             return lambda: (snapshot, Explanation(()))
         name = resolve_port(name, record, aliases=True)
-        shelf = Shelf(name, record, feed, self._encoder)
+        snapshots = PortSnapshots(name, record, feed, self._encoder)
         # It says so long before its lists are called stale.
         trouble = feed.trouble(name.key.namespace)
         note = f"what {feed.source} knows can't be confirmed just now: {trouble}"
@@ -209,7 +209,7 @@ class Store:
         def explained() -> tuple[Snapshot, Explanation]:
             found = explain(name, record, view)
             found = msgspec.structs.replace(found, notes=(*found.notes, *notes))
-            return finish(shelf.publishing(view)).snapshot, found
+            return finish(snapshots.publishing(view)).snapshot, found
 
         return explained
 
@@ -279,8 +279,8 @@ class Store:
                 continue  # its namespace has gone missing meanwhile
             if feed is None or record is None or name.port not in _ports(record):
                 continue
-            shelf = Shelf(name, record, feed, self._encoder)
-            found.append((yield from shelf.publishing(WHOLE)).snapshot)
+            snapshots = PortSnapshots(name, record, feed, self._encoder)
+            found.append((yield from snapshots.publishing(WHOLE)).snapshot)
             yield 0
         return found
 
@@ -372,19 +372,19 @@ class Store:
         return NotSynced(f"{text}: {causes}" if causes else text)
 
     def _publishing(
-        self, name: ServiceName, view: View, member: Member | None = None
+        self, name: ServiceName, view: View, subset: ClientSubset | None = None
     ) -> Steps[Published]:
         """Return a client's list, the very same one while nothing has changed."""
         feed, record = self._lookup(name.key)
         if feed is None or record is None:
             return Published(self._absent(name), self._encoder)
         name = resolve_port(name, record)
-        shelves = self._shelves.setdefault(name.key, {})
-        shelf = shelves.get(name.port)
-        if shelf is None:
-            shelf = shelves[name.port] = Shelf(name, record, feed, self._encoder)
-        shelf.confirm()
-        return (yield from shelf.publishing(view, member))
+        ports = self._ports.setdefault(name.key, {})
+        snapshots = ports.get(name.port)
+        if snapshots is None:
+            snapshots = ports[name.port] = PortSnapshots(name, record, feed, self._encoder)
+        snapshots.confirm()
+        return (yield from snapshots.publishing(view, subset))
 
     def _absent(self, name: ServiceName) -> Snapshot:
         return absent(name, self.feeds.values())
@@ -401,7 +401,7 @@ class Store:
             raise failure
 
     def _changed(self, key: ServiceKey, at: float) -> None:
-        self._shelves.pop(key, None)
+        self._ports.pop(key, None)
         topics = self._topics.get(key)
         if topics:
             self._ask(key, topics, at)
@@ -423,7 +423,7 @@ class Store:
     def _tell(self, name: ServiceName, view: View, topic: _Topic, at: float | None) -> Steps[None]:
         try:
             outcome: Published | RequestError = yield from self._publishing(
-                name, view, topic.member
+                name, view, topic.subset
             )
         except RequestError as error:
             outcome = error
@@ -453,12 +453,12 @@ class Store:
         yield woken
 
     def _turned_stale(self) -> None:
-        self._shelves.clear()
+        self._ports.clear()
         self._changed_all(list(self._topics), self._clock())
 
     def _turned_lost(self, namespaces: Collection[str]) -> None:
-        for key in [key for key in self._shelves if key.namespace in namespaces]:
-            del self._shelves[key]
+        for key in [key for key in self._ports if key.namespace in namespaces]:
+            del self._ports[key]
         keys = [key for key in self._topics if key.namespace in namespaces]
         self._changed_all(keys, self._clock())
 

@@ -19,7 +19,7 @@ import trustme
 
 from lookaside.errors import ConfigError
 from lookaside.sources.kubernetes import Client, discover
-from lookaside.sources.kubernetes.errors import ApiStatus, KubernetesError
+from lookaside.sources.kubernetes.api.errors import ApiStatus, KubernetesError
 from tests.certificates import Shape, shaped
 
 PATH = "/livez"

@@ -18,9 +18,9 @@ from lookaside.policy.topology import Place
 from lookaside.policy.view import View
 from lookaside.registry.cluster import Cluster
 from lookaside.registry.inputs import MergeOptions
-from lookaside.sources.kubernetes.decode import Change
-from lookaside.sources.kubernetes.services import SERVICES
-from lookaside.sources.kubernetes.slices import ENDPOINT_SLICES
+from lookaside.sources.kubernetes.api.decode import Change
+from lookaside.sources.kubernetes.objects.endpoint_slices import ENDPOINT_SLICES
+from lookaside.sources.kubernetes.objects.services import SERVICES
 from tests.cluster.api import Object
 from tests.cluster.harness import Binaries
 from tests.cluster.proxystates import NAMESPACE, SERVICE, Event, History, history
@@ -141,7 +141,7 @@ class Replica:
             found[client] = {
                 port: sorted(
                     _target(one.address, one.port, one.reason.startswith("terminating"))
-                    for one in explained.verdicts
+                    for one in explained.endpoints
                     if one.listed
                 )
                 for port, explained in told.items()

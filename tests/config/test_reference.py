@@ -8,7 +8,7 @@ import pytest
 
 from docs import generate
 from lookaside.cli import main
-from lookaside.cli.failures import EPILOG, EXIT_CODES
+from lookaside.cli.errors import EPILOG, EXIT_CODES
 from lookaside.config import SETTINGS, Setting, load
 
 

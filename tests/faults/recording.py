@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from lookaside.model import Endpoint, Explanation, Hints, ServiceKey, ServiceRecord
 from lookaside.sources.kubernetes import Timing
-from lookaside.sources.kubernetes.errors import REASONS
+from lookaside.sources.kubernetes.api.errors import REASONS
 
 KNOWN = REASONS | {"closed", "malformed", "internal"}
 GREETER = ServiceKey("default", "greeter")
@@ -183,9 +183,9 @@ class RecordingFeed:
 
     def explain(self, port: str) -> Explanation:
         """Tell why the greeter's list is as it is."""
-        evidence = self.records[GREETER].evidence
-        assert evidence is not None
-        return evidence.explain(port)
+        explainer = self.records[GREETER].explainer
+        assert explainer is not None
+        return explainer.explain(port)
 
     @property
     def weights(self) -> list[int]:

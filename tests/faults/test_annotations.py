@@ -63,8 +63,8 @@ async def test_explain_tells_what_was_set_aside(world: World) -> None:
         "the hints of 10.0.0.1 are set aside: Expected `array | null`, got `int` - at `$.forZones`"
     )
     explanation = world.feed.explain("grpc")
-    [verdict] = explanation.verdicts
-    assert verdict.resource_version == str(version)
+    [endpoint] = explanation.endpoints
+    assert endpoint.resource_version == str(version)
     assert [note for note in explanation.notes if "greeter-1" in note] == [
         f"EndpointSlice greeter-1: {hints}",
         "EndpointSlice greeter-1: an endpoint is set aside: 'nowhere' is not an IPv4 address",

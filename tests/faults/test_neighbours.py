@@ -9,7 +9,7 @@ import pytest_asyncio
 from lookaside.api.wire import WireEncoder
 from lookaside.api.worker import LoopWorker
 from lookaside.model import ServiceKey, ServiceName
-from lookaside.registry import merge, parts
+from lookaside.registry import contributions, merge
 from lookaside.registry.inputs import Inputs
 from lookaside.registry.listing import Listing, listing
 from lookaside.registry.steps import Steps
@@ -91,8 +91,8 @@ class Replica:
 async def replica(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Replica]:
     replica = Replica(world)
 
-    def counted(inputs: Inputs, *args: object) -> parts.Part:
-        made = parts.part(inputs, *args)  # type: ignore[arg-type]
+    def counted(inputs: Inputs, *args: object) -> contributions.SliceContribution:
+        made = contributions.contribution(inputs, *args)  # type: ignore[arg-type]
         replica.made += len(made.members)
         return made
 
@@ -100,7 +100,7 @@ async def replica(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         replica.merges += 1
         return listing(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(merge, "part", counted)
+    monkeypatch.setattr(merge, "contribution", counted)
     monkeypatch.setattr(merge, "listing", counted_listing)
     world.server.put(SERVICES, service_json("large"))
     world.server.put(SLICES, *(patched(number, 0) for number in range(COUNT)))

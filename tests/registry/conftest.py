@@ -12,7 +12,7 @@ from lookaside.model import (
     ServiceRecord,
     Snapshot,
 )
-from lookaside.registry.diff import Difference
+from lookaside.registry.diff import ListDiff
 from lookaside.registry.steps import Steps
 from lookaside.registry.store import Store
 from lookaside.registry.subscription import Subscription
@@ -44,7 +44,7 @@ class TextEncoder:
         addresses = ",".join(endpoint.address for endpoint in snapshot.endpoints)
         return f"{snapshot.state.name} {addresses}".encode()
 
-    def delta(self, snapshot: Snapshot, base: str, difference: Difference) -> Steps[bytes]:
+    def delta(self, snapshot: Snapshot, base: str, difference: ListDiff) -> Steps[bytes]:
         yield 0
         changed = ",".join(endpoint.address for endpoint in difference.changed)
         removed = ",".join(target.partition(":")[0] for target in difference.removed)

@@ -4,10 +4,10 @@ from lookaside.model import Locality
 from lookaside.policy.weights import WeightRule, parse_weight
 from lookaside.registry.annotations import (
     Reading,
-    Refusal,
+    RefusedAnnotation,
     ServicePolicy,
     read,
-    refusals,
+    refused_annotations,
     service_policy,
     weigh,
 )
@@ -73,6 +73,8 @@ def test_the_weight_nearest_to_the_endpoint_counts(
 
 
 def test_a_refusal_names_object_annotation_and_reason() -> None:
-    found = refusals("Pod", "shop", "greeter-1", {"x": Reading(5), "y": Reading(5, "it is bad")})
-    assert found == [Refusal("Pod", "shop", "greeter-1", "y", "it is bad")]
+    found = refused_annotations(
+        "Pod", "shop", "greeter-1", {"x": Reading(5), "y": Reading(5, "it is bad")}
+    )
+    assert found == [RefusedAnnotation("Pod", "shop", "greeter-1", "y", "it is bad")]
     assert str(found[0]) == "Pod shop/greeter-1: annotation y is refused: it is bad"

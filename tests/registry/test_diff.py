@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookaside.model import Endpoint
-from lookaside.registry.diff import Difference, diff
+from lookaside.registry.diff import ListDiff, diff
 
 A, B, C = (Endpoint(f"10.0.0.{n}", 1) for n in (1, 2, 3))
 B5 = Endpoint("10.0.0.2", 1, weight=5)
@@ -17,7 +17,7 @@ endpoints = st.builds(
 lists = st.lists(endpoints, unique_by=lambda one: one.target).map(lambda some: tuple(sorted(some)))
 
 
-def applied(before: tuple[Endpoint, ...], difference: Difference) -> tuple[Endpoint, ...]:
+def applied(before: tuple[Endpoint, ...], difference: ListDiff) -> tuple[Endpoint, ...]:
     """Do as a client does."""
     held = {one.target: one for one in before if one.target not in difference.removed}
     held |= {one.target: one for one in difference.changed}
@@ -44,7 +44,7 @@ def test_a_difference_names_what_changed_and_what_has_gone(
     removed: tuple[str, ...],
 ) -> None:
     found = diff(before, after)
-    assert found == Difference(changed, removed)
+    assert found == ListDiff(changed, removed)
     assert found.size == len(changed) + len(removed)
 
 

@@ -25,7 +25,7 @@ def zoned(*zones: str, nodes: tuple[str, ...] = ()) -> ServiceRecord:
 
 
 def reasons(record: ServiceRecord, view: View) -> list[tuple[bool, str]]:
-    return [(one.listed, one.reason) for one in explain(NAME, record, view).verdicts]
+    return [(one.listed, one.reason) for one in explain(NAME, record, view).endpoints]
 
 
 def test_to_nobody_in_particular_all_that_is_listed_is_ready() -> None:
@@ -83,8 +83,8 @@ def test_what_is_explained_as_listed_is_what_is_listed() -> None:
             view = View(place, size, "me")
             whole = record.port_list("grpc")
             listed = view.narrowed(whole).of(whole)
-            verdicts = explain(NAME, record, view).verdicts
-            assert [one.address for one in verdicts if one.listed] == [
+            endpoints = explain(NAME, record, view).endpoints
+            assert [one.address for one in endpoints if one.listed] == [
                 one.address for one in listed
             ]
 
@@ -97,15 +97,15 @@ def test_a_service_that_has_no_ports_or_is_an_alias_lists_nothing() -> None:
         cluster.set_slice(Slice(KEY, "a", "IPv4", ports, (SliceEndpoint("10.0.0.1"),)))
         (record,) = cluster.records()
         assert not any(record.endpoints.values())
-        (verdict,) = explain(ServiceName(KEY), record, WHOLE).verdicts
-        assert not verdict.listed
+        (endpoint,) = explain(ServiceName(KEY), record, WHOLE).endpoints
+        assert not endpoint.listed
 
 
 def test_a_source_that_gives_no_reasons_is_named_as_the_reason() -> None:
     record = ServiceRecord(KEY, (ServicePort("grpc", 80),), {"grpc": (Endpoint("10.0.0.1", 1, 5),)})
     explained = explain(NAME, record, WHOLE)
-    (verdict,) = explained.verdicts
-    assert (verdict.reason, verdict.weight, verdict.weight_origin) == (
+    (endpoint,) = explained.endpoints
+    assert (endpoint.reason, endpoint.weight, endpoint.weight_origin) == (
         "given by the source",
         5,
         "the source",
@@ -146,7 +146,7 @@ def test_with_a_local_traffic_policy_the_others_are_told_with_their_nodes() -> N
 
 def test_a_client_without_a_node_is_told_why_it_gets_all_of_a_local_service() -> None:
     explained = explain(NAME, by_node(), View(Place("a")))
-    assert [one.listed for one in explained.verdicts] == [True, False, True]
+    assert [one.listed for one in explained.endpoints] == [True, False, True]
     assert explained.notes == (EVERY_NODE,)
     assert "internalTrafficPolicy is Local, and the client names no node" in EVERY_NODE
     assert explain(NAME, by_node(), View(Place(node="n1"))).notes == ()

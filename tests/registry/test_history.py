@@ -209,7 +209,7 @@ class Histories(RuleBasedStateMachine):
         if client != CLIENTS[self.versions % len(CLIENTS)]:
             return
         _, explained = self.store.explain(name, view)
-        listed = [(one.address, one.port) for one in explained.verdicts if one.listed]
+        listed = [(one.address, one.port) for one in explained.endpoints if one.listed]
         assert listed == [(one.address, one.port) for one in expected]
 
     def _set(self, item: Item) -> None:

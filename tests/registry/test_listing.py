@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from lookaside.model import Hints, ServiceKey, ServicePort
-from lookaside.registry import parts
+from lookaside.registry import contributions
 from lookaside.registry.cluster import Cluster
 from lookaside.registry.slices import Service, Slice, SliceEndpoint, SlicePort
 from lookaside.registry.steps import CHUNK, finish
@@ -18,14 +18,14 @@ SLICES, EACH = 8, 20
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Give the addresses of all endpoints that were made of slices' endpoints."""
     addresses: list[str] = []
-    member = parts._member
+    member = contributions._member
 
-    def counted(*args: object) -> parts.Member:
+    def counted(*args: object) -> contributions.ContributedEndpoint:
         one = member(*args)  # type: ignore[arg-type]
         addresses.append(one.endpoint.address)
         return one
 
-    monkeypatch.setattr(parts, "_member", counted)
+    monkeypatch.setattr(contributions, "_member", counted)
     return addresses
 
 

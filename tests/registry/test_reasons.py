@@ -2,7 +2,7 @@
 
 import pytest
 
-from lookaside.model import Hints, ServiceKey, ServicePort, Verdict
+from lookaside.model import EndpointExplanation, Hints, ServiceKey, ServicePort
 from lookaside.policy.weights import WeightRule
 from lookaside.registry.annotations import Reading, ServicePolicy
 from lookaside.registry.inputs import HeldPod, HeldSlice, Inputs
@@ -82,23 +82,23 @@ REASONS: dict[str, tuple[list[HeldSlice], list[tuple[bool, str]]]] = {
 def test_every_endpoint_has_a_reason(case: str) -> None:
     slices, expected = REASONS[case]
     inputs = Inputs(SERVICE, slices=tuple(slices))
-    verdicts = Reasons(inputs).explain("grpc").verdicts
-    assert [(verdict.listed, verdict.reason) for verdict in verdicts] == expected
+    endpoints = Reasons(inputs).explain("grpc").endpoints
+    assert [(endpoint.listed, endpoint.reason) for endpoint in endpoints] == expected
     listed = merge(inputs).endpoints["grpc"]
-    assert len(listed) == sum(verdict.listed for verdict in verdicts)
+    assert len(listed) == sum(endpoint.listed for endpoint in endpoints)
 
 
-def test_a_verdict_tells_slice_version_weight_target_and_place() -> None:
+def test_an_explanation_tells_slice_version_weight_target_and_place() -> None:
     endpoint = SliceEndpoint(
         "10.0.0.1", zone="eu", node="n", target_name="p", target_kind="Pod", target_uid="u"
     )
     policy = ServicePolicy(Reading((WeightRule(7, {"v": "2"}),)))
     pods = {"p": HeldPod(Pod("shop", "p", "u", {"v": "2"}))}
     inputs = Inputs(SERVICE, policy, (held(endpoint),), pods)
-    (verdict,) = Reasons(inputs).explain("grpc").verdicts
-    locality = verdict.locality
+    (explained,) = Reasons(inputs).explain("grpc").endpoints
+    locality = explained.locality
     assert (locality.zone, locality.node) == ("eu", "n")
-    assert verdict == Verdict(
+    assert explained == EndpointExplanation(
         "10.0.0.1",
         50051,
         "a",

@@ -69,7 +69,7 @@ def test_a_list_is_explained_as_its_client_sees_it(world: World) -> None:
     world.sync(hinted("a", "b"), ServiceRecord(OTHER, (), {}, external_name="db.example"))
     snapshot, explained = world.store.explain(NAME, View(Place("a")))
     assert [one.address for one in snapshot.endpoints] == ["10.0.0.0"]
-    assert [one.listed for one in explained.verdicts] == [True, False]
+    assert [one.listed for one in explained.endpoints] == [True, False]
     alias, _ = world.store.explain(ServiceName(OTHER))
     assert alias.endpoints == ()
     with pytest.raises(ServiceNotFound):

@@ -1,17 +1,22 @@
 """Services of a Kubernetes cluster, from its EndpointSlices, Services and Pods."""
 
-from lookaside.sources.kubernetes.access import (
+from lookaside.sources.kubernetes.access_review import (
     REVIEW_TOKENS,
     KubernetesAccess,
     Right,
     watched,
 )
-from lookaside.sources.kubernetes.client import Client
-from lookaside.sources.kubernetes.credentials import Credentials, InCluster, Kubeconfig, discover
-from lookaside.sources.kubernetes.settings import KubernetesSettings
+from lookaside.sources.kubernetes.api.client import Client
+from lookaside.sources.kubernetes.api.credentials import (
+    Credentials,
+    InCluster,
+    Kubeconfig,
+    discover,
+)
+from lookaside.sources.kubernetes.api.token_review import KubernetesTokens
 from lookaside.sources.kubernetes.source import KubernetesSource
+from lookaside.sources.kubernetes.source_settings import KubernetesSettings
 from lookaside.sources.kubernetes.timing import Timing
-from lookaside.sources.kubernetes.tokens import KubernetesTokens
 
 __all__ = [
     "REVIEW_TOKENS",

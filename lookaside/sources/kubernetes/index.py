@@ -8,8 +8,8 @@ from lookaside.model import ServiceKey, ServiceRecord
 from lookaside.registry.cluster import Cluster
 from lookaside.registry.slices import Pod, Service, Slice
 from lookaside.registry.steps import Steps
-from lookaside.sources.kubernetes.mirror import Difference
-from lookaside.sources.kubernetes.refusals import Refusals
+from lookaside.sources.kubernetes.annotation_warnings import AnnotationWarnings
+from lookaside.sources.kubernetes.resource_store import ObjectUpdate
 
 
 class Batch(Struct, frozen=True):
@@ -34,12 +34,12 @@ class Index:
 
     Args:
         cluster: The index.
-        refusals: Who tells of refused annotations.
+        warnings: Who tells of refused annotations.
     """
 
-    def __init__(self, cluster: Cluster, refusals: Refusals) -> None:
+    def __init__(self, cluster: Cluster, warnings: AnnotationWarnings) -> None:
         self._cluster = cluster
-        self._refusals = refusals
+        self._warnings = warnings
         self._versions: dict[ServiceKey, int] = {}
         self._floor = 0
 
@@ -47,23 +47,23 @@ class Index:
         """Take a whole list of slices, which holds up to a resource version."""
         self._cluster.replace_slices(slices)
         self._floor = max(self._floor, version)
-        self._refusals.listed("EndpointSlice", slices, self._cluster.refused())
+        self._warnings.listed("EndpointSlice", slices, self._cluster.refused())
 
     def replace_services(self, services: Collection[Service], version: int) -> None:
         """Take a whole list of Services, which holds up to a resource version."""
         self._cluster.replace_services(services)
         self._floor = max(self._floor, version)
-        self._refusals.listed("Service", services, self._cluster.refused())
+        self._warnings.listed("Service", services, self._cluster.refused())
 
     def replace_pods(self, pods: Collection[Pod], version: int) -> None:
         """Take a whole list of Pods, which holds up to a resource version."""
         self._cluster.replace_pods(pods)
         self._floor = max(self._floor, version)
-        self._refusals.listed("Pod", pods, self._cluster.refused())
+        self._warnings.listed("Pod", pods, self._cluster.refused())
 
-    def change_slices(self, differences: Sequence[Difference[Slice]]) -> None:
+    def change_slices(self, updates: Sequence[ObjectUpdate[Slice]]) -> None:
         """Take what some slices have become."""
-        for each in differences:
+        for each in updates:
             for slice_ in (each.old, each.new):
                 if slice_ is not None:
                     self._touch(slice_.service, each.version)
@@ -71,29 +71,29 @@ class Index:
                 self._cluster.set_slice(each.new)
             else:
                 self._cluster.remove_slice(*each.key)
-        self._refusals.followed("EndpointSlice", differences, self._cluster.refused())
+        self._warnings.followed("EndpointSlice", updates, self._cluster.refused())
 
-    def change_services(self, differences: Sequence[Difference[Service]]) -> None:
+    def change_services(self, updates: Sequence[ObjectUpdate[Service]]) -> None:
         """Take what some Services have become."""
-        for each in differences:
+        for each in updates:
             key = ServiceKey(*each.key)
             self._touch(key, each.version)
             if each.new is not None:
                 self._cluster.set_service(each.new)
             else:
                 self._cluster.remove_service(key)
-        self._refusals.followed("Service", differences, self._cluster.refused())
+        self._warnings.followed("Service", updates, self._cluster.refused())
 
-    def change_pods(self, differences: Sequence[Difference[Pod]]) -> None:
+    def change_pods(self, updates: Sequence[ObjectUpdate[Pod]]) -> None:
         """Take what some Pods have become."""
-        for each in differences:
+        for each in updates:
             # Which services a Pod touches is known to the cluster's index alone.
             self._floor = max(self._floor, each.version)
             if each.new is not None:
                 self._cluster.set_pod(each.new)
             else:
                 self._cluster.remove_pod(*each.key)
-        self._refusals.followed("Pod", differences, self._cluster.refused())
+        self._warnings.followed("Pod", updates, self._cluster.refused())
 
     def absence(self, key: ServiceKey) -> str:
         """Return what there is of a service that isn't there, in words; "" for nothing."""

@@ -1,6 +1,6 @@
-"""List, then watch, for ever: a mirror of one resource. See client-go's tools/cache/reflector.go.
+"""Lists, then watches, for ever, as client-go's tools/cache/reflector.go does.
 
-What to do after a failure is decided in `policy`; here is the I/O.
+What to do after a failure is decided in `reflector_policy`; here is the I/O.
 """
 
 import asyncio
@@ -10,34 +10,34 @@ from contextlib import AbstractAsyncContextManager
 from typing import Generic, Protocol, TypeVar
 
 from lookaside.sources.backoff import Backoff
-from lookaside.sources.kubernetes.client import Opener, Stream
-from lookaside.sources.kubernetes.complaints import Complaints
-from lookaside.sources.kubernetes.decode import Change, Item
-from lookaside.sources.kubernetes.errors import (
+from lookaside.sources.kubernetes.api.client import Opener, Stream
+from lookaside.sources.kubernetes.api.decode import Change, Item
+from lookaside.sources.kubernetes.api.errors import (
     ApiStatus,
-    Broken,
-    Endless,
-    Garbled,
+    ConnectionBroken,
     KubernetesError,
-    Silent,
+    MalformedResponse,
+    MissingListEnd,
+    ReadTimeout,
     Unreachable,
 )
-from lookaside.sources.kubernetes.lines import LineBuffer, portions
-from lookaside.sources.kubernetes.mirror import Difference, Listed, Mirror
-from lookaside.sources.kubernetes.paging import read_pages
-from lookaside.sources.kubernetes.policy import (
+from lookaside.sources.kubernetes.api.lines import LineBuffer, portions
+from lookaside.sources.kubernetes.api.paging import read_pages
+from lookaside.sources.kubernetes.objects.resources import Resource
+from lookaside.sources.kubernetes.reflector_log import ReflectorLog
+from lookaside.sources.kubernetes.reflector_policy import (
     AWAY,
     BRIEF_CAP,
     SHORT_WATCH,
     STARTING,
+    Decision,
     Phase,
     RelistBudget,
-    Verdict,
-    is_fruitless,
-    judge,
+    decide,
+    doubts_position,
 )
-from lookaside.sources.kubernetes.resources import Resource
-from lookaside.sources.kubernetes.settings import KubernetesSettings
+from lookaside.sources.kubernetes.resource_store import Listed, ObjectUpdate, ResourceStore
+from lookaside.sources.kubernetes.source_settings import KubernetesSettings
 from lookaside.sources.kubernetes.timing import Alarm, Timing
 
 J = TypeVar("J")
@@ -50,18 +50,18 @@ class Handler(Protocol[T]):
     def replaced(self, items: Collection[T], version: int, *, rewound: bool, at: float) -> None:
         """Take a whole list. `rewound`: its version is lower than one seen before."""
 
-    def changed(self, differences: Sequence[Difference[T]], version: int, *, at: float) -> None:
+    def changed(self, updates: Sequence[ObjectUpdate[T]], version: int, *, at: float) -> None:
         """Take some events in their order; none is a bookmark."""
 
     def contact(self, *, at: float) -> None:
-        """Note that the API server is there, and that the mirror is as good as it was."""
+        """Note that the API server is there, and that the store is up to date."""
 
     def failed(self, reason: str, cause: str = "") -> None:
         """Note a failure, by one of a few fixed words, and its cause in a sentence, or ""."""
 
 
 class Reflector(Generic[J, T]):
-    """A mirror of one resource in one namespace or all.
+    """Keeps the store of one resource, of one namespace or all.
 
     Args:
         resource: What is mirrored.
@@ -98,8 +98,8 @@ class Reflector(Generic[J, T]):
             settings.backoff, BRIEF_CAP, settings.backoff_reset, timing.rng
         )
         self._budget = RelistBudget(settings.relists, settings.relist_span)
-        self._complaints = Complaints(resource.plural, resource.rbac_rule(namespace))
-        self._mirror: Mirror[T] = Mirror(settings.mass_removal)
+        self._reflector_log = ReflectorLog(resource.plural, resource.rbac_rule(namespace))
+        self._store: ResourceStore[T] = ResourceStore(settings.mass_removal)
         self._verifications = RelistBudget(1, settings.relist_span)
         self._verify = Alarm(timing.call_later)
         self._settled = Alarm(timing.call_later)
@@ -112,18 +112,18 @@ class Reflector(Generic[J, T]):
         self._opened_at = self._alive_at = 0.0
         self._unreachable_at = -math.inf
         self._open_watch = False
-        self._fruitful = False
-        self._fruitless = 0
+        self._had_events = False
+        self._eventless = 0
 
     def __repr__(self) -> str:
-        state = "to list" if self._mirror.position is None else f"at {self._mirror.position}"
+        state = "to list" if self._store.position is None else f"at {self._store.position}"
         doubt = ", in doubt of its last list" if self.doubting else ""
-        return f"<Reflector {self._path} {state}, {len(self._mirror)} objects{doubt}>"
+        return f"<Reflector {self._path} {state}, {len(self._store)} objects{doubt}>"
 
     @property
     def doubting(self) -> bool:
         """Whether a list that lacks most of what is held awaits its confirmation."""
-        return self._mirror.doubting
+        return self._store.doubting
 
     def distrust(self) -> None:
         """List anew, at once: what is held may be of another history."""
@@ -132,13 +132,13 @@ class Reflector(Generic[J, T]):
             self._stream.close()
 
     async def run(self) -> None:
-        """Mirror until cancelled."""
+        """Keep the store up to date until cancelled."""
         while True:
             if self._distrusted:
                 self._distrusted = False
-                self._mirror.position = None
+                self._store.position = None
             error: KubernetesError | None = None
-            self._fruitful = self._open_watch = False
+            self._had_events = self._open_watch = False
             try:
                 await self._follow_or_list()
             except KubernetesError as caught:
@@ -148,8 +148,8 @@ class Reflector(Generic[J, T]):
             await self._act(error)
 
     async def _follow_or_list(self) -> None:
-        if self._mirror.position is None:
-            pages = self._page_next or self._mirror.doubting or not self._streams_lists
+        if self._store.position is None:
+            pages = self._page_next or self._store.doubting or not self._streams_lists
             if not pages and await self._stream_list():
                 return
             await self._page_list()
@@ -158,44 +158,44 @@ class Reflector(Generic[J, T]):
 
     async def _act(self, error: KubernetesError | None) -> None:
         now = self._timing.clock()
-        phase = Phase.LIST if self._mirror.position is None else Phase.WATCH
+        phase = Phase.LIST if self._store.position is None else Phase.WATCH
         lived = now - self._opened_at
         if self._open_watch and lived >= SHORT_WATCH:
             self._backoff.reset()
             self._unreachable_at = -math.inf
         if isinstance(error, Unreachable):
             self._unreachable_at = now
-        if phase is Phase.WATCH and not self._fruitful and is_fruitless(error):
-            self._fruitless += 1
-        elif self._fruitful:
-            self._fruitless = 0
-        if self._open_watch and (error is None or isinstance(error, Broken)):
+        if phase is Phase.WATCH and not self._had_events and doubts_position(error):
+            self._eventless += 1
+        elif self._had_events:
+            self._eventless = 0
+        if self._open_watch and (error is None or isinstance(error, ConnectionBroken)):
             # Whoever ended the connection was there until now, and would have sent what changed.
             self._alive_at = now
             self._handler.contact(at=now)
-        verdict = judge(
+        decision = decide(
             error,
             phase,
             lived=lived,
-            fruitless=self._fruitless,
+            eventless=self._eventless,
             starting=now - self._unreachable_at < STARTING,
         )
         if error is not None:
-            self._complaints.failed(error, phase, now)
-            self._handler.failed(error.reason, self._complaints.cause(error))
-        elif verdict.pause:
+            self._reflector_log.failed(error, phase, now)
+            self._handler.failed(error.reason, self._reflector_log.cause(error))
+        elif decision.pause:
             self._handler.failed("closed")
-        if verdict.relist:
-            self._mirror.position = None
-            self._fruitless = 0
-        await self._pause(verdict, now)
+        if decision.relist:
+            self._store.position = None
+            self._eventless = 0
+        await self._pause(decision, now)
 
-    async def _pause(self, verdict: Verdict, now: float) -> None:
+    async def _pause(self, decision: Decision, now: float) -> None:
         delay = 0.0
-        if verdict.pause:
-            backoff = self._brief_backoff if verdict.brief else self._backoff
-            delay = max(backoff.pause(now), verdict.at_least)
-        if verdict.charged:
+        if decision.pause:
+            backoff = self._brief_backoff if decision.brief else self._backoff
+            delay = max(backoff.pause(now), decision.at_least)
+        if decision.rate_limited:
             delay = self._budget.take(now, delay)
         if delay:
             await self._timing.sleep(delay)
@@ -208,11 +208,11 @@ class Reflector(Generic[J, T]):
             async with asyncio.timeout(longest) as self._end_by:
                 await self._watch(query, {})
         except TimeoutError:
-            self._pages_only(Endless(f"a streamed list has not ended after {longest:g} s"))
-            self._handler.failed(Endless.reason)
+            self._pages_only(MissingListEnd(f"a streamed list has not ended after {longest:g} s"))
+            self._handler.failed(MissingListEnd.reason)
             return False
         except KubernetesError as error:
-            if self._mirror.position is not None:
+            if self._store.position is not None:
                 raise
             match error:
                 case ApiStatus(in_stream=False, code=400 | 422):
@@ -220,7 +220,7 @@ class Reflector(Generic[J, T]):
                     return False
                 case ApiStatus(code=401 | 403 | 429):
                     pass
-                case ApiStatus() | Silent() | Garbled():
+                case ApiStatus() | ReadTimeout() | MalformedResponse():
                     self._page_next = True
             raise
         finally:
@@ -229,7 +229,7 @@ class Reflector(Generic[J, T]):
         return True
 
     def _pages_only(self, error: KubernetesError) -> None:
-        self._complaints.pages_only(error)
+        self._reflector_log.pages_only(error)
         self._streams_lists = False
 
     async def _page_list(self) -> None:
@@ -243,7 +243,7 @@ class Reflector(Generic[J, T]):
         )
         for item in items:
             self._note_flaws(item)
-            self._mirror.collect(listed, item)
+            self._store.collect(listed, item)
         self._commit(listed, version)
 
     async def _watch(
@@ -256,7 +256,7 @@ class Reflector(Generic[J, T]):
             listed: Where to collect the initial events of a streamed list.
         """
         shortest = self._settings.watch_timeout
-        query = query or {"resourceVersion": self._mirror.position or ""}
+        query = query or {"resourceVersion": self._store.position or ""}
         query["watch"] = "true"
         query["allowWatchBookmarks"] = "true"
         query["timeoutSeconds"] = str(int(shortest * (1 + self._timing.rng.random())))
@@ -281,7 +281,7 @@ class Reflector(Generic[J, T]):
                 self._settled.cancel()
                 self._verify.cancel()
         if listed is not None:
-            raise Garbled("a streamed list ended before its end")
+            raise MalformedResponse("a streamed list ended before its end")
 
     def _resumed(self) -> None:
         """Note that the API server has accepted a watch from the position on.
@@ -299,9 +299,9 @@ class Reflector(Generic[J, T]):
 
     def _await_settling(self) -> None:
         """Have an incident's end told once the watch has brought something, or has lasted."""
-        if self._complaints.interrupted:
-            position = self._mirror.position
-            self._settled.set(SHORT_WATCH, lambda: self._complaints.recovered(position))
+        if self._reflector_log.interrupted:
+            position = self._store.position
+            self._settled.set(SHORT_WATCH, lambda: self._reflector_log.recovered(position))
 
     def _list_to_verify(self) -> None:
         now = self._timing.clock()
@@ -324,7 +324,7 @@ class Reflector(Generic[J, T]):
         """Take the events of some lines, as one change; return what is still being listed."""
         at = self._alive_at = self._timing.clock()
         before = len(listed or ())
-        differences: list[Difference[T]] = []
+        updates: list[ObjectUpdate[T]] = []
         moved = False
         try:
             for line in lines:
@@ -334,12 +334,12 @@ class Reflector(Generic[J, T]):
                 if isinstance(event, Change) and not event.deleted:
                     self._note_flaws(event.item)
                 if listed is None:
-                    difference = self._mirror.follow(event)
+                    update = self._store.follow(event)
                     moved = True
-                    if difference is not None:
-                        differences.append(difference)
+                    if update is not None:
+                        updates.append(update)
                 elif isinstance(event, Change):
-                    self._mirror.collect(listed, event.item, deleted=event.deleted)
+                    self._store.collect(listed, event.item, deleted=event.deleted)
                 elif event.initial_end:
                     self._commit(listed, event.version)
                     self._open_watch = True
@@ -347,9 +347,9 @@ class Reflector(Generic[J, T]):
             self._extend(len(listed) - before if listed is not None else None)
         finally:
             if moved:
-                self._fruitful = True
-                self._complaints.recovered(self._mirror.position)
-                self._handler.changed(differences, self._mirror.version, at=at)
+                self._had_events = True
+                self._reflector_log.recovered(self._store.position)
+                self._handler.changed(updates, self._store.version, at=at)
         return listed
 
     def _extend(self, more: int | None) -> None:
@@ -365,7 +365,7 @@ class Reflector(Generic[J, T]):
     def _note_flaws(self, item: Item[T]) -> None:
         flaws = item.flaws + item.malformed
         if flaws:
-            self._complaints.malformed("/".join(item.key or ()), flaws)
+            self._reflector_log.malformed("/".join(item.key or ()), flaws)
         for _ in range(flaws):
             self._handler.failed("malformed")
 
@@ -373,20 +373,20 @@ class Reflector(Generic[J, T]):
         """Put a list in the place of what is held, and tell of it.
 
         Raises:
-            Doubtful: It lacks most of what is held.
+            SuspiciousList: It lacks most of what is held.
         """
-        mirror = self._mirror
-        before, held, doubted = mirror.version, len(mirror), mirror.doubting
-        rewound = mirror.commit(listed, version)
+        store = self._store
+        before, held, doubted = store.version, len(store), store.doubting
+        rewound = store.commit(listed, version)
         if doubted:
-            self._complaints.confirmed(held, len(mirror))
+            self._reflector_log.confirmed(held, len(store))
         if rewound:
-            self._complaints.rewound(before, mirror.version)
+            self._reflector_log.rewound(before, store.version)
         self._page_next = False
-        self._fruitful = True
+        self._had_events = True
         self._backoff.reset()
         self._unreachable_at = -math.inf
         self._unverified = False
-        self._complaints.recovered(self._mirror.position)
+        self._reflector_log.recovered(self._store.position)
         at = self._alive_at = self._timing.clock()
-        self._handler.replaced(mirror.items, mirror.version, rewound=rewound, at=at)
+        self._handler.replaced(store.items, store.version, rewound=rewound, at=at)

@@ -10,20 +10,20 @@ from lookaside.registry.inputs import MergeOptions
 from lookaside.registry.slices import Pod, Service, Slice
 from lookaside.registry.steps import AtOnce, Steps, Worker
 from lookaside.sources import Feed, SourceObserver
-from lookaside.sources.kubernetes.client import Client
-from lookaside.sources.kubernetes.errors import REASONS
+from lookaside.sources.kubernetes.annotation_warnings import AnnotationWarnings
+from lookaside.sources.kubernetes.api.client import Client
+from lookaside.sources.kubernetes.api.errors import REASONS
+from lookaside.sources.kubernetes.debouncer import Debouncer
 from lookaside.sources.kubernetes.index import Batch, Index
+from lookaside.sources.kubernetes.informer import ResourceInformer
 from lookaside.sources.kubernetes.merging import Merging
-from lookaside.sources.kubernetes.pace import Pace
-from lookaside.sources.kubernetes.part import Part
-from lookaside.sources.kubernetes.publisher import Publisher
-from lookaside.sources.kubernetes.refusals import Refusals
-from lookaside.sources.kubernetes.resources import (
+from lookaside.sources.kubernetes.objects.resources import (
     PODS_RESOURCE,
     SERVICES_RESOURCE,
     SLICES_RESOURCE,
 )
-from lookaside.sources.kubernetes.settings import KubernetesSettings
+from lookaside.sources.kubernetes.publisher import Publisher
+from lookaside.sources.kubernetes.source_settings import KubernetesSettings
 from lookaside.sources.kubernetes.timing import Alarm, Timing
 from lookaside.sources.kubernetes.union import Union
 
@@ -78,9 +78,10 @@ class KubernetesSource:
         self._namespaces = frozenset(namespaces)
         self._failure: asyncio.Future[None] | None = None
         self._index = Index(
-            Cluster(options, pods=self._settings.pods), Refusals(observer, clock=self._timing.clock)
+            Cluster(options, pods=self._settings.pods),
+            AnnotationWarnings(observer, clock=self._timing.clock),
         )
-        self._pace = Pace(
+        self._debouncer = Debouncer(
             self._settings.debounce,
             self._publish,
             clock=self._timing.clock,
@@ -98,15 +99,19 @@ class KubernetesSource:
             feed,
             empty_grace=self._settings.empty_grace,
             call_later=self._timing.call_later,
-            due=lambda: self._pace.ask(self._timing.clock()),
+            due=lambda: self._debouncer.ask(self._timing.clock()),
         )
-        self._parts = list(self._make_parts(namespaces or (None,)))
+        self._informers = list(self._make_informers(namespaces or (None,)))
         feed.follow_absences(self._absence)
 
     def __repr__(self) -> str:
-        awaited = ", ".join(dict.fromkeys(part.name for part in self._parts if not part.synced))
+        awaited = ", ".join(
+            dict.fromkeys(informer.name for informer in self._informers if not informer.synced)
+        )
         state = f"not synced, {awaited} to come" if awaited else "synced"
-        doubted = ", ".join(dict.fromkeys(part.name for part in self._parts if part.doubting))
+        doubted = ", ".join(
+            dict.fromkeys(informer.name for informer in self._informers if informer.doubting)
+        )
         doubt = f", in doubt of the last list of {doubted}" if doubted else ""
         age = self.age()
         seen = "no contact yet" if age is None else f"last contact {age:.1f} s ago"
@@ -124,26 +129,28 @@ class KubernetesSource:
     @property
     def synced(self) -> bool:
         """Whether every resource has been listed."""
-        return all(part.synced for part in self._parts)
+        return all(informer.synced for informer in self._informers)
 
     @property
     def missing(self) -> Mapping[str, str]:
         """The namespaces of which not every resource has been listed, and why, in words."""
         missing: dict[str, str] = {}
-        for part in self._parts:
-            if not part.synced and part.namespace is not None:
-                reason = part.trouble or "the first list is still to come"
-                missing.setdefault(part.namespace, f"{part.name}: {reason}")
+        for informer in self._informers:
+            if not informer.synced and informer.namespace is not None:
+                reason = informer.trouble or "the first list is still to come"
+                missing.setdefault(informer.namespace, f"{informer.name}: {reason}")
         return missing
 
     @property
     def trouble(self) -> str:
         """Which resources could not be followed when it was last tried, and why, in words."""
-        return _troubles(self._parts)
+        return _troubles(self._informers)
 
     def trouble_in(self, namespace: str) -> str:
         """Return which resources of a namespace could not be followed, and why, in words."""
-        return _troubles(part for part in self._parts if part.namespace in (None, namespace))
+        return _troubles(
+            informer for informer in self._informers if informer.namespace in (None, namespace)
+        )
 
     def age(self) -> float | None:
         """Return how long some part of the view has gone unconfirmed, in seconds.
@@ -170,36 +177,36 @@ class KubernetesSource:
         """
         self._failure = asyncio.get_running_loop().create_future()
         self._stop_publishing()
-        for part in self._parts:
-            part.begin()
+        for informer in self._informers:
+            informer.begin()
         self._check_age()
         self._grace_over = False
-        if len({part.namespace for part in self._parts}) > 1:
+        if len({informer.namespace for informer in self._informers}) > 1:
             self._grace.set(self._settings.namespace_grace, self._end_grace)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._fail_with(self._failure), name=f"{self.name}: failure")
-                for part in self._parts:
-                    tasks.create_task(part.run(), name=f"{self.name}: {part.name}")
+                for informer in self._informers:
+                    tasks.create_task(informer.run(), name=f"{self.name}: {informer.name}")
                 tasks.create_task(self._watch_age(), name=f"{self.name}: age")
         finally:
             self._grace.cancel()
-            self._pace.close()
+            self._debouncer.close()
             self._stop_publishing()
             self._publisher.close()
             await self._client.close()
 
-    def listed(self, part: object, *, at: float, rewound: bool) -> None:
-        """Publish after one resource was listed; its part calls this.
+    def listed(self, informer: object, *, at: float, rewound: bool) -> None:
+        """Publish after one resource was listed; its informer calls this.
 
         Args:
-            part: Which.
+            informer: Which.
             at: When, in seconds of the clock.
             rewound: Its version went back, and that was not to be expected.
         """
         if rewound:
             self._stop_publishing()
-            self._begin_epoch(part)
+            self._begin_epoch(informer)
         if self._publisher.started:
             self._publish_missing(at)
         elif self._may_begin and not self._beginning:
@@ -207,8 +214,8 @@ class KubernetesSource:
 
     @property
     def _may_begin(self) -> bool:
-        unsynced = {part.namespace for part in self._parts if not part.synced}
-        some = any(part.namespace not in unsynced for part in self._parts)
+        unsynced = {informer.namespace for informer in self._informers if not informer.synced}
+        some = any(informer.namespace not in unsynced for informer in self._informers)
         return not unsynced or (self._grace_over and some)
 
     def _end_grace(self) -> None:
@@ -247,7 +254,7 @@ class KubernetesSource:
             self._tell_missing(missing)
             if missing:
                 self._log.warning("served without some namespaces", missing=dict(missing))
-            self._pace.published()
+            self._debouncer.published()
             self._publisher.replace(records, base=self._vouched, at=at)
             self._served = True
             self._publish(at)
@@ -260,7 +267,7 @@ class KubernetesSource:
         if self.missing.keys() == self._told_missing.keys():
             self.followed(at=at)
             return
-        self._pace.published()
+        self._debouncer.published()
         self._publish(at)
         self._tell_no_longer_missing()
 
@@ -274,18 +281,18 @@ class KubernetesSource:
         self._feed.set_missing(missing)
 
     def followed(self, *, at: float) -> None:
-        """Publish after events or a bookmark; a part calls this."""
+        """Publish after events or a bookmark; an informer calls this."""
         if self._publisher.started:
-            self._pace.ask(at)
+            self._debouncer.ask(at)
 
     def contacted(self) -> None:
-        """Note that the API server confirmed a resource; a part calls this."""
+        """Note that the API server confirmed a resource; an informer calls this."""
         self._observer.source_contact(self.name)
         if self._stale:
             self._check_age()
 
     def failed(self, reason: str) -> None:
-        """Note a failure; a part calls this."""
+        """Note a failure; an informer calls this."""
         self._observer.source_error(self.name, reason)
         if self._told_missing:
             now = self.missing
@@ -293,15 +300,15 @@ class KubernetesSource:
                 {name: now.get(name, why) for name, why in self._told_missing.items()}
             )
 
-    def _make_parts(
+    def _make_informers(
         self, namespaces: Sequence[str | None]
-    ) -> Iterator[Part[Slice] | Part[Service] | Part[Pod]]:
+    ) -> Iterator[ResourceInformer[Slice] | ResourceInformer[Service] | ResourceInformer[Pod]]:
         settings, timing = self._settings, self._timing
         slices = Union(self._index.replace_slices)
         services = Union(self._index.replace_services)
         pods = Union(self._index.replace_pods)
         for namespace in namespaces:
-            yield Part(
+            yield ResourceInformer(
                 SLICES_RESOURCE,
                 self._client,
                 self,
@@ -311,7 +318,7 @@ class KubernetesSource:
                 settings=settings,
                 timing=timing,
             )
-            yield Part(
+            yield ResourceInformer(
                 SERVICES_RESOURCE,
                 self._client,
                 self,
@@ -322,7 +329,7 @@ class KubernetesSource:
                 timing=timing,
             )
             if settings.pods:
-                yield Part(
+                yield ResourceInformer(
                     PODS_RESOURCE,
                     self._client,
                     self,
@@ -364,16 +371,16 @@ class KubernetesSource:
 
     def _base(self) -> int:
         return min(
-            (p.version for p in self._parts if p.synced and p.namespace not in self._told_lost),
+            (p.version for p in self._informers if p.synced and p.namespace not in self._told_lost),
             default=0,
         )
 
-    def _begin_epoch(self, part: object) -> None:
+    def _begin_epoch(self, informer: object) -> None:
         """Start a new epoch, and have the others listed anew: they are of the old history."""
         version = self._base()
         self._publisher.begin_epoch(version)
-        for other in self._parts:
-            if other is not part:
+        for other in self._informers:
+            if other is not informer:
                 other.expect_rewind(version)
 
     async def _watch_age(self) -> None:
@@ -400,12 +407,12 @@ class KubernetesSource:
         """Return how long each namespace that isn't missing has gone unconfirmed, in seconds."""
         now = self._timing.clock()
         ages: dict[str | None, float | None] = {}
-        for part in self._parts:
-            if part.namespace in self._told_missing:
+        for informer in self._informers:
+            if informer.namespace in self._told_missing:
                 continue
-            age = ages.get(part.namespace, 0.0)
-            at = part.last_contact
-            ages[part.namespace] = None if age is None or at is None else max(age, now - at)
+            age = ages.get(informer.namespace, 0.0)
+            at = informer.last_contact
+            ages[informer.namespace] = None if age is None or at is None else max(age, now - at)
         return ages
 
     def _tell_lost(self, late: Collection[str | None]) -> None:
@@ -413,7 +420,7 @@ class KubernetesSource:
         if len(self._namespaces) < 2:
             return
         version = self._publisher.version
-        behind = {part.namespace for part in self._parts if part.version < version}
+        behind = {informer.namespace for informer in self._informers if informer.version < version}
         lost = {
             namespace: self.trouble_in(namespace) or "nothing has been heard of it for too long"
             for namespace in sorted(self._namespaces)
@@ -423,7 +430,7 @@ class KubernetesSource:
             return
         if self._told_lost.keys() - lost.keys():
             # What it has become meanwhile comes before it is called current.
-            self._pace.published()
+            self._debouncer.published()
             self._publish(self._timing.clock())
             self._merging.after(lambda: self._set_lost(lost))
         else:
@@ -446,8 +453,12 @@ class KubernetesSource:
 
 
 def _troubles(
-    parts: Iterable[Part[Slice] | Part[Service] | Part[Pod]],
+    informers: Iterable[
+        ResourceInformer[Slice] | ResourceInformer[Service] | ResourceInformer[Pod]
+    ],
 ) -> str:
     return "; ".join(
-        dict.fromkeys(f"{part.name}: {part.trouble}" for part in parts if part.trouble)
+        dict.fromkeys(
+            f"{informer.name}: {informer.trouble}" for informer in informers if informer.trouble
+        )
     )

@@ -9,7 +9,7 @@ T = TypeVar("T")
 class Union(Generic[T]):
     """The lists of one resource in several namespaces.
 
-    Each list is one that stays true by itself: a view of what its mirror holds.
+    Each list is one that stays true by itself: a view of what its store holds.
 
     Args:
         replace: Takes the whole of all lists, which holds up to a version, whenever one is new.

@@ -16,10 +16,10 @@ from lookaside.registry.grace import NOTE
 from lookaside.registry.slices import Service, Slice, SliceEndpoint, SlicePort
 from lookaside.registry.steps import finish
 from lookaside.registry.store import Store
+from lookaside.sources.kubernetes.annotation_warnings import AnnotationWarnings
 from lookaside.sources.kubernetes.index import Batch, Index
-from lookaside.sources.kubernetes.mirror import Difference
 from lookaside.sources.kubernetes.publisher import Publisher
-from lookaside.sources.kubernetes.refusals import Refusals
+from lookaside.sources.kubernetes.resource_store import ObjectUpdate
 from tests.faults.recording import FakeTime, RecordingObserver
 from tests.registry.conftest import Clock, Observer
 
@@ -34,7 +34,7 @@ class Stage:
     def __init__(self) -> None:
         self.time = FakeTime()
         self.cluster = Cluster()
-        self.index = Index(self.cluster, Refusals(RecordingObserver()))
+        self.index = Index(self.cluster, AnnotationWarnings(RecordingObserver()))
         self.store = Store(
             ["source"],
             encoder=WireEncoder(),
@@ -61,12 +61,12 @@ class Stage:
                 key = (one.key.namespace, one.key.name)
                 old = self.services.get(key)
                 self.services[key] = one
-                self.index.change_services([Difference(key, old, one, self.version)])
+                self.index.change_services([ObjectUpdate(key, old, one, self.version)])
             else:
                 key = (one.service.namespace, one.name)
                 before = self.slices.get(key)
                 self.slices[key] = one
-                self.index.change_slices([Difference(key, before, one, self.version)])
+                self.index.change_slices([ObjectUpdate(key, before, one, self.version)])
             self.publish()
 
     def drop(self, *objects: Service | Slice) -> None:
@@ -76,12 +76,12 @@ class Stage:
             if isinstance(one, Service):
                 key = (one.key.namespace, one.key.name)
                 self.index.change_services(
-                    [Difference(key, self.services.pop(key, None), None, self.version)]
+                    [ObjectUpdate(key, self.services.pop(key, None), None, self.version)]
                 )
             else:
                 key = (one.service.namespace, one.name)
                 self.index.change_slices(
-                    [Difference(key, self.slices.pop(key, None), None, self.version)]
+                    [ObjectUpdate(key, self.slices.pop(key, None), None, self.version)]
                 )
             self.publish()
 
@@ -258,7 +258,7 @@ def test_explain_says_that_what_is_listed_has_gone() -> None:
     stage = started(service("grpc"), slice_("a", 1))
     stage.put(slice_("a"), service("grpc", "admin"), slice_("b"))
     _, told = stage.store.explain(ServiceName(KEY, "grpc"), WHOLE)
-    assert [(one.address, one.listed) for one in told.verdicts] == [("10.0.0.1", True)]
+    assert [(one.address, one.listed) for one in told.endpoints] == [("10.0.0.1", True)]
     assert NOTE in told.notes
     _, told = stage.store.explain(ServiceName(KEY, "admin"), WHOLE)
     assert NOTE not in told.notes

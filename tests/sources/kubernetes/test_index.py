@@ -4,9 +4,9 @@ from lookaside.model import ServiceKey, ServicePort
 from lookaside.registry.cluster import Cluster
 from lookaside.registry.slices import Pod, Service, Slice, SliceEndpoint, SlicePort
 from lookaside.registry.steps import finish
+from lookaside.sources.kubernetes.annotation_warnings import AnnotationWarnings
 from lookaside.sources.kubernetes.index import Index
-from lookaside.sources.kubernetes.mirror import Difference
-from lookaside.sources.kubernetes.refusals import Refusals
+from lookaside.sources.kubernetes.resource_store import ObjectUpdate
 from tests.faults.recording import RecordingObserver
 
 A, B = ServiceKey("shop", "a"), ServiceKey("shop", "b")
@@ -36,7 +36,7 @@ def observer() -> RecordingObserver:
 
 @pytest.fixture
 def index(observer: RecordingObserver) -> Index:
-    index = Index(Cluster(pods=True), Refusals(observer))
+    index = Index(Cluster(pods=True), AnnotationWarnings(observer))
     index.replace_services([service(A), service(B)], 10)
     index.replace_slices([a_slice(A)], 11)
     index.replace_pods([pod()], 12)
@@ -51,29 +51,29 @@ def test_what_has_been_taken_is_touched_no_longer(index: Index) -> None:
 def test_each_service_has_the_version_of_the_last_event_that_touched_it(index: Index) -> None:
     index.change_slices(
         [
-            Difference(("shop", "one"), a_slice(A), a_slice(A, weight="5"), 20),
-            Difference(("shop", "two"), None, a_slice(B, "two"), 23),
-            Difference(("shop", "one"), a_slice(A, weight="5"), a_slice(A, weight="6"), 21),
+            ObjectUpdate(("shop", "one"), a_slice(A), a_slice(A, weight="5"), 20),
+            ObjectUpdate(("shop", "two"), None, a_slice(B, "two"), 23),
+            ObjectUpdate(("shop", "one"), a_slice(A, weight="5"), a_slice(A, weight="6"), 21),
         ]
     )
     assert versions(index.take()) == {"a": 21, "b": 23}
 
 
 def test_a_slice_that_changes_hands_touches_both_services(index: Index) -> None:
-    index.change_slices([Difference(("shop", "one"), a_slice(A), a_slice(B), 20)])
+    index.change_slices([ObjectUpdate(("shop", "one"), a_slice(A), a_slice(B), 20)])
     assert versions(index.take()) == {"a": 20, "b": 20}
 
 
 def test_a_service_that_loses_a_slice_is_touched(index: Index) -> None:
-    index.change_slices([Difference[Slice](("shop", "one"), a_slice(A), None, 20)])
+    index.change_slices([ObjectUpdate[Slice](("shop", "one"), a_slice(A), None, 20)])
     assert versions(index.take()) == {"a": 20}
 
 
 def test_services_come_and_go(index: Index) -> None:
     index.change_services(
         [
-            Difference[Service](("shop", "a"), service(A), None, 20),
-            Difference(("shop", "b"), service(B), service(B, "- {weight: 1}"), 21),
+            ObjectUpdate[Service](("shop", "a"), service(A), None, 20),
+            ObjectUpdate(("shop", "b"), service(B), service(B, "- {weight: 1}"), 21),
         ]
     )
     assert versions(index.take()) == {"a": 20, "b": 21}
@@ -81,12 +81,12 @@ def test_services_come_and_go(index: Index) -> None:
 
 
 def test_a_pod_touches_the_services_that_it_stands_in(index: Index) -> None:
-    index.change_pods([Difference(("shop", "pod"), pod(), pod("7"), 20)])
+    index.change_pods([ObjectUpdate(("shop", "pod"), pod(), pod("7"), 20)])
     assert versions(index.take()) == {"a": 20}
     record = finish(index.recording(A))
     assert record is not None
     assert [endpoint.weight for endpoint in record.endpoints[""]] == [7]
-    index.change_pods([Difference[Pod](("shop", "pod"), pod("7"), None, 21)])
+    index.change_pods([ObjectUpdate[Pod](("shop", "pod"), pod("7"), None, 21)])
     assert versions(index.take()) == {"a": 21}
 
 
@@ -102,9 +102,9 @@ def test_what_a_list_changes_has_the_version_of_the_list(index: Index) -> None:
 def test_refused_annotations_of_every_kind_are_told(
     index: Index, observer: RecordingObserver
 ) -> None:
-    index.change_slices([Difference(("shop", "one"), None, a_slice(A, weight="x"), 20)])
-    index.change_services([Difference(("shop", "b"), None, service(B, "x"), 21)])
-    index.change_pods([Difference(("shop", "pod"), None, pod("x"), 22)])
+    index.change_slices([ObjectUpdate(("shop", "one"), None, a_slice(A, weight="x"), 20)])
+    index.change_services([ObjectUpdate(("shop", "b"), None, service(B, "x"), 21)])
+    index.change_pods([ObjectUpdate(("shop", "pod"), None, pod("x"), 22)])
     index.replace_slices([a_slice(A, weight="y")], 23)
     index.replace_services([service(B, "x")], 24)
     index.replace_pods([pod("z")], 25)

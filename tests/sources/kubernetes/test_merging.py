@@ -7,10 +7,10 @@ import pytest
 from lookaside.model import ServiceKey, ServicePort
 from lookaside.registry.cluster import Cluster
 from lookaside.registry.slices import Service, Slice, SliceEndpoint, SlicePort
+from lookaside.sources.kubernetes.annotation_warnings import AnnotationWarnings
 from lookaside.sources.kubernetes.index import Batch, Index
 from lookaside.sources.kubernetes.merging import Merging
-from lookaside.sources.kubernetes.mirror import Difference
-from lookaside.sources.kubernetes.refusals import Refusals
+from lookaside.sources.kubernetes.resource_store import ObjectUpdate
 from tests.faults.recording import RecordingObserver
 from tests.registry.test_store_steps import Later
 
@@ -27,7 +27,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.worker = Later()
-        self.index = Index(Cluster(large=10), Refusals(RecordingObserver()))
+        self.index = Index(Cluster(large=10), AnnotationWarnings(RecordingObserver()))
         self.published: list[dict[str, tuple[int, int]]] = []
         self.bounds: list[int | None] = []
         self.failures: list[Exception] = []
@@ -44,7 +44,7 @@ class Stage:
     def change(self, key: ServiceKey, count: int, version: int, name: str = "one") -> None:
         """Give a service's slice so many endpoints, and have that published."""
         new = a_slice(key, count, name)
-        self.index.change_slices([Difference((key.namespace, new.name), None, new, version)])
+        self.index.change_slices([ObjectUpdate((key.namespace, new.name), None, new, version)])
         self.merging.take(bound=version - 1, at=float(version))
 
     def _publish(self, batch: Batch, at: float) -> None:
@@ -100,7 +100,7 @@ def test_a_service_that_shrinks_or_goes_meanwhile_is_published_in_order(stage: S
     stage.change(LARGE, 20, 11)
     stage.worker.step()
     stage.change(LARGE, 1, 12)
-    stage.index.change_services([Difference[Service](("shop", "large"), None, None, 13)])
+    stage.index.change_services([ObjectUpdate[Service](("shop", "large"), None, None, 13)])
     stage.merging.take(bound=12, at=13)
     stage.worker.finish()
     assert stage.published == [{"large": (20, 11)}, {"large": (-1, 13)}]

@@ -13,7 +13,7 @@ A, B = ServiceKey("default", "a"), ServiceKey("default", "b")
 
 
 class Told:
-    """Evidence that says of some addresses that they are unfit."""
+    """Explainer that says of some addresses that they are unfit."""
 
     def __init__(self, unfit: Iterable[str]) -> None:
         self._unfit = unfit
@@ -28,7 +28,7 @@ class Told:
 
 def record(key: ServiceKey, *addresses: str, unfit: Iterable[str] = ()) -> ServiceRecord:
     endpoints = tuple(Endpoint(address, 1) for address in addresses)
-    return ServiceRecord(key, (ServicePort(),), {"": endpoints}, evidence=Told(unfit))
+    return ServiceRecord(key, (ServicePort(),), {"": endpoints}, explainer=Told(unfit))
 
 
 class Feed:

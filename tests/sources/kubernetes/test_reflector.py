@@ -12,13 +12,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from lookaside.registry.slices import Service
-from lookaside.sources.kubernetes.client import Stream
-from lookaside.sources.kubernetes.errors import Broken, KubernetesError, Oversized, Unreachable
-from lookaside.sources.kubernetes.mirror import Difference
+from lookaside.sources.kubernetes.api.client import Stream
+from lookaside.sources.kubernetes.api.errors import (
+    ConnectionBroken,
+    KubernetesError,
+    ResponseTooLarge,
+    Unreachable,
+)
+from lookaside.sources.kubernetes.objects.resources import SERVICES_RESOURCE
+from lookaside.sources.kubernetes.objects.services import ServiceJson
 from lookaside.sources.kubernetes.reflector import Reflector
-from lookaside.sources.kubernetes.resources import SERVICES_RESOURCE
-from lookaside.sources.kubernetes.services import ServiceJson
-from lookaside.sources.kubernetes.settings import KubernetesSettings
+from lookaside.sources.kubernetes.resource_store import ObjectUpdate
+from lookaside.sources.kubernetes.source_settings import KubernetesSettings
 from lookaside.sources.kubernetes.timing import Timing
 
 Chunk = bytes | KubernetesError
@@ -44,7 +49,7 @@ class Body:
     async def read(self, limit: int) -> bytes:
         body = b"".join([chunk async for chunk in self.chunks()])
         if len(body) > limit:
-            raise Oversized
+            raise ResponseTooLarge
         return body
 
     def close(self) -> None:
@@ -106,12 +111,8 @@ class Stage:
     ) -> None:
         self.told.append(("replaced", [item.key.name for item in items], version, rewound))
 
-    def changed(
-        self, differences: Sequence[Difference[Service]], version: int, *, at: float
-    ) -> None:
-        changes = [
-            (each.key[1], each.old is not None, each.new is not None) for each in differences
-        ]
+    def changed(self, updates: Sequence[ObjectUpdate[Service]], version: int, *, at: float) -> None:
+        changes = [(each.key[1], each.old is not None, each.new is not None) for each in updates]
         self.told.append(("changed", changes, version))
 
     def contact(self, *, at: float) -> None:
@@ -260,7 +261,7 @@ async def test_an_outage_costs_no_list() -> None:
 
 
 async def test_contact_is_an_open_watch_and_its_end_but_no_failure_to_open() -> None:
-    stage = Stage(page(10), Unreachable("x"), Broken("x"), [Broken("x")])
+    stage = Stage(page(10), Unreachable("x"), ConnectionBroken("x"), [ConnectionBroken("x")])
     await stage.run()
     assert stage.contacts == 2
 
@@ -274,7 +275,7 @@ async def test_what_is_distrusted_is_listed_at_once() -> None:
 
 
 async def test_an_empty_list_is_read_again_before_it_is_believed() -> None:
-    stage = Stage(page(10, "a"), [Oversized()], page(11), page(12), [bookmark(13)])
+    stage = Stage(page(10, "a"), [ResponseTooLarge()], page(11), page(12), [bookmark(13)])
     await stage.run()
     assert stage.told == [
         ("replaced", ["a"], 10, False),
@@ -310,7 +311,7 @@ async def test_a_selector_and_metadata_are_asked_for_each_time() -> None:
 
 async def test_a_list_that_lacks_most_is_read_again_before_it_is_believed() -> None:
     many = [f"s{number}" for number in range(30)]
-    stage = Stage(page(10, *many), [Oversized()], page(11, *many[:10]), page(12, *many[:11]))
+    stage = Stage(page(10, *many), [ResponseTooLarge()], page(11, *many[:10]), page(12, *many[:11]))
     with capture_logs() as logs:
         await stage.run()
     assert stage.told == [("replaced", many, 10, False), ("replaced", many[:11], 12, False)]
@@ -324,7 +325,7 @@ async def test_a_list_that_lacks_most_is_read_again_before_it_is_believed() -> N
 
 
 async def test_while_a_list_is_doubted_what_is_held_stays_and_repr_says_so() -> None:
-    stage = Stage(page(10, "a"), [Oversized()], page(11), Unreachable("x"), Unreachable("x"))
+    stage = Stage(page(10, "a"), [ResponseTooLarge()], page(11), Unreachable("x"), Unreachable("x"))
     await stage.run()
     assert stage.told == [("replaced", ["a"], 10, False)]
     assert "1 objects, in doubt of its last list" in repr(stage.reflector)
@@ -332,7 +333,7 @@ async def test_while_a_list_is_doubted_what_is_held_stays_and_repr_says_so() -> 
 
 
 async def test_doubt_can_be_turned_off() -> None:
-    stage = Stage(page(10, "a"), [Oversized()], page(11), mass_removal=0.0)
+    stage = Stage(page(10, "a"), [ResponseTooLarge()], page(11), mass_removal=0.0)
     await stage.run()
     assert stage.told[-1] == ("replaced", [], 11, False)
     assert stage.failures == ["oversized"]

@@ -1,0 +1,172 @@
+"""What gRPC says of a call that failed, as a sentence that a user can act on."""
+
+import re
+from dataclasses import dataclass
+
+import grpc
+
+from lookaside.cli.errors import FAILED, NOT_FOUND, UNAVAILABLE, USAGE, Failure
+
+_EXIT_CODES = {
+    grpc.StatusCode.NOT_FOUND: NOT_FOUND,
+    grpc.StatusCode.INVALID_ARGUMENT: USAGE,
+    grpc.StatusCode.UNAVAILABLE: UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED: UNAVAILABLE,
+}
+_PASSING = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+_PLAIN = frozenset(
+    {
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.FAILED_PRECONDITION,
+    }
+)
+_HINTS = {
+    grpc.StatusCode.UNAUTHENTICATED: "--token-file, or --cert and --key, say who asks",
+    grpc.StatusCode.PERMISSION_DENIED: "--allow of the balancer says who may ask for what",
+}
+_WHERE = "--address or LOOKASIDE_ADDRESS says where it is"
+
+
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    """What gRPC's core says itself where no balancer answered; its text is all there is.
+
+    Attributes:
+        words: A pattern of what is in its text.
+        meaning: What happened.
+        hint: What may help.
+        secure: Whether it is so with TLS alone, or without alone; None: either way.
+    """
+
+    words: str
+    meaning: str
+    hint: str = _WHERE
+    secure: bool | None = None
+
+
+_CAUSES = (
+    _Cause("Connection refused", "connection refused"),
+    _Cause("unix:.*No such file or directory", "there is no such socket"),
+    _Cause("DNS resolution failed", "the name does not resolve"),
+    _Cause("errors resolving", "the name does not resolve"),
+    _Cause(
+        "http1.x server|Expected SETTINGS frame",
+        "what answers there does not speak gRPC",
+        "is that the admin port? gRPC is on 50052 unless --listen says otherwise",
+    ),
+    _Cause("WRONG_VERSION_NUMBER", "it speaks no TLS there", "--plaintext is for one without"),
+    _Cause(
+        "certificate has expired",
+        "its certificate has expired",
+        "the balancer needs a new one",
+    ),
+    _Cause(
+        "CERTIFICATE_VERIFY_FAILED",
+        "its certificate is of no authority that is trusted",
+        "--cacert says which to trust",
+    ),
+    _Cause(
+        "Hostname Verification Check failed",
+        "its certificate bears another name",
+        "--authority says which to expect",
+    ),
+    _Cause(
+        "SSL",
+        "the TLS handshake failed",
+        "--cert and --key show a certificate where it asks for one",
+    ),
+    _Cause("timed out", "no answer in time"),
+    _Cause(
+        "ALPN",
+        "what answers there speaks TLS, and not gRPC",
+        "is there a proxy between?",
+        secure=True,
+    ),
+    _Cause(
+        "failed to connect.*ocket closed",
+        "the connection was closed at once",
+        "where it asks for a client's certificate, --cert and --key show one",
+        secure=True,
+    ),
+    _Cause(
+        "failed to connect.*ocket closed",
+        "the connection was closed at once",
+        "where it speaks TLS, --tls or --cacert does too",
+        secure=False,
+    ),
+    _Cause("Socket closed", "the connection closed"),
+    _Cause("Cancelling all calls", "the connection closed"),
+    _Cause("GOAWAY", "the connection closed"),
+    _Cause("Connection reset", "the connection closed"),
+    _Cause("recvmsg:", "the connection closed"),
+)
+
+
+class BalancerError(Failure):
+    """The balancer can't be asked, or refuses.
+
+    Attributes:
+        reason: What happened.
+        passing: Whether trying again may help.
+    """
+
+    def __init__(self, reason: str, exit_code: int, *, passing: bool, hint: str = "") -> None:
+        super().__init__(f"{reason}; {hint}" if hint else reason, exit_code)
+        self.reason = reason
+        self.passing = passing
+
+
+def refused(error: grpc.RpcError, target: str, *, secure: bool = False) -> BalancerError:
+    """Return what a failed call means.
+
+    Args:
+        error: The failure.
+        target: Where the balancer was thought to be.
+        secure: Whether it was asked over TLS.
+    """
+    if not isinstance(error, grpc.aio.AioRpcError):
+        return BalancerError(str(error), FAILED, passing=False)
+    code, details = error.code(), error.details() or ""
+    exit_code, passing = _EXIT_CODES.get(code, FAILED), code in _PASSING
+    cause = _cause(details, secure=secure) if code is grpc.StatusCode.UNAVAILABLE else None
+    if cause:
+        return BalancerError(
+            f"can't reach the balancer at {target}: {cause.meaning}",
+            exit_code,
+            passing=passing,
+            hint=cause.hint,
+        )
+    reason, hint = _sentence(code, details, target), _HINTS.get(code, "")
+    return BalancerError(reason, exit_code, passing=passing, hint=hint)
+
+
+def _cause(details: str, *, secure: bool) -> _Cause | None:
+    for cause in _CAUSES:
+        if re.search(cause.words, details) and cause.secure in (None, secure):
+            return cause
+    if "failed to connect" in details:
+        last = re.sub(r"^.*last error: (?:[A-Z_]+: )?", "", details)
+        return _Cause("", last)
+    return None
+
+
+def _sentence(code: grpc.StatusCode, details: str, target: str) -> str:
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return f"what answers at {target} is not a Lookaside balancer, or an older one"
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return f"the balancer at {target} did not answer in time; --timeout gives it more"
+    if code in _PLAIN and details:
+        return details
+    words = code.name.lower().replace("_", " ")
+    return f"the balancer at {target} says {words}: {details or 'no reason given'}"

@@ -1,0 +1,1 @@
+"""The checks of `lookaside check` and of the start of the service."""

@@ -1,0 +1,131 @@
+"""Telling of refused annotations: each once, for as long as it stays as it is.
+
+Each change of a bad one is counted, and logged once a minute at most: whoever may write an object
+may write it as often as it likes.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+
+from lookaside.logging import get_logger
+from lookaside.policy.service_config import SERVICE_CONFIG
+from lookaside.policy.weights import WEIGHT, WEIGHTS
+from lookaside.registry.annotations import RefusedAnnotation
+from lookaside.registry.slices import Pod, Service, Slice
+from lookaside.sources import SourceObserver
+from lookaside.sources.kubernetes.resource_store import ObjectUpdate
+
+Annotated = Service | Slice | Pod
+Name = tuple[str, str, str]
+
+_MINUTE = 60.0
+
+_log = get_logger("sources.kubernetes")
+
+
+class AnnotationWarnings:
+    """What has been told of refused annotations.
+
+    Args:
+        observer: Who is told, beside the log.
+        clock: Seconds of a monotonic clock.
+    """
+
+    def __init__(
+        self, observer: SourceObserver, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._observer = observer
+        self._clock = clock
+        self._logged: OrderedDict[tuple[Name, str], float] = OrderedDict()
+        self._told: dict[Name, dict[str, str]] = {}
+
+    def followed(
+        self,
+        kind: str,
+        updates: Sequence[ObjectUpdate[Slice]]
+        | Sequence[ObjectUpdate[Service]]
+        | Sequence[ObjectUpdate[Pod]],
+        refused: Sequence[RefusedAnnotation],
+    ) -> None:
+        """Take what some objects have become, and what of them is refused.
+
+        Args:
+            kind: What all of them are.
+            updates: What they have become.
+            refused: The annotations that are refused.
+        """
+        if not refused and not self._told:
+            return
+        changed = {(kind, *each.key): _texts(each.new) for each in updates}
+        self._tell(changed, refused)
+
+    def listed(
+        self, kind: str, items: Iterable[Annotated], refused: Sequence[RefusedAnnotation]
+    ) -> None:
+        """Take all objects of a kind, and what is refused of those that changed.
+
+        Args:
+            kind: What all of them are.
+            items: The objects; what is missing from them is gone.
+            refused: The annotations that are refused.
+        """
+        if not refused and not self._told:
+            return
+        changed: dict[Name, dict[str, str]] = {name: {} for name in self._told if name[0] == kind}
+        changed.update(((kind, *_key(item)), _texts(item)) for item in items)
+        self._tell(changed, refused)
+
+    def _tell(
+        self, changed: dict[Name, dict[str, str]], refused: Sequence[RefusedAnnotation]
+    ) -> None:
+        for name in changed.keys() & self._told.keys():
+            told, now = self._told.pop(name), changed[name]
+            left = {each: text for each, text in told.items() if now.get(each) == text}
+            if left:
+                self._told[name] = left
+        for refusal in refused:
+            name = (refusal.kind, refusal.namespace, refusal.name)
+            told = self._told.setdefault(name, {})
+            if refusal.annotation in told:
+                continue
+            told[refusal.annotation] = changed.get(name, {}).get(refusal.annotation, "")
+            self._observer.refused(refusal.kind, refusal.annotation)
+            if not self._may_log((name, refusal.annotation)):
+                continue
+            _log.warning(
+                "annotation refused",
+                kind=refusal.kind,
+                object=f"{refusal.namespace}/{refusal.name}",
+                annotation=refusal.annotation,
+                reason=refusal.reason,
+            )
+
+    def _may_log(self, which: tuple[Name, str]) -> bool:
+        now = self._clock()
+        while self._logged and next(iter(self._logged.values())) <= now - _MINUTE:
+            self._logged.popitem(last=False)
+        if which in self._logged:
+            return False
+        self._logged[which] = now
+        return True
+
+
+def _key(item: Annotated) -> tuple[str, str]:
+    match item:
+        case Slice():
+            return item.service.namespace, item.name
+        case Service():
+            return item.key.namespace, item.key.name
+        case Pod():
+            return item.namespace, item.name
+
+
+def _texts(item: Annotated | None) -> dict[str, str]:
+    match item:
+        case None:
+            return {}
+        case Service():
+            return {WEIGHTS: item.weights, SERVICE_CONFIG: item.service_config}
+        case _:
+            return {WEIGHT: item.weight}

@@ -1,0 +1,1 @@
+"""The watched resources: JSON of the API to records of the registry."""
