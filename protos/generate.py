@@ -25,7 +25,7 @@ STUBS = {
 SHARED = ROOT / "service_config/config_fields.py"
 COPIES = (
     ROOT / "../lookaside/policy/config_fields.py",
-    ROOT / "../client_resolver/client_resolver/config_fields.py",
+    ROOT / "../client_resolver/client_resolver/config/config_fields.py",
 )
 """What neither distribution can import from the other, and both must agree on."""
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from client_resolver import ServiceConfigError
-from client_resolver import config_fields as clients
+from client_resolver.config import config_fields as clients
+from client_resolver.config.service_config import parse_service_config as read_by_client
 from client_resolver.core.pickers import POLICIES
-from client_resolver.service_config import parse_service_config as read_by_client
 from lookaside.policy import config_fields as services
 from lookaside.policy.balancing import POLICIES as ADVERTISED
 from lookaside.policy.service_config import parse_service_config as check_by_service

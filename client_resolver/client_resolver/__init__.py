@@ -9,17 +9,17 @@ from typing import Unpack
 import grpc
 
 from client_resolver import aio
+from client_resolver.config.dial import Dialing
+from client_resolver.config.keywords import Keywords, Options
+from client_resolver.config.settings import Settings
+from client_resolver.config.validation import check_credentials
 from client_resolver.core.model import Connectivity, Endpoint
 from client_resolver.core.picker import BasePolicy, Candidate, Picker, Policy
 from client_resolver.core.snapshot import BackendSnapshot, ChannelSnapshot
-from client_resolver.dialing import Dialing
 from client_resolver.errors import ResolverError, ServiceConfigError, TargetError
-from client_resolver.keyword_checks import check_credentials
-from client_resolver.keywords import Keywords, Options
-from client_resolver.observer import Attempt, Observer
 from client_resolver.resolver import Server
-from client_resolver.settings import Settings
 from client_resolver.sync.channel import Channel
+from client_resolver.telemetry.observer import Attempt, Observer
 
 __all__ = [
     "Attempt",

@@ -30,8 +30,8 @@ from prometheus_client.registry import Collector
 
 from client_resolver.core.model import Connectivity
 from client_resolver.core.snapshot import ChannelSnapshot
-from client_resolver.latencies import Latencies
-from client_resolver.observer import Attempt, Observer
+from client_resolver.telemetry.histogram import Latencies
+from client_resolver.telemetry.observer import Attempt, Observer
 
 __all__ = ["KEPT", "Prometheus"]
 

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from client_resolver.core.model import Connectivity, Revision
 from client_resolver.core.snapshot import BackendSnapshot, ChannelSnapshot
 from client_resolver.metrics import KEPT, Prometheus
-from client_resolver.observer import Attempt
+from client_resolver.telemetry.observer import Attempt
 
 TARGET = "lookaside://lb:50052/greeter"
 METHOD = "/t.Greeter/SayHello"

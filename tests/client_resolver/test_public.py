@@ -1,5 +1,9 @@
 import inspect
+import re
 from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import grpc
@@ -7,9 +11,8 @@ import pytest
 
 import client_resolver
 
-
-def test_the_public_names_are_these() -> None:
-    assert client_resolver.__all__ == [
+PUBLIC = {
+    "client_resolver": [
         "Attempt",
         "BackendSnapshot",
         "BasePolicy",
@@ -30,8 +33,43 @@ def test_the_public_names_are_these() -> None:
         "aio",
         "insecure_channel",
         "secure_channel",
-    ]
-    assert client_resolver.aio.__all__ == ["Channel", "insecure_channel", "secure_channel"]
+    ],
+    "client_resolver.aio": ["Channel", "insecure_channel", "secure_channel"],
+    "client_resolver.errors": ["ResolverError", "ServiceConfigError", "TargetError"],
+    "client_resolver.metrics": ["KEPT", "Prometheus"],
+    "client_resolver.resolver": ["Answer", "Resolve", "Server"],
+    "client_resolver.testing": [
+        "Backend",
+        "Backends",
+        "Balancer",
+        "LoopbackServer",
+        "Received",
+        "connect",
+        "connect_aio",
+        "eventually",
+        "wait_for",
+    ],
+}
+INTERNAL = {"_pb", "call", "config", "core", "sync", "telemetry"}
+"""Rooms of the package that users don't import from."""
+
+PACKAGE = Path(client_resolver.__file__).parent
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_the_public_names_of_a_module_are_these(module: str) -> None:
+    assert import_module(module).__all__ == PUBLIC[module]
+
+
+def test_a_module_of_the_package_is_public_or_known_to_be_internal() -> None:
+    found = {found.name for found in iter_modules([str(PACKAGE)])}
+    assert found == INTERNAL | {name.partition(".")[2] for name in PUBLIC} - {""}
+
+
+def test_the_readme_names_the_public_modules_and_no_other() -> None:
+    text = (PACKAGE.parent / "README.md").read_text()
+    table = text.partition("| module | what it has |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `([\w.]+)` \|", table, re.MULTILINE) == sorted(PUBLIC)
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ from prometheus_client import CollectorRegistry
 
 import client_resolver
 from client_resolver import testing
-from client_resolver.config_fields import OBJECTS
+from client_resolver.config.config_fields import OBJECTS
+from client_resolver.config.keywords import Keywords
+from client_resolver.config.service_config import parse_service_config
+from client_resolver.config.settings import Settings
 from client_resolver.core.pickers import POLICIES
 from client_resolver.core.slow_start import SlowStart
-from client_resolver.keywords import Keywords
 from client_resolver.metrics import KEPT, Prometheus
-from client_resolver.service_config import parse_service_config
-from client_resolver.settings import Settings
 
 TEXT = (Path(client_resolver.__file__).parents[1] / "README.md").read_text()
 CONFIGS = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from client_resolver.core.model import Connectivity, Revision
 from client_resolver.core.snapshot import BackendSnapshot, ChannelSnapshot
 from client_resolver.metrics import Prometheus
-from client_resolver.observer import Attempt
+from client_resolver.telemetry.observer import Attempt
 from lookaside.metrics import Metrics
 from tests.chart.queries import uses
 from tests.chart.values import CHART

@@ -8,7 +8,7 @@ import grpc
 
 from client_resolver import Observer, testing
 from client_resolver.core.pickers import POLICIES
-from client_resolver.observing import overriding
+from client_resolver.telemetry.dispatch import overriding
 from tests.conformance.fleet import RETRY, SERVICE, for_all, policy
 
 Keywords: TypeAlias = Mapping[str, Any]

@@ -9,11 +9,11 @@ from time import monotonic
 from typing import Any
 
 from client_resolver.aio.resolution import Resolution as AioResolution
+from client_resolver.config.settings import Settings
 from client_resolver.core.backoff import FullJitter
 from client_resolver.core.delta import Delta
 from client_resolver.core.model import Revision, ServerList
 from client_resolver.core.watch import Lost, Watch
-from client_resolver.settings import Settings
 from client_resolver.sync.resolution import Resolution as SyncResolution
 from tests.conformance.servers import BOUND
 

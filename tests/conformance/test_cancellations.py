@@ -12,7 +12,7 @@ from weakref import WeakSet
 import grpc
 import pytest
 
-from client_resolver.rpc import Rpc
+from client_resolver.call.accounting import Rpc
 from client_resolver.testing import Backends, eventually
 from tests.conformance.clients import Call, Client
 from tests.conformance.fleet import KINDS, TIMEOUT, connected, retrying, snapshot

@@ -17,9 +17,9 @@ import pytest
 
 import client_resolver
 from client_resolver import aio, testing
-from client_resolver.config_fields import OBJECTS
+from client_resolver.config.config_fields import OBJECTS
+from client_resolver.config.keywords import Keywords
 from client_resolver.core.pickers import POLICIES
-from client_resolver.keywords import Keywords
 from tests.conformance._pb import echo_pb2_grpc
 from tests.conformance._pb.echo_pb2 import Message
 from tests.conformance._pb.echo_pb2_grpc import EchoStub

@@ -20,13 +20,13 @@ import pytest
 import trustme
 
 from client_resolver import resolver
+from client_resolver.config.settings import Settings
+from client_resolver.config.target import LookasideTarget
 from client_resolver.core.address import Address
 from client_resolver.core.model import Revision
 from client_resolver.core.polling import Polling
 from client_resolver.resolver import Answer, Server
-from client_resolver.settings import Settings
-from client_resolver.snapshots import SnapshotFile
-from client_resolver.target import LookasideTarget
+from client_resolver.resolver.cache_file import SnapshotFile
 from tests.conformance._pb import echo_pb2_grpc
 from tests.conformance._pb.echo_pb2 import Message
 from tests.conformance._pb.echo_pb2_grpc import EchoStub

@@ -9,7 +9,7 @@ import grpc
 import pytest
 import yaml
 
-from client_resolver.keywords import Keywords
+from client_resolver.config.keywords import Keywords
 from lookaside.cli import main
 from lookaside.config import OTHER_VARIABLES, PREFIX, SETTINGS
 from lookaside.policy.service_config import SERVICE_CONFIG, parse_service_config

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
+from client_resolver.config.service_config import parse_service_config
 from client_resolver.core.pickers import POLICIES as OF_CLIENTS
 from client_resolver.errors import ServiceConfigError
-from client_resolver.service_config import parse_service_config
 from lookaside.policy.balancing import POLICIES, strange_policies
 
 CHILD = {"childPolicy": [{"round_robin": {}}], "subsetSize": 3}

@@ -6,9 +6,9 @@ from typing import Unpack
 import grpc
 
 from client_resolver.aio.channel import Channel
-from client_resolver.keyword_checks import check_credentials
-from client_resolver.keywords import Keywords, Options
-from client_resolver.settings import Settings
+from client_resolver.config.keywords import Keywords, Options
+from client_resolver.config.settings import Settings
+from client_resolver.config.validation import check_credentials
 
 __all__ = ["Channel", "insecure_channel", "secure_channel"]
 

@@ -13,8 +13,8 @@ import grpc
 from client_resolver.aio.connection import Backend, Connection, peek
 from client_resolver.aio.driver import Driver
 from client_resolver.aio.requests import Reader
+from client_resolver.call.accounting import Trial
 from client_resolver.core.replay import Evidence, weigh
-from client_resolver.rpc import Trial
 
 __all__ = ["LOCALLY_CANCELLED", "Attempt", "Failed", "evidence_of"]
 

@@ -18,11 +18,11 @@ from client_resolver.aio.connection import Backend, Connection, peek
 from client_resolver.aio.ended import EndedCall
 from client_resolver.aio.method import Method
 from client_resolver.aio.requests import Requests
-from client_resolver.arguments import check_arguments, deadline_after
+from client_resolver.call.accounting import Rpc
+from client_resolver.config.call_arguments import check_arguments, deadline_after
 from client_resolver.core.model import Failure
 from client_resolver.core.replay import Evidence, weigh
-from client_resolver.observing import tell_each
-from client_resolver.rpc import Rpc
+from client_resolver.telemetry.dispatch import tell_each
 
 __all__ = ["NOTHING", "Attempts"]
 

@@ -19,7 +19,7 @@ from client_resolver.aio.connection import Backend, peek
 from client_resolver.aio.method import Method
 from client_resolver.aio.requests import Requests
 from client_resolver.core.replay import Evidence
-from client_resolver.observing import tell_each
+from client_resolver.telemetry.dispatch import tell_each
 
 __all__ = ["StreamStreamCall", "StreamUnaryCall", "UnaryStreamCall", "UnaryUnaryCall"]
 

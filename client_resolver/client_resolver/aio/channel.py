@@ -10,8 +10,8 @@ from client_resolver.aio import multicallables
 from client_resolver.aio.driver import Driver
 from client_resolver.aio.interceptors import Front, MultiCallable
 from client_resolver.aio.method import Method
+from client_resolver.config.settings import Settings
 from client_resolver.core.snapshot import ChannelSnapshot
-from client_resolver.settings import Settings
 
 __all__ = ["Channel"]
 

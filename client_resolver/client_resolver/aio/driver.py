@@ -15,21 +15,21 @@ from client_resolver.aio.connection import Action, Backend, Connection, Undialle
 from client_resolver.aio.drainable import DrainableChannel
 from client_resolver.aio.load_streams import LoadStreams
 from client_resolver.aio.resolution import Resolution
-from client_resolver.central import Central, Configured
+from client_resolver.call.accounting import Rpc
+from client_resolver.call.shared import Rpcs
+from client_resolver.config.effective_config import Central, Configured
+from client_resolver.config.settings import Settings, describe
 from client_resolver.core import backend as backends
+from client_resolver.core.channel_state import Outlook
 from client_resolver.core.delta import Delta
 from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Connectivity, Failure, Revision, ServerList
-from client_resolver.core.outlook import Outlook
 from client_resolver.core.picker import Picker
 from client_resolver.core.snapshot import ChannelSnapshot, of_channel
 from client_resolver.core.watch import Lost
-from client_resolver.notices import undialled
-from client_resolver.observer import Observer
-from client_resolver.observing import tell, tell_events
-from client_resolver.rpc import Rpc
-from client_resolver.rpcs import Rpcs
-from client_resolver.settings import Settings, describe
+from client_resolver.telemetry.dispatch import tell, tell_events
+from client_resolver.telemetry.log import undialled
+from client_resolver.telemetry.observer import Observer
 
 __all__ = ["Driver", "Pending"]
 
@@ -417,7 +417,7 @@ class Driver:
                 channels = [cast("grpc.aio.Channel", DrainableChannel(one)) for one in channels]
         except Exception as error:  # noqa: BLE001
             # Rather no connection than one with other credentials.
-            undialled(settings, backend, error)
+            undialled(settings.target.text, backend, error)
             absent = backend.handle = Undialled(self._spawn(self._redial(backend), loop))
             loop.call_soon(self._observe, backend, absent)
             return
@@ -498,7 +498,7 @@ class Driver:
         *,
         pushback: bool = False,
     ) -> None:
-        """See `client_resolver.rpcs.Ended`."""
+        """See `client_resolver.call.shared.Ended`."""
         machine = self._machine
         if machine.ended(backend, code, seconds, load, now, pushback=pushback) or machine.changed:
             self._publish()

@@ -12,8 +12,8 @@ from client_resolver.aio.attempt import Attempt
 from client_resolver.aio.attempts import Attempts
 from client_resolver.aio.connection import Connection
 from client_resolver.aio.method import Method
+from client_resolver.call.accounting import Rpc
 from client_resolver.core.hedging import HedgeState, Verdict
-from client_resolver.rpc import Rpc
 
 __all__ = ["HedgedAttempts"]
 

@@ -15,8 +15,8 @@ from client_resolver.aio.connection import Connection
 from client_resolver.aio.hedging import HedgedAttempts
 from client_resolver.aio.method import Method
 from client_resolver.aio.requests import Requests
+from client_resolver.call.accounting import Rpc
 from client_resolver.core.model import Failure
-from client_resolver.rpc import Rpc
 
 __all__ = [
     "MIXED",

@@ -7,10 +7,10 @@ import grpc
 
 from client_resolver.aio.driver import Driver
 from client_resolver.aio.requests import Requests
-from client_resolver.arguments import refuse_unless_bytes
-from client_resolver.demands import is_light, is_plain
-from client_resolver.method_config import MethodConfig
-from client_resolver.service_config import ServiceConfig
+from client_resolver.call.path import is_light, is_plain
+from client_resolver.config.call_arguments import refuse_unless_bytes
+from client_resolver.config.method_config import MethodConfig
+from client_resolver.config.service_config import ServiceConfig
 
 __all__ = ["Method"]
 
@@ -86,7 +86,7 @@ class Method(Generic[C]):
         driver.configure(self)
 
     def configure(self, config: ServiceConfig) -> None:
-        """See `client_resolver.central.Configured`."""
+        """See `client_resolver.config.effective_config.Configured`."""
         self.config = config.method(self.path)
         self.plain = is_plain(self.driver.settings, config, self.config)
         self.light = is_light(self.driver.settings, config, self.config)

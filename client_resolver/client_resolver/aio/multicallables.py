@@ -10,7 +10,7 @@ import grpc
 
 from client_resolver.aio import calls, managed, tracked
 from client_resolver.aio.method import Method
-from client_resolver.metadata import sendable
+from client_resolver.call.metadata import sendable
 
 __all__ = [
     "StreamStreamMultiCallable",

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Generic, TypeVar
 
-from client_resolver.arguments import refuse_unless_bytes
+from client_resolver.config.call_arguments import refuse_unless_bytes
 
 __all__ = ["Reader", "Requests"]
 

@@ -15,8 +15,8 @@ from client_resolver.aio import calls, managed
 from client_resolver.aio.attempt import Failed
 from client_resolver.aio.connection import Backend, Connection, peek
 from client_resolver.aio.method import Method
-from client_resolver.metadata import Metadata
-from client_resolver.rpc import Rpc, Trial
+from client_resolver.call.accounting import Rpc, Trial
+from client_resolver.call.metadata import Metadata
 
 __all__ = ["LightCall", "TrackedCall", "start"]
 

@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 from client_resolver.core.backend import Action, Backend
 from client_resolver.core.building import Build
+from client_resolver.core.channel_state import Outlook, survey
 from client_resolver.core.config import PoolConfig
 from client_resolver.core.connection_errors import ConnectionErrors, cause
 from client_resolver.core.delta import Delta
@@ -12,7 +13,6 @@ from client_resolver.core.events import BalancerLost, Event, ListChanged, ListCo
 from client_resolver.core.freshness import Freshness
 from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Connectivity, ListState, Revision, ServerList
-from client_resolver.core.outlook import Outlook, survey
 from client_resolver.core.pool import Pool
 from client_resolver.core.snapshot import ChannelSnapshot, snapshot_of
 from client_resolver.core.watch import Lost, Watch, is_unreached

@@ -12,7 +12,7 @@ import xxhash
 from client_resolver.core.backend import Action, Backend, Open
 from client_resolver.core.building import Build
 from client_resolver.core.config import PoolConfig, PoolOptions
-from client_resolver.core.connecting import Connections
+from client_resolver.core.connection_set import Connections
 from client_resolver.core.ejections import Ejections
 from client_resolver.core.events import EventLog
 from client_resolver.core.idleness import Idleness, UsePicker

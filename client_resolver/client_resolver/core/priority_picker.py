@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 import xxhash
 
-from client_resolver.core.turns import Turns
+from client_resolver.core.fair_schedule import Turns
 
 __all__ = ["Level", "PriorityPicker"]
 
@@ -41,7 +41,7 @@ class Level(Generic[B]):
 class PriorityPicker(Generic[B]):
     """Picks a level, and has its picker pick the backend.
 
-    Levels come in the order of `client_resolver.core.turns`: none is ever off its share by a pick.
+    Levels come in the order of `core.fair_schedule`: none is ever off its share by a pick.
     RPCs with a key go by the key instead, so that one key stays with one level for as long as the
     shares hold.
 

@@ -9,8 +9,8 @@ from typing import ClassVar, Generic, TypeVar
 from client_resolver.core.backend import Backend
 from client_resolver.core.building import Build, Staged
 from client_resolver.core.config import PoolConfig
+from client_resolver.core.filtering_picker import PassingPicker
 from client_resolver.core.guard import Guard
-from client_resolver.core.passing_picker import PassingPicker
 from client_resolver.core.picker import CountingFailures, Picker, Reporting
 from client_resolver.core.priority_picker import Level, PriorityPicker
 from client_resolver.core.serial_picker import serial

@@ -1,6 +1,6 @@
 """Calls whose attempts are counted, told of and made again: futures and streams that aren't plain.
 
-What is kept from attempt to attempt, and what follows a failure, is `client_resolver.rpc`'s.
+What is kept from attempt to attempt, and what follows a failure, is `call.accounting`'s.
 """
 
 # The arguments are those of grpc, in its order.
@@ -13,9 +13,9 @@ from weakref import ref
 
 import grpc
 
+from client_resolver.call.accounting import Rpc, Trial
+from client_resolver.call.metadata import Metadata
 from client_resolver.core.replay import Evidence
-from client_resolver.metadata import Metadata
-from client_resolver.rpc import Rpc, Trial
 from client_resolver.sync.calls import (
     PickedCall,
     RequestStreamCall,

@@ -4,11 +4,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
 
-from client_resolver.central import Central
+from client_resolver.config.effective_config import Central
+from client_resolver.config.settings import Settings
 from client_resolver.core import backend as actions
 from client_resolver.core.model import Connectivity
-from client_resolver.notices import undialled
-from client_resolver.settings import Settings
 from client_resolver.sync.connection import (
     Action,
     Backend,
@@ -19,6 +18,7 @@ from client_resolver.sync.connection import (
     open_channel,
     why,
 )
+from client_resolver.telemetry.log import undialled
 
 __all__ = ["IDLE", "BackendConnections"]
 
@@ -163,6 +163,6 @@ class BackendConnections:
             ]
         except Exception as error:  # noqa: BLE001
             # Rather no connection than one with other credentials. It is tried again.
-            undialled(settings, backend, error)
+            undialled(settings.target.text, backend, error)
             return Undialled()
         return parts[0] if len(parts) == 1 else Connections(parts)

@@ -10,9 +10,9 @@ from typing import Any, Protocol, TypeAlias
 
 import grpc
 
-from client_resolver.arguments import deadline_after
-from client_resolver.metadata import Metadata, kept
-from client_resolver.rpc import Rpc, Trial
+from client_resolver.call.accounting import Rpc, Trial
+from client_resolver.call.metadata import Metadata, kept
+from client_resolver.config.call_arguments import deadline_after
 from client_resolver.sync.calls import RpcCall, count_failure, may_repeat
 from client_resolver.sync.connection import READY, Backend, Handle, Place, one_of
 from client_resolver.sync.method import Method

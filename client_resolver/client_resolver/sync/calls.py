@@ -22,12 +22,11 @@ from weakref import ref
 
 import grpc
 
-from client_resolver.arguments import deadline_after
+from client_resolver.call.metadata import Metadata, kept
+from client_resolver.config.call_arguments import deadline_after
+from client_resolver.core.channel_state import Outlook
 from client_resolver.core.guard import owned
-from client_resolver.core.outlook import Outlook
 from client_resolver.core.replay import Evidence, weigh
-from client_resolver.metadata import Metadata, kept
-from client_resolver.observing import tell_each
 from client_resolver.sync.connection import Backend, Handle, Place
 from client_resolver.sync.driver import Driver
 from client_resolver.sync.ended import EndedCall
@@ -36,6 +35,7 @@ from client_resolver.sync.nesting import is_own_thread
 from client_resolver.sync.requests import Kept, Requests
 from client_resolver.sync.wakeups import Wakeup, Wakeups
 from client_resolver.sync.work_serializer import on_main_thread
+from client_resolver.telemetry.dispatch import tell_each
 
 __all__ = [
     "Metadata",

@@ -6,8 +6,8 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
+from client_resolver.config.settings import Settings
 from client_resolver.core.snapshot import ChannelSnapshot
-from client_resolver.settings import Settings
 from client_resolver.sync.driver import Driver
 from client_resolver.sync.method import Method
 from client_resolver.sync.multicallables import MULTICALLABLES

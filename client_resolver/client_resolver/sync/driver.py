@@ -12,22 +12,20 @@ from time import monotonic
 
 import grpc
 
-from client_resolver.central import Central, Configured
+from client_resolver.call.accounting import Rpc
+from client_resolver.call.shared import Rpcs
+from client_resolver.config.effective_config import Central, Configured
+from client_resolver.config.settings import Settings, describe
 from client_resolver.core import backend as backends
+from client_resolver.core.channel_state import Outlook
 from client_resolver.core.delta import Delta
 from client_resolver.core.guard import Guard
 from client_resolver.core.load import LoadReport
 from client_resolver.core.machine import Machine
 from client_resolver.core.model import Connectivity, Revision, ServerList
-from client_resolver.core.outlook import Outlook
 from client_resolver.core.picker import Picker
 from client_resolver.core.snapshot import ChannelSnapshot, of_channel
 from client_resolver.core.watch import Lost
-from client_resolver.observer import Observer
-from client_resolver.observing import tell
-from client_resolver.rpc import Rpc
-from client_resolver.rpcs import Rpcs
-from client_resolver.settings import Settings, describe
 from client_resolver.sync.backend_connections import IDLE, BackendConnections
 from client_resolver.sync.connection import READY, Action, Backend, Connection, Handle, Place
 from client_resolver.sync.ended import EndedCall
@@ -39,6 +37,8 @@ from client_resolver.sync.subscriptions import Listener, Subscriptions
 from client_resolver.sync.waiting_calls import Pending, WaitingCalls
 from client_resolver.sync.wakeups import Wakeup, Wakeups
 from client_resolver.sync.work_serializer import WorkSerializer
+from client_resolver.telemetry.dispatch import tell
+from client_resolver.telemetry.observer import Observer
 
 __all__ = ["Driver"]
 
@@ -362,7 +362,7 @@ class Driver:
         *,
         pushback: bool = False,
     ) -> None:
-        """See `client_resolver.rpcs.Ended`."""
+        """See `client_resolver.call.shared.Ended`."""
         serializer, ended = self._serializer, self._machine.ended
         due: bool | None = None
         # A success is added to a sum or two.

@@ -13,9 +13,9 @@ from functools import partial
 
 import grpc
 
+from client_resolver.call.accounting import Trial
 from client_resolver.core.hedging import Verdict
 from client_resolver.core.replay import Evidence
-from client_resolver.rpc import Trial
 from client_resolver.sync.attempts import (
     RetriedCall,
     RetriedRequestStreamCall,

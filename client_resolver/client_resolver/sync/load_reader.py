@@ -18,12 +18,12 @@ from typing import Protocol
 
 import grpc
 
+from client_resolver.call.load_report import LOAD_STREAM, load_report, load_request
+from client_resolver.config.settings import Settings
 from client_resolver.core.backoff import FullJitter
 from client_resolver.core.load import LoadReport
-from client_resolver.notices import reportless
-from client_resolver.settings import Settings
 from client_resolver.sync.connection import Backend, Connection
-from client_resolver.wire import LOAD_STREAM, load_report, load_request
+from client_resolver.telemetry.log import reportless
 
 __all__ = ["LoadReader", "Source"]
 
@@ -168,4 +168,4 @@ class LoadReader:
     def _tell(self, backend: Backend) -> None:
         if not self._told:
             self._told = True
-            reportless(self._settings, backend)
+            reportless(self._settings.target.text, backend)

@@ -6,9 +6,9 @@ from typing import Any, Generic, Self, TypeVar
 
 import grpc
 
-from client_resolver.arguments import check_arguments, refuse_unless_bytes
-from client_resolver.demands import is_light, is_plain
-from client_resolver.service_config import MethodConfig, ServiceConfig
+from client_resolver.call.path import is_light, is_plain
+from client_resolver.config.call_arguments import check_arguments, refuse_unless_bytes
+from client_resolver.config.service_config import MethodConfig, ServiceConfig
 from client_resolver.sync.connection import Connection, Connections, Handle
 from client_resolver.sync.driver import Driver
 from client_resolver.sync.ended import EndedCall
@@ -75,7 +75,7 @@ class Method(Generic[M]):
         )
 
     def configure(self, config: ServiceConfig) -> None:
-        """See `client_resolver.central.Configured`."""
+        """See `client_resolver.config.effective_config.Configured`."""
         self.config = config.method(self.path)
         self.plain = is_plain(self.driver.settings, config, self.config)
         self.light = is_light(self.driver.settings, config, self.config)

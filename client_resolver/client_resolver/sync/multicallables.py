@@ -10,8 +10,8 @@ from typing import Any
 
 import grpc
 
-from client_resolver.metadata import Metadata
-from client_resolver.service_config import MethodConfig
+from client_resolver.call.metadata import Metadata
+from client_resolver.config.service_config import MethodConfig
 from client_resolver.sync import blocking
 from client_resolver.sync.attempts import (
     RetriedCall,

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Protocol, TypeAlias
 
-from client_resolver import dns
+from client_resolver.config.target import CustomTarget, DnsTarget, StaticTarget
 from client_resolver.core.model import Endpoint, ServerList
 from client_resolver.core.polling import Polling
-from client_resolver.notices import reason
-from client_resolver.resolver import Resolve, listed
-from client_resolver.target import CustomTarget, DnsTarget, StaticTarget
+from client_resolver.resolver import Resolve, dns
+from client_resolver.resolver.custom import listed
+from client_resolver.telemetry.log import reason
 
 __all__ = ["Look", "Poller", "look_of"]
 

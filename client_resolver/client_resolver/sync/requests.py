@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from client_resolver.arguments import refuse_unless_bytes
+from client_resolver.config.call_arguments import refuse_unless_bytes
 from client_resolver.sync.wakeups import Wakeup, Wakeups
 
 __all__ = ["Kept", "Requests", "keeping"]

@@ -4,24 +4,24 @@ import threading
 from collections.abc import Callable
 from random import Random
 
-from client_resolver.core.balancers import Balancers
-from client_resolver.core.model import Endpoint, ServerList
-from client_resolver.core.polling import Polling
-from client_resolver.core.watch import FALLBACK_AFTER, FIRST_MESSAGE, Flow
-from client_resolver.feeding import FallbackAnswers, LookAnswers, Tap
-from client_resolver.settings import Settings
-from client_resolver.snapshots import SnapshotFile
-from client_resolver.sync.keeper import Keeper
-from client_resolver.sync.poller import Listener, Poller, look_of
-from client_resolver.sync.stand_in import StandIn
-from client_resolver.sync.watcher import Watcher
-from client_resolver.target import (
+from client_resolver.config.settings import Settings
+from client_resolver.config.target import (
     CustomTarget,
     DnsTarget,
     LookasideTarget,
     StaticTarget,
     identity,
 )
+from client_resolver.core.balancers import Balancers
+from client_resolver.core.model import Endpoint, ServerList
+from client_resolver.core.polling import Polling
+from client_resolver.core.watch import FALLBACK_AFTER, FIRST_MESSAGE, Flow
+from client_resolver.resolver.cache_file import SnapshotFile
+from client_resolver.resolver.sinks import FallbackAnswers, LookAnswers, Tap
+from client_resolver.sync.cache_writer import Keeper
+from client_resolver.sync.fallback import StandIn
+from client_resolver.sync.poller import Listener, Poller, look_of
+from client_resolver.sync.watcher import Watcher
 
 __all__ = ["Resolution"]
 
@@ -62,7 +62,7 @@ class Resolution:
             self._file = SnapshotFile(settings.snapshot_path, identity(target))
             self._keeper = Keeper(self._file)
         if isinstance(target, LookasideTarget) and settings.fallback is not None:
-            answers = FallbackAnswers(settings, flow)
+            answers = FallbackAnswers(settings.target.text, settings.fallback.text, flow)
             self._poller = self._polling(settings.fallback, answers)
             self._stand_in = StandIn(self._poller, fallback_after)
         self._tap = Tap(flow, self._keeper, self._stand_in)
@@ -71,7 +71,7 @@ class Resolution:
                 balancers = Balancers(addresses, self._rng)
                 self._watcher = Watcher(settings, balancers, self._tap, first_message)
             case DnsTarget() | CustomTarget():
-                self._poller = self._polling(target, LookAnswers(settings, self._tap))
+                self._poller = self._polling(target, LookAnswers(settings.target.text, self._tap))
             case StaticTarget():
                 pass
 

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import grpc
 
+from client_resolver.config.settings import Settings
 from client_resolver.core.events import Event
-from client_resolver.observing import tell_events
-from client_resolver.settings import Settings
+from client_resolver.telemetry.dispatch import tell_events
 
 __all__ = ["Listener", "Subscriptions"]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Protocol
 
-from client_resolver.core.outlook import Outlook
+from client_resolver.core.channel_state import Outlook
 from client_resolver.sync.connection import Handle
 
 __all__ = ["Pending", "WaitingCalls"]

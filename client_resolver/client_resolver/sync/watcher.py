@@ -7,14 +7,14 @@ import grpc
 import grpc.experimental
 
 from client_resolver._pb import lookaside_pb2
+from client_resolver.config.settings import Settings
 from client_resolver.core.balancers import Balancers
 from client_resolver.core.delta import UnknownBase
 from client_resolver.core.watch import Flow
-from client_resolver.notices import Notices, reason, unusable
-from client_resolver.settings import Settings
+from client_resolver.resolver.bearer_token import TokenError, authorization
+from client_resolver.resolver.messages import read, watch_on
 from client_resolver.sync.connection import open_channel
-from client_resolver.tokens import TokenError, authorization
-from client_resolver.wire import read, watch_on
+from client_resolver.telemetry.log import Notices, reason, unusable
 
 __all__ = ["Watcher"]
 
@@ -42,7 +42,7 @@ class Watcher:
         self._balancers = balancers
         self._flow = flow
         self._patience = first_message if len(balancers) > 1 else None
-        self._notices = Notices(settings)
+        self._notices = Notices(settings.target.text)
         self._opening = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._closed = threading.Event()

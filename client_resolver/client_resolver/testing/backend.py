@@ -12,6 +12,7 @@ import grpc
 from google.protobuf import json_format
 
 from client_resolver._pb import orca_pb2
+from client_resolver.call.load_report import LOAD_REPORT, LOAD_REPORT_TEXT
 from client_resolver.testing.faults import Fault, Faults
 from client_resolver.testing.health import PREFIX as HEALTH
 from client_resolver.testing.health import Health
@@ -19,7 +20,6 @@ from client_resolver.testing.interceptor import Interceptor
 from client_resolver.testing.load_service import PREFIX as LOAD_SERVICE
 from client_resolver.testing.load_service import LoadService
 from client_resolver.testing.server import TIMEOUT, LoopbackServer
-from client_resolver.wire import LOAD_REPORT, LOAD_REPORT_TEXT
 
 __all__ = ["Backend", "Backends", "Received"]
 

@@ -7,7 +7,7 @@ from time import monotonic
 import grpc
 
 from client_resolver._pb import orca_pb2
-from client_resolver.wire import LOAD_STREAM
+from client_resolver.call.load_report import LOAD_STREAM
 
 __all__ = ["PREFIX", "LoadService"]
 

@@ -11,7 +11,7 @@ import pytest
 from client_resolver import Observer
 from client_resolver.aio.method import Method
 from client_resolver.core.model import Connectivity
-from client_resolver.observer import Attempt
+from client_resolver.telemetry.observer import Attempt
 from tests.client_resolver.aio.kinds import KINDS, RESPONSES, STYLES, finish, start, until
 from tests.client_resolver.aio.scripted import BOUND, Scripted, fail
 

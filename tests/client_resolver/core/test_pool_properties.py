@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from client_resolver.core.backend import Action, Backend, Close, Connect, Open
 from client_resolver.core.breaker import Limits
 from client_resolver.core.config import PoolConfig, PoolOptions
-from client_resolver.core.connecting import ATTEMPT_DELAY
+from client_resolver.core.connection_set import ATTEMPT_DELAY
 from client_resolver.core.model import Connectivity, Endpoint
 from client_resolver.core.outlier import OutlierDetection
 from client_resolver.core.picker import BasePolicy

@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import pytest
 
-from client_resolver.observer import Attempt, Observer
+from client_resolver.telemetry.observer import Attempt, Observer
 from tests.client_resolver.sync.loopback import BOUND, RETRY, Backend, config, echo, failing
 
 Start = Callable[..., Backend]

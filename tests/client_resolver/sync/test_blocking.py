@@ -4,7 +4,7 @@ from typing import Any
 import grpc
 import pytest
 
-from client_resolver.observer import Attempt, Observer
+from client_resolver.telemetry.observer import Attempt, Observer
 from tests.client_resolver.sync.loopback import RETRY, Backend, config, echo, failing
 
 PREVIOUS = "grpc-previous-rpc-attempts"

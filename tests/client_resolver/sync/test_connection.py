@@ -5,10 +5,10 @@ from typing import Any
 import grpc
 import pytest
 
+from client_resolver.config.dial import Dialing
 from client_resolver.core.model import Connectivity, Endpoint
-from client_resolver.dialing import Dialing
-from client_resolver.observer import Observer
 from client_resolver.sync.connection import Connection, Connections, Undialled, one_of
+from client_resolver.telemetry.observer import Observer
 from tests.client_resolver.sync.loopback import BOUND, Backend
 from tests.client_resolver.sync.test_attempts import settles
 

@@ -1,8 +1,8 @@
 from collections.abc import Callable
 
-from client_resolver.core.outlook import Outlook
-from client_resolver.keywords import Keywords
-from client_resolver.settings import Settings
+from client_resolver.config.keywords import Keywords
+from client_resolver.config.settings import Settings
+from client_resolver.core.channel_state import Outlook
 from client_resolver.sync.connection import Handle
 from client_resolver.sync.driver import Driver
 

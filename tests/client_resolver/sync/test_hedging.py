@@ -5,7 +5,7 @@ from typing import Any
 import grpc
 import pytest
 
-from client_resolver.observer import Attempt, Observer
+from client_resolver.telemetry.observer import Attempt, Observer
 from tests.client_resolver.sync.loopback import BOUND, Backend, config, echo, failing
 from tests.client_resolver.sync.test_attempts import KINDS, begin, nothing_left, responses
 

@@ -3,11 +3,11 @@ from random import Random
 
 import pytest
 
+from client_resolver.config.target import parse_target
 from client_resolver.core.address import parse_address
 from client_resolver.core.model import Endpoint, ServerList
 from client_resolver.core.polling import Polling
 from client_resolver.sync.poller import Poller, look_of
-from client_resolver.target import parse_target
 
 BOUND = 20.0
 NEVER = 3600.0

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from client_resolver import testing
-from client_resolver.wire import LOAD_REPORT_TEXT, load_report_text
+from client_resolver.call.load_report import LOAD_REPORT_TEXT, load_report_text
 
 METHOD = "/t.Greeter/SayHello"
 OTHER = "/t.Greeter/SayGoodbye"

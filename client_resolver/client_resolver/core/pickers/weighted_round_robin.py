@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Generic, TypeVar
 
+from client_resolver.core.fair_schedule import Turns
 from client_resolver.core.fields import duration, flag
 from client_resolver.core.picker import BasePolicy, Candidate, Picker
 from client_resolver.core.pickers.measured_weights import History, MeasuredPicker, MeasuredWeights
 from client_resolver.core.pickers.round_robin import CyclicPicker
 from client_resolver.core.pickers.sampling import draw_untried
-from client_resolver.core.turns import Turns
 
 __all__ = ["ExactPicker", "WeightedRoundRobin"]
 
@@ -22,7 +22,7 @@ _LEAST_PERIOD = 0.1
 
 
 class ExactPicker(Generic[C]):
-    """Picks in the order of `client_resolver.core.turns`: O(log n) a pick.
+    """Picks in the order of `client_resolver.core.fair_schedule`: O(log n) a pick.
 
     What backends are owed outlasts changes of their weights. Where there are other backends, all
     begin anew.

@@ -1,0 +1,393 @@
+"""One RPC over all of its attempts, where it is more than a plain call on a picked connection.
+
+Neither shell waits or sends anything here: they tell what happens and are told what follows.
+"""
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from client_resolver.call.hash_key import key_of
+from client_resolver.call.load_report import (
+    LOAD_REPORT,
+    LOAD_REPORT_TEXT,
+    load_report,
+    load_report_text,
+)
+from client_resolver.call.metadata import Metadata, kept
+from client_resolver.call.shared import Rpcs
+from client_resolver.config.service_config import MethodConfig
+from client_resolver.core.backend import Backend
+from client_resolver.core.hedging import HedgeState, Verdict
+from client_resolver.core.load import LoadReport
+from client_resolver.core.model import Failure
+from client_resolver.core.replay import is_local
+from client_resolver.core.retry import PREVIOUS_ATTEMPTS, Retries, pushback_in
+from client_resolver.core.slots import Slot
+from client_resolver.telemetry.dispatch import tell_each
+from client_resolver.telemetry.observer import Attempt
+
+__all__ = ["Rpc", "Trial"]
+
+H = TypeVar("H")
+
+
+class Trial(Generic[H]):
+    """One attempt of an RPC on one backend.
+
+    Attributes:
+        backend: Where it was put.
+        number: 0 for the RPC's first.
+        began: When, on the machine's clock.
+        seconds: How long it took. None: it has not ended.
+        under_way: Empty once somebody has taken in its end.
+    """
+
+    __slots__ = ("attempt", "backend", "began", "number", "seconds", "under_way")
+
+    def __init__(
+        self, backend: Backend[H], number: int, began: float, attempt: Attempt | None
+    ) -> None:
+        self.backend = backend
+        self.number = number
+        self.began = began
+        self.attempt = attempt
+        self.seconds: float | None = None
+        self.under_way: list[None] = [None]
+
+
+class Rpc(Generic[H]):
+    """Keeps what goes from attempt to attempt, and tells the machine, the breaker and observers.
+
+    After `enter` has returned None, `finish` is to be called once the RPC has ended; more calls of
+    it do nothing.
+
+    Args:
+        rpcs: The channel's.
+        path: `/package.Service/Method`.
+        config: What the service config says of the method.
+        metadata: The RPC's metadata.
+        request: The request, or the iterator of the requests.
+
+    Attributes:
+        key: What keyed policies go by. 0: the policy isn't keyed.
+        tried: The backends of the attempts so far: the next is to go to another.
+        asked: The idle backend that this RPC has had connected. None: it has asked for none.
+        retries: Decides over failed attempts. None: there is no retry policy.
+        hedges: Decides over attempts side by side. None: there is no hedging policy.
+    """
+
+    __slots__ = (
+        "_counted",
+        "_failures",
+        "_finished",
+        "_limited",
+        "_metadata",
+        "_path",
+        "_retrying",
+        "_rpcs",
+        "_waiting",
+        "asked",
+        "attempts",
+        "began",
+        "config",
+        "hedges",
+        "key",
+        "retries",
+        "tried",
+    )
+
+    def __init__(
+        self,
+        rpcs: Rpcs[H],
+        path: str,
+        config: MethodConfig,
+        metadata: Metadata | None,
+        request: object,
+    ) -> None:
+        self._rpcs = rpcs
+        self._path = path
+        self.config = config
+        self._metadata = metadata if metadata is None else kept(metadata)
+        self.began = rpcs.now()
+        self.tried: list[Backend[H]] = []
+        self.asked: Backend[H] | None = None
+        self.attempts = 0
+        self.retries: Retries | None = None
+        self.hedges: HedgeState | None = None
+        if config.retry is not None:
+            self.retries = Retries(config.retry, rpcs.throttle, rpcs.rng)
+        elif config.hedging is not None:
+            self.hedges = HedgeState(config.hedging, rpcs.throttle)
+        policy = rpcs.machine.config.policy
+        self.key = 0
+        if policy.keyed:
+            self.key = key_of(
+                path,
+                self._metadata or (),
+                request,
+                hash_key=rpcs.settings.hash_key,
+                header=policy.request_hash_header,
+                rng=rpcs.rng,
+            )
+        self._failures: list[str] = []
+        # Of the breaker. Whatever ends the RPC, its counts end with it.
+        self._counted: Slot | None = None
+        self._limited = False
+        self._retrying: list[Slot] = []
+        self._waiting: Slot | None = None
+        self._finished = False
+
+    def enter(self) -> Failure | None:
+        """Count the RPC in. Return why it is refused: then it has ended."""
+        rpcs = self._rpcs
+        failure = None
+        if rpcs.breaks:
+            entered = rpcs.breaker.enter()
+            if isinstance(entered, Failure):
+                failure = entered
+            else:
+                self._counted = entered
+        if rpcs.rpc_starts:
+            tell_each(rpcs.rpc_starts, rpcs.target, self._path)
+        if failure is not None:
+            self._finished = True
+            self._tell_end(failure.code.name)
+        return failure
+
+    def waits(self) -> Failure | None:
+        """Take in that there is no backend at this moment. Return why the RPC can't wait."""
+        if self._waiting is not None:
+            return None
+        begun = self._rpcs.breaker.begin_pending()
+        if isinstance(begun, Failure):
+            return begun
+        self._waiting = begun
+        return None
+
+    def resume(self, backend: Backend[H], began: float) -> Trial[H]:
+        """Take in that an attempt was made without this, and that it has failed.
+
+        `enter` is to have returned None. `end`, `unsent` or `again` is to follow.
+
+        Args:
+            backend: Where it was put.
+            began: When, on the machine's clock: the RPC began then as well.
+        """
+        trial = self.begin(backend)
+        self.began = trial.began = began
+        return trial
+
+    def begin(self, backend: Backend[H], *, hedge: bool = False) -> Trial[H]:
+        """Take in that an attempt is put on a backend. `end` or `unsent` is to follow."""
+        rpcs = self._rpcs
+        number, self.attempts = self.attempts, self.attempts + 1
+        self.tried.append(backend)
+        if self._waiting is not None:
+            self._waits_no_more()
+        attempt = None
+        if rpcs.attempts_told:
+            attempt = Attempt(rpcs.target, self._path, backend.address, number, hedge)
+            if rpcs.attempt_starts:
+                tell_each(rpcs.attempt_starts, attempt)
+        return Trial(backend, number, rpcs.now(), attempt)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str | bytes], ...] | None:
+        """The metadata of the attempt that is begun next or was just begun."""
+        counts = self.retries or self.hedges
+        previous = 0 if counts is None else counts.attempts - 1
+        if previous <= 0:
+            return self._metadata
+        return (*(self._metadata or ()), (PREVIOUS_ATTEMPTS, str(previous)))
+
+    @property
+    def now(self) -> Callable[[], float]:
+        """The clock."""
+        return self._rpcs.now
+
+    @property
+    def wants_trailing(self) -> bool:
+        """Whether `end` has a use for the trailing metadata of an attempt that succeeded."""
+        return self._rpcs.machine.wants_load
+
+    def end(
+        self,
+        trial: Trial[H],
+        code: str,
+        trailing: Metadata | None = None,
+        *,
+        details: str = "",
+        ours: bool = False,
+    ) -> bool:
+        """Take in how an attempt ended. Return whether that is new.
+
+        Args:
+            trial: The attempt.
+            code: The name of its status code.
+            trailing: Its trailing metadata, for the backend's load report and pushback.
+            details: Its text.
+            ours: It was cancelled here: that says nothing of the backend.
+        """
+        rpcs = self._rpcs
+        if not trial.under_way:
+            return False
+        try:
+            # One step for all threads: the first that comes here has it.
+            trial.under_way.pop()
+        except IndexError:
+            return False
+        machine = rpcs.machine
+        now = rpcs.now()
+        trial.seconds = seconds = now - trial.began
+        pushback = False
+        if code == "OK":
+            wanted = machine.tracked and not ours
+        else:
+            wanted = machine.tracks_failures and not ours and not is_local(code, details)
+            pushback = pushback_in(trailing or ()) is not None
+        if wanted:
+            load = _load(trailing, now) if trailing and machine.wants_load else None
+            rpcs.ended(trial.backend, code, seconds, load, now, pushback=pushback)
+        if trial.attempt is not None:
+            tell_each(rpcs.attempt_ends, trial.attempt, code, seconds)
+        return True
+
+    def unsent(self, trial: Trial[H], code: str, details: str) -> None:
+        """Take in that no server took an attempt up: it is to be repeated, and counts for nothing.
+
+        Args:
+            trial: The attempt.
+            code: The name of its status code.
+            details: Its text.
+        """
+        self.end(trial, code, ours=True)
+        self._note(trial, code, details)
+
+    def again(
+        self,
+        trial: Trial[H],
+        code: str,
+        details: str,
+        trailing: Metadata | None,
+        *,
+        expired: bool = False,
+    ) -> float | None:
+        """Decide over an attempt that failed before anything of it reached the application.
+
+        Args:
+            trial: The attempt.
+            code: The name of its status code.
+            details: Its text.
+            trailing: Its trailing metadata.
+            expired: It was given up after the retry policy's time for an attempt. Also known by
+                itself where that time was the attempt's deadline: see `bounded`.
+
+        Returns:
+            Seconds until the next attempt. None: the RPC ends as this attempt did.
+        """
+        if self.retries is None:
+            return None
+        expired = expired or (self._limited and code == "DEADLINE_EXCEEDED")
+        self._end_retry()
+        if expired:
+            delay = self.retries.timed_out()
+        else:
+            delay = self.retries.failed(code, pushback_in(trailing or ()))
+        if delay is None or not self._begin_retry():
+            return None
+        self._note(trial, code, details)
+        return delay
+
+    def hedge(self, now: float) -> bool:
+        """Whether another attempt may be started beside those that run. If so, it counts."""
+        hedges = self.hedges
+        if hedges is None or not hedges.due(now):
+            return False
+        if hedges.attempts and not self._begin_retry():
+            hedges.stop()
+            return False
+        granted = hedges.start(now)
+        if not granted:
+            self._end_retry()
+        return granted
+
+    def hedge_failed(
+        self, trial: Trial[H], code: str, details: str, trailing: Metadata | None
+    ) -> Verdict:
+        """Decide over the failure of one of the attempts that run side by side."""
+        hedges = self.hedges
+        assert hedges is not None  # noqa: S101
+        verdict = hedges.failed(code, pushback_in(trailing or ()), self._rpcs.now())
+        if len(self._retrying) > hedges.running:
+            self._end_retry()
+        if verdict is not Verdict.FINAL:
+            self._note(trial, code, details)
+        return verdict
+
+    def succeeded(self) -> None:
+        """Take in that the RPC has its response, or the first of its responses."""
+        counts = self.retries or self.hedges
+        # Retries do no more than tell the throttle.
+        if counts is not None and (self._rpcs.throttles or counts is self.hedges):
+            counts.succeeded()
+
+    def finish(self, code: str) -> None:
+        """Take in how the RPC ended for the application."""
+        if self._finished:
+            return
+        self._finished = True
+        while self._retrying:
+            self._end_retry()
+        if self._waiting is not None:
+            self._waits_no_more()
+        if self._counted is not None:
+            self._counted.give_back()
+        self._tell_end(code)
+
+    def bounded(self, timeout: float | None) -> float | None:
+        """Return the shorter of an attempt's time: what the RPC has left, or the policy's."""
+        retry = self.config.retry
+        limit = None if retry is None else retry.per_attempt_timeout
+        self._limited = limit is not None and (timeout is None or limit < timeout)
+        return limit if self._limited else timeout
+
+    def explain(self, details: str) -> str:
+        """Add to a failure's text what was tried before it, and how that failed."""
+        if not self._failures:
+            return details
+        return f"{details}; tried before: {'; '.join(self._failures)}"
+
+    def _note(self, trial: Trial[H], code: str, details: str) -> None:
+        self._failures.append(f"{trial.backend.address} ({code}: {details})")
+
+    def _begin_retry(self) -> bool:
+        begun = self._rpcs.breaker.begin_retry()
+        if isinstance(begun, Failure):
+            return False
+        self._retrying.append(begun)
+        return True
+
+    def _end_retry(self) -> None:
+        if self._retrying:
+            self._retrying.pop().give_back()
+
+    def _waits_no_more(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.give_back()
+
+    def _tell_end(self, code: str) -> None:
+        rpcs = self._rpcs
+        if rpcs.rpc_ends:
+            seconds = rpcs.now() - self.began
+            target, path = rpcs.target, self._path
+            tell_each(rpcs.rpc_ends, target, path, code, seconds, self.attempts)
+
+
+def _load(trailing: Metadata, now: float) -> LoadReport | None:
+    for name, value in trailing:
+        if name == LOAD_REPORT and isinstance(value, bytes):
+            return load_report(value, now)
+        if name == LOAD_REPORT_TEXT and isinstance(value, str):
+            return load_report_text(value, now)
+    return None

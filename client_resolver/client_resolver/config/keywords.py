@@ -1,0 +1,104 @@
+"""The keyword arguments of every channel of this package, sync and aio alike."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
+from typing import Literal, TypeAlias, TypedDict
+
+import grpc
+
+from client_resolver.config.dial import Dial
+from client_resolver.core.picker import PolicyFactory
+from client_resolver.resolver import Resolve
+from client_resolver.resolver.bearer_token import Token
+from client_resolver.telemetry.observer import Observer
+
+__all__ = ["HashKey", "Keywords", "Options", "ServiceConfigLike"]
+
+Options: TypeAlias = Iterable[tuple[str | bytes, object]]
+"""Channel arguments as grpc takes them."""
+
+ServiceConfigLike: TypeAlias = str | Mapping[str, object]
+"""A gRPC service config as JSON, or as what JSON gives."""
+
+HashKey: TypeAlias = Callable[[str, Mapping[str, str | bytes], object], str | bytes | int | None]
+"""Returns what `ring_hash` and `maglev` go by: from the RPC's method, its metadata and its request
+(the iterator of a stream). None: nothing, so the RPC goes anywhere."""
+
+
+class Keywords(TypedDict, total=False):
+    """What a channel can be told beyond grpc's own arguments. Each has a default.
+
+    Attributes:
+        service_config: A gRPC service config. Goes before the one in `options`. With neither, the
+            one that the balancer sends holds, if it sends one.
+        policy: The load-balancing policy alone: a name, or `{"name": {…}}`. Goes before the one in
+            a service config, also in the balancer's.
+        policies: Policies of the user's own, by name: what makes one of its config. See
+            `client_resolver.Policy`.
+        max_table_size: How many entries a ring of `ring_hash` or a table of `maglev` has at most,
+            whatever the service config asks for. Default: 4096.
+        hash_key: What keyed policies go by. Default: the policy's `requestHashHeader`.
+        connect: `"eager"` (default): every backend is connected from the first use on. `"lazy"`: a
+            backend is connected when it is first picked.
+        idle_timeout: With `connect="lazy"`: seconds without an RPC after which a backend's
+            connection is closed. None (default): never.
+        connections_per_backend: How many connections each backend gets. Default: 1.
+        keepalive: Pings on backends' connections, also without RPCs: how often, and how long the
+            answer may take, in seconds. None (default): none, for a server that doesn't expect them
+            closes the connection.
+        dial: Chooses credentials, authority and channel arguments per backend.
+        drain_timeout: Seconds that a backend which has left the list may take to finish its RPCs.
+            What it has not finished then fails with UNAVAILABLE. None (default): as long as they
+            take.
+        subset_size: How many of the backends this client uses: by its id the same ones each time.
+            None (default): all.
+        client_id: Tells the balancer who asks. Default: POD_NAME, or the host's name and process
+            id.
+        zone: The zone that this client runs in. Default: the environment variable LOOKASIDE_ZONE.
+        node: The node that this client runs on. Default: the environment variable LOOKASIDE_NODE.
+        balancer_credentials: Of the balancer's connection. None (default): insecure.
+        balancer_options: Channel arguments of the balancer's connection. Lists of up to 64 MiB are
+            received unless `grpc.max_receive_message_length` says otherwise.
+        balancer_token: Sent to the balancer with every watch. Needs `balancer_credentials`.
+        insecure_balancer_token: Send it without them as well, in plain text. Default: False.
+        watch_backoff: The first and the largest bound, in seconds, of the random wait before a
+            watch that was lost is tried again. Default: (0.1, 3.0).
+        older_revision_hold: Seconds for which a list that is known to be older than the held one is
+            put off. Default: 30.
+        fallback: A `dns:///` or `static:///` target, used until the balancer has given a list. RPCs
+            wait until it has been looked up.
+        snapshot_path: A file that keeps the last list, for a start while no balancer can be
+            reached. None (default): none.
+        resolvers: Resolvers of the user's own, by the scheme of the target. See
+            `client_resolver.resolver`.
+        refresh_interval: Seconds between two looks of a `dns:///` target or of a user's resolver.
+            Default: 30.
+        observers: Are told what the channel does. See `client_resolver.Observer`.
+    """
+
+    service_config: ServiceConfigLike | None
+    policy: str | Mapping[str, Mapping[str, object]] | None
+    policies: Mapping[str, PolicyFactory]
+    max_table_size: int
+    hash_key: HashKey | None
+    connect: Literal["eager", "lazy"]
+    idle_timeout: float | None
+    connections_per_backend: int
+    keepalive: tuple[float, float] | None
+    dial: Dial | None
+    drain_timeout: float | None
+    subset_size: int | None
+    client_id: str | None
+    zone: str | None
+    node: str | None
+    balancer_credentials: grpc.ChannelCredentials | None
+    balancer_options: Options | None
+    balancer_token: Token | None
+    insecure_balancer_token: bool
+    watch_backoff: tuple[float, float]
+    older_revision_hold: float
+    fallback: str | None
+    snapshot_path: str | PathLike[str] | None
+    resolvers: Mapping[str, Resolve]
+    refresh_interval: float
+    observers: Sequence[Observer]

@@ -1,0 +1,1 @@
+"""What a channel tells of itself: observers, log records and latency histograms."""

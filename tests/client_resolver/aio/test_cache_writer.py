@@ -1,0 +1,90 @@
+import asyncio
+from pathlib import Path
+
+from client_resolver.aio.cache_writer import Keeper
+from client_resolver.core.address import parse_address
+from client_resolver.core.model import Endpoint, ServerList
+from client_resolver.resolver.cache_file import SnapshotFile
+
+BOUND = 20.0
+NEVER = 3600.0
+
+
+class Disk(SnapshotFile):
+    """Keeps what is written, and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nowhere"), "t")
+        self.written: list[ServerList] = []
+        self.first = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def save(self, current: ServerList) -> None:
+        self.written.append(current)
+        self._loop.call_soon_threadsafe(self.first.set)
+
+
+def listed(port: int) -> ServerList:
+    return ServerList((Endpoint(parse_address(f"10.0.0.1:{port}")),))
+
+
+async def ended(keeper: Keeper, task: asyncio.Task[None]) -> None:
+    keeper.stop()
+    await asyncio.wait_for(task, BOUND)
+
+
+async def test_the_first_list_is_written_at_once_and_the_last_at_the_end() -> None:
+    disk = Disk()
+    keeper = Keeper(disk, NEVER)
+    task = asyncio.create_task(keeper.run())
+    keeper.keep(listed(1))
+    await asyncio.wait_for(disk.first.wait(), BOUND)
+    for port in range(2, 10):
+        keeper.keep(listed(port))
+    await ended(keeper, task)
+    assert disk.written == [listed(1), listed(9)]
+
+
+async def test_a_list_that_comes_again_is_not_written_again() -> None:
+    disk = Disk()
+    keeper = Keeper(disk, NEVER)
+    task = asyncio.create_task(keeper.run())
+    keeper.keep(listed(1))
+    await asyncio.wait_for(disk.first.wait(), BOUND)
+    keeper.keep(listed(1))
+    await ended(keeper, task)
+    assert disk.written == [listed(1)]
+
+
+async def test_what_is_no_list_to_start_with_is_not_written() -> None:
+    disk = Disk()
+    keeper = Keeper(disk, NEVER)
+    keeper.keep(None)
+    keeper.keep(ServerList(()))
+    await ended(keeper, asyncio.create_task(keeper.run()))
+    assert disk.written == []
+
+
+async def test_lists_are_written_no_more_often_than_the_interval() -> None:
+    loop = asyncio.get_running_loop()
+    times: list[float] = []
+    third = asyncio.Event()
+
+    def take_in() -> None:
+        times.append(loop.time())
+        if len(times) == 3:
+            third.set()
+        # One more list is there before the interval is over.
+        keeper.keep(listed(len(times) + 1))
+
+    class Clocked(Disk):
+        def save(self, current: ServerList) -> None:
+            loop.call_soon_threadsafe(take_in)
+
+    keeper = Keeper(Clocked(), 0.05)
+    task = asyncio.create_task(keeper.run())
+    keeper.keep(listed(1))
+    await asyncio.wait_for(third.wait(), BOUND)
+    await ended(keeper, task)
+    # The clock of an event loop is read once a turn.
+    assert times[2] - times[0] >= 0.09
