@@ -4,8 +4,9 @@ Neither shell waits or sends anything here: they tell what happens and are told 
 """
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
+from client_resolver.call.attempt import Attempt
 from client_resolver.call.hash_key import key_of
 from client_resolver.call.load_report import (
     LOAD_REPORT,
@@ -24,35 +25,15 @@ from client_resolver.core.replay import is_local
 from client_resolver.core.retry import PREVIOUS_ATTEMPTS, Retries, pushback_in
 from client_resolver.core.slots import Slot
 from client_resolver.telemetry.dispatch import tell_each
-from client_resolver.telemetry.observer import Attempt
+from client_resolver.telemetry.observer import Attempt as Told
 
 __all__ = ["Rpc", "Trial"]
 
 H = TypeVar("H")
 
 
-class Trial(Generic[H]):
-    """One attempt of an RPC on one backend.
-
-    Attributes:
-        backend: Where it was put.
-        number: 0 for the RPC's first.
-        began: When, on the machine's clock.
-        seconds: How long it took. None: it has not ended.
-        under_way: Empty once somebody has taken in its end.
-    """
-
-    __slots__ = ("attempt", "backend", "began", "number", "seconds", "under_way")
-
-    def __init__(
-        self, backend: Backend[H], number: int, began: float, attempt: Attempt | None
-    ) -> None:
-        self.backend = backend
-        self.number = number
-        self.began = began
-        self.attempt = attempt
-        self.seconds: float | None = None
-        self.under_way: list[None] = [None]
+Trial: TypeAlias = Attempt[H, Any]
+"""An attempt, whatever the type of its call."""
 
 
 class Rpc(Generic[H]):
@@ -184,12 +165,12 @@ class Rpc(Generic[H]):
         self.tried.append(backend)
         if self._waiting is not None:
             self._waits_no_more()
-        attempt = None
+        told = None
         if rpcs.attempts_told:
-            attempt = Attempt(rpcs.target, self._path, backend.address, number, hedge)
+            told = Told(rpcs.target, self._path, backend.address, number, hedge)
             if rpcs.attempt_starts:
-                tell_each(rpcs.attempt_starts, attempt)
-        return Trial(backend, number, rpcs.now(), attempt)
+                tell_each(rpcs.attempt_starts, told)
+        return Attempt(backend, number, rpcs.now(), told)
 
     @property
     def metadata(self) -> tuple[tuple[str, str | bytes], ...] | None:
@@ -229,12 +210,7 @@ class Rpc(Generic[H]):
             ours: It was cancelled here: that says nothing of the backend.
         """
         rpcs = self._rpcs
-        if not trial.under_way:
-            return False
-        try:
-            # One step for all threads: the first that comes here has it.
-            trial.under_way.pop()
-        except IndexError:
+        if trial.seconds is not None:
             return False
         machine = rpcs.machine
         now = rpcs.now()
@@ -248,8 +224,8 @@ class Rpc(Generic[H]):
         if wanted:
             load = _load(trailing, now) if trailing and machine.wants_load else None
             rpcs.ended(trial.backend, code, seconds, load, now, pushback=pushback)
-        if trial.attempt is not None:
-            tell_each(rpcs.attempt_ends, trial.attempt, code, seconds)
+        if trial.told is not None:
+            tell_each(rpcs.attempt_ends, trial.told, code, seconds)
         return True
 
     def unsent(self, trial: Trial[H], code: str, details: str) -> None:
@@ -356,6 +332,10 @@ class Rpc(Generic[H]):
         if not self._failures:
             return details
         return f"{details}; tried before: {'; '.join(self._failures)}"
+
+    def explained(self, reason: str) -> str:
+        """Make the text of an end that is decided here: it names the channel's target as well."""
+        return self._rpcs.settings.explain(self.explain(reason))
 
     def _note(self, trial: Trial[H], code: str, details: str) -> None:
         self._failures.append(f"{trial.backend.address} ({code}: {details})")
