@@ -12,7 +12,7 @@ from client_resolver.aio.resolution import Resolution as AioResolution
 from client_resolver.config.settings import Settings
 from client_resolver.core.backoff import FullJitter
 from client_resolver.core.delta import Delta
-from client_resolver.core.model import Revision, ServerList
+from client_resolver.core.model import Code, Revision, ServerList
 from client_resolver.core.watch import Lost, Watch
 from client_resolver.sync.resolution import Resolution as SyncResolution
 from tests.conformance.servers import BOUND
@@ -46,7 +46,7 @@ class Feed:
             self._changed.notify_all()
             return self.watch.current
 
-    def lost(self, code: str, details: str, *, misread: bool = False) -> Lost:
+    def lost(self, code: Code, details: str, *, misread: bool = False) -> Lost:
         with self._changed:
             lost = self.watch.lost(code, details, monotonic(), misread=misread)
             self.losses.append(lost.text)

@@ -26,7 +26,7 @@ from client_resolver.core.address import Address
 from client_resolver.core.model import Revision
 from client_resolver.core.polling import Polling
 from client_resolver.resolver import Answer, Server
-from client_resolver.resolver.cache_file import SnapshotFile
+from client_resolver.resolver.cache_file import CacheFile
 from tests.conformance._pb import echo_pb2_grpc
 from tests.conformance._pb.echo_pb2 import Message
 from tests.conformance._pb.echo_pb2_grpc import EchoStub
@@ -478,11 +478,11 @@ async def test_a_list_that_changes_often_is_written_once_a_second_and_at_the_end
     written: list[int] = []
     first = threading.Event()
 
-    def save(self: SnapshotFile, current: Any) -> None:
+    def save(self: CacheFile, current: Any) -> None:
         written.append(len(current.endpoints))
         first.set()
 
-    monkeypatch.setattr(SnapshotFile, "save", save)
+    monkeypatch.setattr(CacheFile, "save", save)
     balancer.say(["10.0.0.1:80"])
     began = monotonic()
     one = feed(lookaside(balancer), snapshot_path=tmp_path / "list.json")

@@ -4,12 +4,12 @@ import asyncio
 from contextlib import suppress
 
 from client_resolver.core.model import ServerList
-from client_resolver.resolver.cache_file import INTERVAL, SnapshotFile, worth_keeping
+from client_resolver.resolver.cache_file import INTERVAL, CacheFile, worth_keeping
 
-__all__ = ["Keeper"]
+__all__ = ["CacheWriter"]
 
 
-class Keeper:
+class CacheWriter:
     """Writes the newest list, once per `interval` at most. What came last is written at the end.
 
     Args:
@@ -17,7 +17,7 @@ class Keeper:
         interval: In seconds.
     """
 
-    def __init__(self, file: SnapshotFile, interval: float = INTERVAL) -> None:
+    def __init__(self, file: CacheFile, interval: float = INTERVAL) -> None:
         self._file = file
         self._interval = interval
         self._changed = asyncio.Event()

@@ -17,13 +17,13 @@ from client_resolver.aio.load_streams import LoadStreams
 from client_resolver.aio.resolution import Resolution
 from client_resolver.call.accounting import Rpc
 from client_resolver.call.shared import Rpcs
-from client_resolver.config.effective_config import Central, Configured
+from client_resolver.config.effective_config import ConfigListener, EffectiveConfig
 from client_resolver.config.settings import Settings, describe
 from client_resolver.core import backend as backends
 from client_resolver.core.channel_state import Outlook
 from client_resolver.core.delta import Delta
 from client_resolver.core.load import LoadReport
-from client_resolver.core.model import Connectivity, Failure, Revision, ServerList
+from client_resolver.core.model import Code, Connectivity, Failure, Revision, ServerList
 from client_resolver.core.picker import Picker
 from client_resolver.core.snapshot import ChannelSnapshot, of_channel
 from client_resolver.core.watch import Lost
@@ -72,7 +72,7 @@ class Driver:
         self.pending: dict[Pending, None] = {}
         self._thread = 0
         self._clock: Callable[[], float] = float
-        self._central = Central(settings)
+        self._central = EffectiveConfig(settings)
         rng = Random()  # noqa: S311
         self._machine = settings.machine(rng, self._central.adopt, self.now)
         self._picker: Picker[Backend] | None = None
@@ -143,7 +143,7 @@ class Driver:
         started = self._resolution is not None
         return of_channel(found, started=started, closed=self.closed)
 
-    def configure(self, configured: Configured) -> None:
+    def configure(self, configured: ConfigListener) -> None:
         """Tell the service config that holds, now and whenever it changes."""
         self._central.add(configured)
 
@@ -152,24 +152,24 @@ class Driver:
         return self._clock()
 
     def begun(self) -> Revision | None:
-        """See `client_resolver.core.watch.Flow`."""
+        """See `client_resolver.core.watch.ListSink`."""
         return self._machine.begun(self.now())
 
     def received(self, message: ServerList | Delta) -> ServerList | None:
-        """See `client_resolver.core.watch.Flow`."""
+        """See `client_resolver.core.watch.ListSink`."""
         if not self.closed:
             self._perform(self._machine.received(message, self.now()))
             self._publish()
         return self._machine.watch.current
 
-    def lost(self, code: str, details: str, *, misread: bool = False) -> Lost:
-        """See `client_resolver.core.watch.Flow`."""
+    def lost(self, code: Code, details: str, *, misread: bool = False) -> Lost:
+        """See `client_resolver.core.watch.ListSink`."""
         lost = self._machine.lost(code, details, self.now(), misread=misread)
         self._publish()
         return lost
 
     def fallback_failed(self, why: str) -> None:
-        """See `client_resolver.core.watch.Flow`."""
+        """See `client_resolver.core.watch.ListSink`."""
         self._machine.fallback_failed(why)
         self._publish()
 

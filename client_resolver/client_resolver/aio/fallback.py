@@ -5,10 +5,10 @@ from contextlib import suppress
 
 from client_resolver.aio.poller import Poller
 
-__all__ = ["StandIn"]
+__all__ = ["Fallback"]
 
 
-class StandIn:
+class Fallback:
     """Polls the fallback from when it is wanted.
 
     Args:

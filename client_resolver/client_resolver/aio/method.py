@@ -86,7 +86,7 @@ class Method(Generic[C]):
         driver.configure(self)
 
     def configure(self, config: ServiceConfig) -> None:
-        """See `client_resolver.config.effective_config.Configured`."""
+        """See `client_resolver.config.effective_config.ConfigListener`."""
         self.config = config.method(self.path)
         self.plain = is_plain(self.driver.settings, config, self.config)
         self.light = is_light(self.driver.settings, config, self.config)

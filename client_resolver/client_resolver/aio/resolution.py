@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from random import Random
 
-from client_resolver.aio.cache_writer import Keeper
-from client_resolver.aio.fallback import StandIn
+from client_resolver.aio.cache_writer import CacheWriter
+from client_resolver.aio.fallback import Fallback
 from client_resolver.aio.poller import Listener, Poller, look_of
 from client_resolver.aio.watcher import Watcher
 from client_resolver.config.settings import Settings
@@ -19,9 +19,9 @@ from client_resolver.config.target import (
 from client_resolver.core.balancers import Balancers
 from client_resolver.core.model import Endpoint, ServerList
 from client_resolver.core.polling import Polling
-from client_resolver.core.watch import FALLBACK_AFTER, FIRST_MESSAGE, Flow
-from client_resolver.resolver.cache_file import SnapshotFile
-from client_resolver.resolver.sinks import FallbackAnswers, LookAnswers, Tap
+from client_resolver.core.watch import FALLBACK_AFTER, FIRST_MESSAGE, ListSink
+from client_resolver.resolver.cache_file import CacheFile
+from client_resolver.resolver.sinks import FallbackSink, ListTap, PollSink
 
 __all__ = ["Resolution"]
 
@@ -35,7 +35,7 @@ class Resolution:
 
     Args:
         settings: The channel's settings.
-        flow: Is told of every event, on the event loop.
+        sink: Is told of every event, on the event loop.
         fallback_after: Seconds after which the fallback is used where there is no list.
         first_message: Seconds that one of several balancers has to say something.
     """
@@ -43,50 +43,50 @@ class Resolution:
     def __init__(
         self,
         settings: Settings,
-        flow: Flow,
+        sink: ListSink,
         fallback_after: float = FALLBACK_AFTER,
         first_message: float = FIRST_MESSAGE,
     ) -> None:
         self._settings = settings
-        self._flow = flow
+        self._sink = sink
         self._rng = Random()  # noqa: S311
         self._tasks: list[asyncio.Task[None]] = []
         self._keeping: asyncio.Task[None] | None = None
-        self._file: SnapshotFile | None = None
-        self._keeper: Keeper | None = None
+        self._file: CacheFile | None = None
+        self._cache_writer: CacheWriter | None = None
         self._watcher: Watcher | None = None
-        self._stand_in: StandIn | None = None
+        self._fallback: Fallback | None = None
         # Of the target, or of its fallback.
         self._poller: Poller | None = None
         target = settings.target
         if settings.snapshot_path is not None and not isinstance(target, StaticTarget):
-            self._file = SnapshotFile(settings.snapshot_path, identity(target))
-            self._keeper = Keeper(self._file)
+            self._file = CacheFile(settings.snapshot_path, identity(target))
+            self._cache_writer = CacheWriter(self._file)
         if isinstance(target, LookasideTarget) and settings.fallback is not None:
-            answers = FallbackAnswers(settings.target.text, settings.fallback.text, flow)
+            answers = FallbackSink(settings.target.text, settings.fallback.text, sink)
             self._poller = self._polling(settings.fallback, answers)
-            self._stand_in = StandIn(self._poller, fallback_after)
-        self._tap = Tap(flow, self._keeper, self._stand_in)
+            self._fallback = Fallback(self._poller, fallback_after)
+        self._list_tap = ListTap(sink, self._cache_writer, self._fallback)
         match target:
             case LookasideTarget(balancers=addresses):
                 balancers = Balancers(addresses, self._rng)
-                self._watcher = Watcher(settings, balancers, self._tap, first_message)
+                self._watcher = Watcher(settings, balancers, self._list_tap, first_message)
             case DnsTarget() | CustomTarget():
-                self._poller = self._polling(target, LookAnswers(settings.target.text, self._tap))
+                self._poller = self._polling(target, PollSink(settings.target.text, self._list_tap))
             case StaticTarget():
                 pass
 
     def start(self) -> None:
-        """Start, on the running loop. A static list is given to the flow before this returns."""
+        """Start, on the running loop. A static list is given to the sink before this returns."""
         target = self._settings.target
         if isinstance(target, StaticTarget):
-            self._flow.received(ServerList(tuple(map(Endpoint, target.addresses))))
-        if self._keeper is not None:
-            self._keeping = asyncio.create_task(self._keeper.run(), name="lookaside-snapshot")
+            self._sink.received(ServerList(tuple(map(Endpoint, target.addresses))))
+        if self._cache_writer is not None:
+            self._keeping = asyncio.create_task(self._cache_writer.run(), name="lookaside-snapshot")
         if self._watcher is not None:
             self._spawn(self._after_loading(self._watcher.run), "lookaside-watch")
-            if self._stand_in is not None:
-                self._spawn(self._stand_in.run(), "lookaside-fallback")
+            if self._fallback is not None:
+                self._spawn(self._fallback.run(), "lookaside-fallback")
         elif self._poller is not None:
             self._spawn(self._after_loading(self._poller.run), "lookaside-poll")
 
@@ -107,12 +107,12 @@ class Resolution:
         # Cancelling alone is not enough: a coroutine of the user's may swallow the cancellation.
         if self._poller is not None:
             self._poller.stop()
-        if self._stand_in is not None:
-            self._stand_in.over()
+        if self._fallback is not None:
+            self._fallback.over()
         for task in self._tasks:
             task.cancel()
-        if self._keeper is not None:
-            self._keeper.stop()
+        if self._cache_writer is not None:
+            self._cache_writer.stop()
         ending = [*self._tasks, self._keeping] if self._keeping is not None else self._tasks
         if ending:
             await asyncio.wait(ending, timeout=_END)
@@ -127,7 +127,7 @@ class Resolution:
         if self._file is not None:
             kept = await asyncio.to_thread(self._file.load)
             if kept is not None:
-                self._tap.received(kept)
+                self._list_tap.received(kept)
         await run()
 
     def _spawn(self, run: Coroutine[object, object, None], name: str) -> None:

@@ -11,10 +11,11 @@ from client_resolver.aio.connection import open_channel
 from client_resolver.config.settings import Settings
 from client_resolver.core.balancers import Balancers
 from client_resolver.core.delta import UnknownBase
-from client_resolver.core.watch import Flow
+from client_resolver.core.model import Code
+from client_resolver.core.watch import ListSink
 from client_resolver.resolver.bearer_token import TokenError, authorization
 from client_resolver.resolver.messages import read, watch_on
-from client_resolver.telemetry.log import Notices, reason, unusable
+from client_resolver.telemetry.log import ChannelLog, reason, unusable
 
 __all__ = ["Watcher"]
 
@@ -27,7 +28,7 @@ class Watcher:
     Args:
         settings: The channel's settings.
         balancers: Who is asked.
-        flow: Is told of every event and says what follows.
+        sink: Is told of every event and says what follows.
         first_message: Seconds that one of several balancers has to say something.
     """
 
@@ -35,14 +36,14 @@ class Watcher:
         self,
         settings: Settings,
         balancers: Balancers,
-        flow: Flow,
+        sink: ListSink,
         first_message: float,
     ) -> None:
         self._settings = settings
         self._balancers = balancers
-        self._flow = flow
+        self._sink = sink
         self._patience = first_message if len(balancers) > 1 else None
-        self._notices = Notices(settings.target.text)
+        self._log = ChannelLog(settings.target.text)
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
@@ -57,7 +58,7 @@ class Watcher:
                 async with channel:
                     delay = await self._ask(watch_on(channel))
             except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
-                delay = self._lost(_Ended("INTERNAL", reason(error)))
+                delay = self._lost(_Ended(Code.INTERNAL, reason(error)))
             await self._pause(delay)
 
     def resolve_now(self) -> None:
@@ -76,8 +77,8 @@ class Watcher:
     def _lost(self, ended: "_Ended") -> float:
         """Take in how a watch has ended. Return the seconds until the next."""
         details = self._balancers.place(ended.details)
-        lost = self._flow.lost(ended.code, details, misread=ended.misread)
-        self._notices.lost(lost)
+        lost = self._sink.lost(ended.code, details, misread=ended.misread)
+        self._log.lost(lost)
         self._balancers.move_on()
         return self._balancers.wait(lost.delay)
 
@@ -99,8 +100,8 @@ class Watcher:
         try:
             metadata = await self._authorization()
         except TokenError as error:
-            return _Ended("UNAVAILABLE", str(error))
-        known = self._flow.begun()
+            return _Ended(Code.UNAVAILABLE, str(error))
+        known = self._sink.begun()
         call = watch(self._settings.request(known), metadata=metadata)
         try:
             async with asyncio.timeout(self._patience if known is None else None) as patience:
@@ -108,24 +109,24 @@ class Watcher:
                     patience.reschedule(None)
                     self._received(message)
         except grpc.aio.AioRpcError as error:
-            return _Ended(error.code().name, error.details() or "")
+            return _Ended(Code[error.code().name], error.details() or "")
         except TimeoutError:
-            return _Ended("DEADLINE_EXCEEDED", f"no answer within {self._patience:g} s")
+            return _Ended(Code.DEADLINE_EXCEEDED, f"no answer within {self._patience:g} s")
         except UnknownBase as error:
-            return _Ended("ABORTED", str(error))
+            return _Ended(Code.ABORTED, str(error))
         except Exception as error:  # noqa: BLE001 - nothing that a balancer sends ends following it
-            return _Ended("INTERNAL", unusable(error), misread=True)
+            return _Ended(Code.INTERNAL, unusable(error), misread=True)
         finally:
             call.cancel()
-        return _Ended("OK", "the balancer ended the watch")
+        return _Ended(Code.OK, "the balancer ended the watch")
 
     def _received(self, message: bytes) -> None:
         told = read(message)
-        self._notices.set_aside(told)
-        self._flow.received(told)
+        self._log.set_aside(told)
+        self._sink.received(told)
 
 
 class _Ended(NamedTuple):
-    code: str
+    code: Code
     details: str
     misread: bool = False

@@ -87,7 +87,7 @@ class Rpcs(Generic[H]):
         self.retry_buffer = _retry_buffer(settings.options)
 
     def configure(self, config: ServiceConfig) -> None:
-        """See `Configured` in `config.effective_config`. Its owner serialises the calls."""
+        """See `ConfigListener` in `config.effective_config`. Its owner serialises the calls."""
         self.breaker.limits = config.limits
         self.breaks = config.limits.bounds_rpcs
         self.throttle.configure(config.throttling)

@@ -10,19 +10,19 @@ from client_resolver.core.config import PoolConfig
 from client_resolver.errors import ServiceConfigError
 from client_resolver.telemetry.log import reason
 
-__all__ = ["Central", "Configured"]
+__all__ = ["ConfigListener", "EffectiveConfig"]
 
 _logger = logging.getLogger("client_resolver")
 
 
-class Configured(Protocol):
-    """What a service config applies to."""
+class ConfigListener(Protocol):
+    """Is told of each service config that takes effect."""
 
     def configure(self, config: ServiceConfig) -> None:
         """Go by this service config from now on."""
 
 
-class Central:
+class EffectiveConfig:
     """Holds a channel's service config, and tells each change to what it applies to.
 
     A shell serialises the calls of `adopt`. Any thread may call `add`.
@@ -37,10 +37,10 @@ class Central:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._adopted = ""
-        self._told: set[ref[Configured]] = set()
+        self._told: set[ref[ConfigListener]] = set()
         self.config = settings.config
 
-    def add(self, configured: Configured) -> None:
+    def add(self, configured: ConfigListener) -> None:
         """Tell the config that holds, now and whenever it changes."""
         self._told.add(ref(configured, self._told.discard))
         told = None

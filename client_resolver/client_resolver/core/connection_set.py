@@ -8,7 +8,7 @@ from client_resolver.core.backend import Action, Backend, Close, Connect, Open
 from client_resolver.core.events import ConnectionChanged, EventLog
 from client_resolver.core.model import Connectivity
 
-__all__ = ["Connections"]
+__all__ = ["ConnectionSet"]
 
 H = TypeVar("H")
 
@@ -21,7 +21,7 @@ _ENDED = (Connectivity.READY, Connectivity.TRANSIENT_FAILURE)
 """The states that an attempt to connect ends in."""
 
 
-class Connections(Generic[H]):
+class ConnectionSet(Generic[H]):
     """Opens and closes the connections of a channel's backends, as data.
 
     Without a limit, all listed backends are connected; lazily, those that were picked. With one, so

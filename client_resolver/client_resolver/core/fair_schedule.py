@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from client_resolver.core.guard import Guard
 
-__all__ = ["Turns"]
+__all__ = ["FairSchedule"]
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class _Slot(Generic[T]):
         return self.end, self.end_part / self.weight, self.rank, self
 
 
-class Turns(Generic[T]):
+class FairSchedule(Generic[T]):
     """An endless order of turns: O(log n) for each.
 
     What one was due more than it got is its debt, less than one turn at any time, either way. All

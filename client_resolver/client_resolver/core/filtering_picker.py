@@ -5,12 +5,12 @@ from typing import Generic, TypeVar
 
 from client_resolver.core.picker import CountingFailures, Picker, Reporting
 
-__all__ = ["PassingPicker"]
+__all__ = ["FilteringPicker"]
 
 B = TypeVar("B", bound=Hashable)
 
 
-class PassingPicker(Generic[B]):
+class FilteringPicker(Generic[B]):
     """Passes over the backends that can't be picked at present.
 
     For pickers that go by a key: when a backend fails or is ejected, its keys go to others and come
@@ -42,4 +42,4 @@ class PassingPicker(Generic[B]):
         return self._present[key % len(self._present)] if backend in absent else backend
 
     def __repr__(self) -> str:
-        return f"<PassingPicker over {self._inner!r}, {len(self._absent)} absent>"
+        return f"<FilteringPicker over {self._inner!r}, {len(self._absent)} absent>"

@@ -12,7 +12,7 @@ from client_resolver.core.delta import Delta
 from client_resolver.core.events import BalancerLost, Event, ListChanged, ListConfirmed
 from client_resolver.core.freshness import Freshness
 from client_resolver.core.load import LoadReport
-from client_resolver.core.model import Connectivity, ListState, Revision, ServerList
+from client_resolver.core.model import Code, Connectivity, ListState, Revision, ServerList
 from client_resolver.core.pool import Pool
 from client_resolver.core.snapshot import ChannelSnapshot, snapshot_of
 from client_resolver.core.watch import Lost, Watch, is_unreached
@@ -30,7 +30,7 @@ class Machine(Generic[H]):
 
     Args:
         pool: The backends.
-        watch: The resolver's flow. For a fixed list, one that is fed that list and never more.
+        watch: Holds the list. For a fixed list, one that is fed that list and never more.
         adopt: Takes in the service config of a list that has been taken, and returns what holds
             then. It is asked before the list's connections are opened.
 
@@ -133,12 +133,12 @@ class Machine(Generic[H]):
             self.pool.log.add(ListConfirmed())
         return []
 
-    def lost(self, code: str, details: str, now: float, *, misread: bool = False) -> Lost:
+    def lost(self, code: Code, details: str, now: float, *, misread: bool = False) -> Lost:
         """Take in that the watch has ended. See `Watch.lost`."""
         self._relisted = True
         lost = self.watch.lost(code, details, now, misread=misread)
         self._freshness.lost(now, reached=not is_unreached(details))
-        if code != "OK":
+        if code is not Code.OK:
             self._lost = lost.text
             if self.pool.log.on:
                 self.pool.log.add(BalancerLost(lost.text))

@@ -12,7 +12,7 @@ import xxhash
 from client_resolver.core.backend import Action, Backend, Open
 from client_resolver.core.building import Build
 from client_resolver.core.config import PoolConfig, PoolOptions
-from client_resolver.core.connection_set import Connections
+from client_resolver.core.connection_set import ConnectionSet
 from client_resolver.core.ejections import Ejections
 from client_resolver.core.events import EventLog
 from client_resolver.core.idleness import Idleness, UsePicker
@@ -20,7 +20,7 @@ from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Connectivity, Endpoint
 from client_resolver.core.outlier import shows_overload
 from client_resolver.core.picker import Picker
-from client_resolver.core.selection import PickerLine, reweigh, select
+from client_resolver.core.selection import PickerBuilder, reweigh, select
 from client_resolver.core.subset import subset
 
 __all__ = ["Pool"]
@@ -68,12 +68,12 @@ class Pool(Generic[H]):
         self.now = now
         self._listed: dict[str, Backend[H]] = {}
         self._draining: dict[str, Backend[H]] = {}
-        self._connections: Connections[H] = Connections(options.lazy, self.log, now)
+        self._connections: ConnectionSet[H] = ConnectionSet(options.lazy, self.log, now)
         self._ejections: Ejections[H] = Ejections(config.outlier, rng, self.log)
         timeout = options.idle_timeout if options.lazy else None
         self._idleness: Idleness[H] | None = None if timeout is None else Idleness(timeout)
-        self._ready_line: PickerLine[H] = PickerLine(rng, now)
-        self._idle_line: PickerLine[H] = PickerLine(rng, now)
+        self._ready_line: PickerBuilder[H] = PickerBuilder(rng, now)
+        self._idle_line: PickerBuilder[H] = PickerBuilder(rng, now)
         self._seed = (
             xxhash.xxh64_intdigest(options.client_id.encode())
             if options.client_id

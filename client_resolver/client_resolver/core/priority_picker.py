@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 import xxhash
 
-from client_resolver.core.fair_schedule import Turns
+from client_resolver.core.fair_schedule import FairSchedule
 
 __all__ = ["Level", "PriorityPicker"]
 
@@ -63,7 +63,7 @@ class PriorityPicker(Generic[B]):
         self._shares = [level.share / total for level in self._active]
         self._keyed = keyed
         weights = [max(1, round(share * _PARTS)) for share in self._shares]
-        self._next = Turns(range(len(weights)), weights, rng).take
+        self._next = FairSchedule(range(len(weights)), weights, rng).take
         self._told = {
             backend: ended
             for level in self.levels

@@ -9,13 +9,13 @@ from typing import ClassVar, Generic, TypeVar
 from client_resolver.core.backend import Backend
 from client_resolver.core.building import Build, Staged
 from client_resolver.core.config import PoolConfig
-from client_resolver.core.filtering_picker import PassingPicker
+from client_resolver.core.filtering_picker import FilteringPicker
 from client_resolver.core.guard import Guard
 from client_resolver.core.picker import CountingFailures, Picker, Reporting
 from client_resolver.core.priority_picker import Level, PriorityPicker
 from client_resolver.core.serial_picker import serial
 
-__all__ = ["PickerLine", "reweigh", "select"]
+__all__ = ["PickerBuilder", "reweigh", "select"]
 
 H = TypeVar("H")
 
@@ -68,7 +68,7 @@ def reweigh(backends: Sequence[Backend[H]], config: PoolConfig, now: float) -> f
     return slow.step if slow is not None and warming else None
 
 
-class PickerLine(Generic[H]):
+class PickerBuilder(Generic[H]):
     """One picker after another, each of which may learn from the one before.
 
     A picker that takes long to build is built in steps by the channel's shell, and the one before
@@ -220,7 +220,7 @@ class _Built(Generic[H]):
     def over(self, chosen: Sequence[Backend[H]]) -> Picker[Backend[H]]:
         """Have it pick among those that are chosen alone."""
         absent = set(self.backends).difference(chosen)
-        return PassingPicker(self.shared, chosen, absent) if absent else self.shared
+        return FilteringPicker(self.shared, chosen, absent) if absent else self.shared
 
 
 class _Unbuilt(Generic[H]):

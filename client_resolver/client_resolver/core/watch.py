@@ -1,4 +1,4 @@
-"""The resolver's flow: which list holds, when to reconnect, what is known of the balancer."""
+"""The channel's watch: which list holds, when to reconnect, what is known of the balancer."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeGuard
@@ -7,7 +7,15 @@ from client_resolver.core.backoff import FullJitter
 from client_resolver.core.delta import Delta, UnknownBase
 from client_resolver.core.model import Code, Failure, ListState, Revision, ServerList
 
-__all__ = ["FALLBACK_AFTER", "FIRST_MESSAGE", "Flow", "Lost", "Watch", "is_firm", "is_unreached"]
+__all__ = [
+    "FALLBACK_AFTER",
+    "FIRST_MESSAGE",
+    "ListSink",
+    "Lost",
+    "Watch",
+    "is_firm",
+    "is_unreached",
+]
 
 FALLBACK_AFTER = 5.0
 """Seconds that a balancer has to give its first list before the fallback is used. It is used at
@@ -20,11 +28,11 @@ no list, before another is asked. A balancer answers such a watch at once or end
 
 _REFUSALS = frozenset(
     {
-        "FAILED_PRECONDITION",
-        "INVALID_ARGUMENT",
-        "PERMISSION_DENIED",
-        "UNAUTHENTICATED",
-        "UNIMPLEMENTED",
+        Code.FAILED_PRECONDITION,
+        Code.INVALID_ARGUMENT,
+        Code.PERMISSION_DENIED,
+        Code.UNAUTHENTICATED,
+        Code.UNIMPLEMENTED,
     }
 )
 """What a balancer answers to a request that it will refuse again."""
@@ -54,8 +62,8 @@ class Lost:
     all_asked: bool = True
 
 
-class Flow(Protocol):
-    """Takes in what is learned of the backends: a `Watch` behind a shell's lock and clock."""
+class ListSink(Protocol):
+    """Where resolvers report: a `Watch` behind a shell's lock and clock."""
 
     def begun(self) -> Revision | None:
         """Take in that a watch begins. Return what to name as known."""
@@ -67,11 +75,11 @@ class Flow(Protocol):
             UnknownBase: The watch must be begun anew.
         """
 
-    def lost(self, code: str, details: str, *, misread: bool = False) -> Lost:
+    def lost(self, code: Code, details: str, *, misread: bool = False) -> Lost:
         """Take in that the watch has ended, or that the backends could not be looked up.
 
         Args:
-            code: The name of the gRPC status code.
+            code: The status's code.
             details: The status's text.
             misread: It was ended here, over a message that can't be used.
         """
@@ -220,11 +228,11 @@ class Watch:
         """Go back to a list: the one that was taken could not be used."""
         self.current = before
 
-    def lost(self, code: str, details: str, now: float, *, misread: bool = False) -> Lost:
+    def lost(self, code: Code, details: str, now: float, *, misread: bool = False) -> Lost:
         """Take in that the watch has ended or that it could not be started.
 
         Args:
-            code: The name of the gRPC status code.
+            code: The status's code.
             details: The status's text.
             now: The time on the monotonic clock, in seconds.
             misread: It was ended here, over a message that can't be used.
@@ -239,7 +247,7 @@ class Watch:
         if heard and self._lasted(now) and not is_unreached(details):
             self._works(now)
         delay = self._backoff.next()
-        expected = self._failed or self._doubted or code == "OK"
+        expected = self._failed or self._doubted or code is Code.OK
         self._doubted = self._doubted or misread
         self._failed = True
         all_asked = self._unasked == 0

@@ -19,7 +19,7 @@ from client_resolver.core.address import parse_address
 from client_resolver.core.fields import inside, listed, object_in, required, text, whole
 from client_resolver.core.model import Endpoint, ListState, Revision, ServerList
 
-__all__ = ["INTERVAL", "SnapshotFile", "decode", "encode", "worth_keeping"]
+__all__ = ["INTERVAL", "CacheFile", "decode", "encode", "worth_keeping"]
 
 INTERVAL = 1.0
 """Seconds between two times that a list is written."""
@@ -28,7 +28,7 @@ _FORMAT = 1
 _logger = logging.getLogger("client_resolver")
 
 
-class SnapshotFile:
+class CacheFile:
     """A file with the list of one target. Where processes share it, the last one to write wins.
 
     Args:

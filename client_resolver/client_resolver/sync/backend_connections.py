@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
 
-from client_resolver.config.effective_config import Central
+from client_resolver.config.effective_config import EffectiveConfig
 from client_resolver.config.settings import Settings
 from client_resolver.core import backend as actions
 from client_resolver.core.model import Connectivity
@@ -43,7 +43,7 @@ class BackendConnections:
         central: Has the service config that holds.
     """
 
-    def __init__(self, settings: Settings, central: Central) -> None:
+    def __init__(self, settings: Settings, central: EffectiveConfig) -> None:
         self._settings = settings
         self._central = central
         self._shutting: list[Connection] = []

@@ -14,7 +14,7 @@ import grpc
 
 from client_resolver.call.accounting import Rpc
 from client_resolver.call.shared import Rpcs
-from client_resolver.config.effective_config import Central, Configured
+from client_resolver.config.effective_config import ConfigListener, EffectiveConfig
 from client_resolver.config.settings import Settings, describe
 from client_resolver.core import backend as backends
 from client_resolver.core.channel_state import Outlook
@@ -22,7 +22,7 @@ from client_resolver.core.delta import Delta
 from client_resolver.core.guard import Guard
 from client_resolver.core.load import LoadReport
 from client_resolver.core.machine import Machine
-from client_resolver.core.model import Connectivity, Revision, ServerList
+from client_resolver.core.model import Code, Connectivity, Revision, ServerList
 from client_resolver.core.picker import Picker
 from client_resolver.core.snapshot import ChannelSnapshot, of_channel
 from client_resolver.core.watch import Lost
@@ -76,7 +76,7 @@ class Driver:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._central = Central(settings)
+        self._central = EffectiveConfig(settings)
         self._reset()
         follow(self)
 
@@ -162,16 +162,16 @@ class Driver:
         self.start()
         self._work.set()
 
-    def configure(self, configured: Configured) -> None:
+    def configure(self, configured: ConfigListener) -> None:
         """Tell the service config that holds, now and whenever it changes."""
         self._central.add(configured)
 
     def begun(self) -> Revision | None:
-        """See `client_resolver.core.watch.Flow`."""
+        """See `client_resolver.core.watch.ListSink`."""
         return self._serializer.call(lambda: self._machine.begun(monotonic()))
 
     def received(self, message: ServerList | Delta) -> ServerList | None:
-        """See `client_resolver.core.watch.Flow`."""
+        """See `client_resolver.core.watch.ListSink`."""
 
         def take() -> ServerList | None:
             if not self.closed:
@@ -180,8 +180,8 @@ class Driver:
 
         return self._serializer.call(take)
 
-    def lost(self, code: str, details: str, *, misread: bool = False) -> Lost:
-        """See `client_resolver.core.watch.Flow`."""
+    def lost(self, code: Code, details: str, *, misread: bool = False) -> Lost:
+        """See `client_resolver.core.watch.ListSink`."""
 
         def take() -> Lost:
             lost = self._machine.lost(code, details, monotonic(), misread=misread)
@@ -192,7 +192,7 @@ class Driver:
         return self._serializer.call(take)
 
     def fallback_failed(self, why: str) -> None:
-        """See `client_resolver.core.watch.Flow`."""
+        """See `client_resolver.core.watch.ListSink`."""
 
         def take() -> None:
             self._machine.fallback_failed(why)

@@ -4,10 +4,10 @@ import threading
 
 from client_resolver.sync.poller import Poller
 
-__all__ = ["StandIn"]
+__all__ = ["Fallback"]
 
 
-class StandIn:
+class Fallback:
     """Polls the fallback from when it is wanted.
 
     Args:

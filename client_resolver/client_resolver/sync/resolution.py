@@ -15,11 +15,11 @@ from client_resolver.config.target import (
 from client_resolver.core.balancers import Balancers
 from client_resolver.core.model import Endpoint, ServerList
 from client_resolver.core.polling import Polling
-from client_resolver.core.watch import FALLBACK_AFTER, FIRST_MESSAGE, Flow
-from client_resolver.resolver.cache_file import SnapshotFile
-from client_resolver.resolver.sinks import FallbackAnswers, LookAnswers, Tap
-from client_resolver.sync.cache_writer import Keeper
-from client_resolver.sync.fallback import StandIn
+from client_resolver.core.watch import FALLBACK_AFTER, FIRST_MESSAGE, ListSink
+from client_resolver.resolver.cache_file import CacheFile
+from client_resolver.resolver.sinks import FallbackSink, ListTap, PollSink
+from client_resolver.sync.cache_writer import CacheWriter
+from client_resolver.sync.fallback import Fallback
 from client_resolver.sync.poller import Listener, Poller, look_of
 from client_resolver.sync.watcher import Watcher
 
@@ -35,7 +35,7 @@ class Resolution:
 
     Args:
         settings: The channel's settings.
-        flow: Is told of every event, on threads of this object.
+        sink: Is told of every event, on threads of this object.
         fallback_after: Seconds after which the fallback is used where there is no list.
         first_message: Seconds that one of several balancers has to say something.
     """
@@ -43,49 +43,49 @@ class Resolution:
     def __init__(
         self,
         settings: Settings,
-        flow: Flow,
+        sink: ListSink,
         fallback_after: float = FALLBACK_AFTER,
         first_message: float = FIRST_MESSAGE,
     ) -> None:
         self._settings = settings
-        self._flow = flow
+        self._sink = sink
         self._rng = Random()  # noqa: S311
         self._threads: list[threading.Thread] = []
-        self._file: SnapshotFile | None = None
-        self._keeper: Keeper | None = None
+        self._file: CacheFile | None = None
+        self._cache_writer: CacheWriter | None = None
         self._watcher: Watcher | None = None
-        self._stand_in: StandIn | None = None
+        self._fallback: Fallback | None = None
         # Of the target, or of its fallback.
         self._poller: Poller | None = None
         target = settings.target
         if settings.snapshot_path is not None and not isinstance(target, StaticTarget):
-            self._file = SnapshotFile(settings.snapshot_path, identity(target))
-            self._keeper = Keeper(self._file)
+            self._file = CacheFile(settings.snapshot_path, identity(target))
+            self._cache_writer = CacheWriter(self._file)
         if isinstance(target, LookasideTarget) and settings.fallback is not None:
-            answers = FallbackAnswers(settings.target.text, settings.fallback.text, flow)
+            answers = FallbackSink(settings.target.text, settings.fallback.text, sink)
             self._poller = self._polling(settings.fallback, answers)
-            self._stand_in = StandIn(self._poller, fallback_after)
-        self._tap = Tap(flow, self._keeper, self._stand_in)
+            self._fallback = Fallback(self._poller, fallback_after)
+        self._list_tap = ListTap(sink, self._cache_writer, self._fallback)
         match target:
             case LookasideTarget(balancers=addresses):
                 balancers = Balancers(addresses, self._rng)
-                self._watcher = Watcher(settings, balancers, self._tap, first_message)
+                self._watcher = Watcher(settings, balancers, self._list_tap, first_message)
             case DnsTarget() | CustomTarget():
-                self._poller = self._polling(target, LookAnswers(settings.target.text, self._tap))
+                self._poller = self._polling(target, PollSink(settings.target.text, self._list_tap))
             case StaticTarget():
                 pass
 
     def start(self) -> None:
-        """Start. A static list is given to the flow before this returns, on this thread."""
+        """Start. A static list is given to the sink before this returns, on this thread."""
         target = self._settings.target
         if isinstance(target, StaticTarget):
-            self._flow.received(ServerList(tuple(map(Endpoint, target.addresses))))
-        if self._keeper is not None:
-            self._spawn(self._keeper.run, "lookaside-snapshot")
+            self._sink.received(ServerList(tuple(map(Endpoint, target.addresses))))
+        if self._cache_writer is not None:
+            self._spawn(self._cache_writer.run, "lookaside-snapshot")
         if self._watcher is not None:
             self._spawn(self._after_loading(self._watcher.run), "lookaside-watch")
-            if self._stand_in is not None:
-                self._spawn(self._stand_in.run, "lookaside-fallback")
+            if self._fallback is not None:
+                self._spawn(self._fallback.run, "lookaside-fallback")
         elif self._poller is not None:
             self._spawn(self._after_loading(self._poller.run), "lookaside-poll")
 
@@ -103,11 +103,11 @@ class Resolution:
 
     def stop(self) -> None:
         """Have the threads end by themselves. Waits for nothing."""
-        for one in (self._watcher, self._poller, self._keeper):
+        for one in (self._watcher, self._poller, self._cache_writer):
             if one is not None:
                 one.stop()
-        if self._stand_in is not None:
-            self._stand_in.over()
+        if self._fallback is not None:
+            self._fallback.over()
 
     def close(self) -> None:
         """End everything, in bounded time."""
@@ -129,7 +129,7 @@ class Resolution:
         def load_and_run() -> None:
             kept = None if self._file is None else self._file.load()
             if kept is not None:
-                self._tap.received(kept)
+                self._list_tap.received(kept)
             run()
 
         return load_and_run

@@ -10,11 +10,12 @@ from client_resolver._pb import lookaside_pb2
 from client_resolver.config.settings import Settings
 from client_resolver.core.balancers import Balancers
 from client_resolver.core.delta import UnknownBase
-from client_resolver.core.watch import Flow
+from client_resolver.core.model import Code
+from client_resolver.core.watch import ListSink
 from client_resolver.resolver.bearer_token import TokenError, authorization
 from client_resolver.resolver.messages import read, watch_on
 from client_resolver.sync.connection import open_channel
-from client_resolver.telemetry.log import Notices, reason, unusable
+from client_resolver.telemetry.log import ChannelLog, reason, unusable
 
 __all__ = ["Watcher"]
 
@@ -27,7 +28,7 @@ class Watcher:
     Args:
         settings: The channel's settings.
         balancers: Who is asked.
-        flow: Is told of every event and says what follows.
+        sink: Is told of every event and says what follows.
         first_message: Seconds that one of several balancers has to say something.
     """
 
@@ -35,14 +36,14 @@ class Watcher:
         self,
         settings: Settings,
         balancers: Balancers,
-        flow: Flow,
+        sink: ListSink,
         first_message: float,
     ) -> None:
         self._settings = settings
         self._balancers = balancers
-        self._flow = flow
+        self._sink = sink
         self._patience = first_message if len(balancers) > 1 else None
-        self._notices = Notices(settings.target.text)
+        self._log = ChannelLog(settings.target.text)
         self._opening = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._closed = threading.Event()
@@ -56,8 +57,8 @@ class Watcher:
                 if self._closed.is_set():
                     return
                 details = self._balancers.place(ended.details)
-                lost = self._flow.lost(ended.code, details, misread=ended.misread)
-                self._notices.lost(lost)
+                lost = self._sink.lost(ended.code, details, misread=ended.misread)
+                self._log.lost(lost)
                 if self._balancers.move_on():
                     self._shut()
                 self._wake.clear()
@@ -108,21 +109,21 @@ class Watcher:
         try:
             self._read(ending)
         except TokenError as error:
-            return _Ended("UNAVAILABLE", str(error))
+            return _Ended(Code.UNAVAILABLE, str(error))
         except grpc.RpcError as error:
-            return ending.why or _Ended(error.code().name, error.details() or "")
+            return ending.why or _Ended(Code[error.code().name], error.details() or "")
         except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
-            return _Ended("INTERNAL", reason(error))
+            return _Ended(Code.INTERNAL, reason(error))
         finally:
             ending.calm()
-        return ending.why or _Ended("OK", "the balancer ended the watch")
+        return ending.why or _Ended(Code.OK, "the balancer ended the watch")
 
     def _read(self, ending: "_Ending") -> None:
         metadata = authorization(self._settings.balancer_token)
         channel = self._open()
         if channel is None:
             return
-        known = self._flow.begun()
+        known = self._sink.begun()
         watch: _Watch = watch_on(channel)
         call = watch(self._settings.request(known), metadata=metadata)
         ending.follow(call, self._patience if known is None else None)
@@ -134,16 +135,16 @@ class Watcher:
     def _received(self, message: bytes, ending: "_Ending") -> None:
         try:
             told = read(message)
-            self._notices.set_aside(told)
-            self._flow.received(told)
+            self._log.set_aside(told)
+            self._sink.received(told)
         except UnknownBase as error:
-            ending.cancel(_Ended("ABORTED", str(error)))
+            ending.cancel(_Ended(Code.ABORTED, str(error)))
         except Exception as error:  # noqa: BLE001 - nothing that a balancer sends ends following it
-            ending.cancel(_Ended("INTERNAL", unusable(error), misread=True))
+            ending.cancel(_Ended(Code.INTERNAL, unusable(error), misread=True))
 
 
 class _Ended(NamedTuple):
-    code: str
+    code: Code
     details: str
     misread: bool = False
 
@@ -160,7 +161,7 @@ class _Ending:
         """Take in the watch. Cancel it after so many seconds unless `calm` comes first."""
         self._call = call
         if patience is not None:
-            why = _Ended("DEADLINE_EXCEEDED", f"no answer within {patience:g} s")
+            why = _Ended(Code.DEADLINE_EXCEEDED, f"no answer within {patience:g} s")
             self._timer = threading.Timer(patience, self.cancel, [why])
             self._timer.daemon = True
             self._timer.start()

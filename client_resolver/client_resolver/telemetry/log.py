@@ -8,7 +8,7 @@ from client_resolver.core.delta import Delta
 from client_resolver.core.model import ServerList, SetAside
 from client_resolver.core.watch import Lost
 
-__all__ = ["Notices", "reason", "undialled", "unusable"]
+__all__ = ["ChannelLog", "reason", "undialled", "unusable"]
 
 _TOLD = 20
 """How many servers of one list are warned of one by one."""
@@ -18,7 +18,7 @@ _SHOWN = 500
 _logger = logging.getLogger("client_resolver")
 
 
-class Notices:
+class ChannelLog:
     """Tells each thing once: a resolver that is polled says the same again and again.
 
     Args:

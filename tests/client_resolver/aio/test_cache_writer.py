@@ -1,16 +1,16 @@
 import asyncio
 from pathlib import Path
 
-from client_resolver.aio.cache_writer import Keeper
+from client_resolver.aio.cache_writer import CacheWriter
 from client_resolver.core.address import parse_address
 from client_resolver.core.model import Endpoint, ServerList
-from client_resolver.resolver.cache_file import SnapshotFile
+from client_resolver.resolver.cache_file import CacheFile
 
 BOUND = 20.0
 NEVER = 3600.0
 
 
-class Disk(SnapshotFile):
+class Disk(CacheFile):
     """Keeps what is written, and lets a test wait for it."""
 
     def __init__(self) -> None:
@@ -28,40 +28,40 @@ def listed(port: int) -> ServerList:
     return ServerList((Endpoint(parse_address(f"10.0.0.1:{port}")),))
 
 
-async def ended(keeper: Keeper, task: asyncio.Task[None]) -> None:
-    keeper.stop()
+async def ended(writer: CacheWriter, task: asyncio.Task[None]) -> None:
+    writer.stop()
     await asyncio.wait_for(task, BOUND)
 
 
 async def test_the_first_list_is_written_at_once_and_the_last_at_the_end() -> None:
     disk = Disk()
-    keeper = Keeper(disk, NEVER)
-    task = asyncio.create_task(keeper.run())
-    keeper.keep(listed(1))
+    writer = CacheWriter(disk, NEVER)
+    task = asyncio.create_task(writer.run())
+    writer.keep(listed(1))
     await asyncio.wait_for(disk.first.wait(), BOUND)
     for port in range(2, 10):
-        keeper.keep(listed(port))
-    await ended(keeper, task)
+        writer.keep(listed(port))
+    await ended(writer, task)
     assert disk.written == [listed(1), listed(9)]
 
 
 async def test_a_list_that_comes_again_is_not_written_again() -> None:
     disk = Disk()
-    keeper = Keeper(disk, NEVER)
-    task = asyncio.create_task(keeper.run())
-    keeper.keep(listed(1))
+    writer = CacheWriter(disk, NEVER)
+    task = asyncio.create_task(writer.run())
+    writer.keep(listed(1))
     await asyncio.wait_for(disk.first.wait(), BOUND)
-    keeper.keep(listed(1))
-    await ended(keeper, task)
+    writer.keep(listed(1))
+    await ended(writer, task)
     assert disk.written == [listed(1)]
 
 
 async def test_what_is_no_list_to_start_with_is_not_written() -> None:
     disk = Disk()
-    keeper = Keeper(disk, NEVER)
-    keeper.keep(None)
-    keeper.keep(ServerList(()))
-    await ended(keeper, asyncio.create_task(keeper.run()))
+    writer = CacheWriter(disk, NEVER)
+    writer.keep(None)
+    writer.keep(ServerList(()))
+    await ended(writer, asyncio.create_task(writer.run()))
     assert disk.written == []
 
 
@@ -75,16 +75,16 @@ async def test_lists_are_written_no_more_often_than_the_interval() -> None:
         if len(times) == 3:
             third.set()
         # One more list is there before the interval is over.
-        keeper.keep(listed(len(times) + 1))
+        writer.keep(listed(len(times) + 1))
 
     class Clocked(Disk):
         def save(self, current: ServerList) -> None:
             loop.call_soon_threadsafe(take_in)
 
-    keeper = Keeper(Clocked(), 0.05)
-    task = asyncio.create_task(keeper.run())
-    keeper.keep(listed(1))
+    writer = CacheWriter(Clocked(), 0.05)
+    task = asyncio.create_task(writer.run())
+    writer.keep(listed(1))
     await asyncio.wait_for(third.wait(), BOUND)
-    await ended(keeper, task)
+    await ended(writer, task)
     # The clock of an event loop is read once a turn.
     assert times[2] - times[0] >= 0.09

@@ -3,7 +3,7 @@ from random import Random
 
 import pytest
 
-from client_resolver.aio.fallback import StandIn
+from client_resolver.aio.fallback import Fallback
 from client_resolver.aio.poller import Poller
 from client_resolver.core.model import ServerList
 from client_resolver.core.polling import Polling
@@ -23,11 +23,11 @@ class Looked:
         raise AssertionError(why)
 
 
-def stand_in(looked: Looked, after: float) -> tuple[StandIn, asyncio.Task[None]]:
+def started(looked: Looked, after: float) -> tuple[Fallback, asyncio.Task[None]]:
     async def look() -> ServerList:
         return ServerList(())
 
-    subject = StandIn(Poller(look, Polling(NEVER, Random(1)), looked), after)
+    subject = Fallback(Poller(look, Polling(NEVER, Random(1)), looked), after)
     return subject, asyncio.create_task(subject.run())
 
 
@@ -36,7 +36,7 @@ async def test_a_fallback_is_looked_up_when_it_is_wanted_or_after_a_while(
     after: float, wanted: bool
 ) -> None:
     looked = Looked()
-    subject, task = stand_in(looked, after)
+    subject, task = started(looked, after)
     if wanted:
         subject.wanted()
     await asyncio.wait_for(looked.event.wait(), BOUND)
@@ -46,7 +46,7 @@ async def test_a_fallback_is_looked_up_when_it_is_wanted_or_after_a_while(
 
 async def test_a_fallback_that_is_never_wanted_is_never_looked_up() -> None:
     looked = Looked()
-    subject, task = stand_in(looked, NEVER)
+    subject, task = started(looked, NEVER)
     subject.over()
     subject.wanted()
     await asyncio.wait_for(task, BOUND)
@@ -54,7 +54,7 @@ async def test_a_fallback_that_is_never_wanted_is_never_looked_up() -> None:
 
 
 async def test_a_task_that_is_cancelled_as_its_fallback_becomes_wanted_ends() -> None:
-    subject, task = stand_in(Looked(), NEVER)
+    subject, task = started(Looked(), NEVER)
     await asyncio.sleep(0)
     subject.wanted()
     task.cancel()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 import pytest
 
 from client_resolver import Policy
-from client_resolver.config.effective_config import Central
+from client_resolver.config.effective_config import EffectiveConfig
 from client_resolver.config.service_config import ServiceConfig
 from client_resolver.config.settings import Settings
 
@@ -17,9 +17,9 @@ class Told:
         self.configs.append(config)
 
 
-def central(service_config: str | None = None) -> Central:
+def central(service_config: str | None = None) -> EffectiveConfig:
     given = {} if service_config is None else {"service_config": service_config}
-    return Central(Settings.of("static:///10.0.0.1:1", None, None, None, given))  # type: ignore[arg-type]
+    return EffectiveConfig(Settings.of("static:///10.0.0.1:1", None, None, None, given))  # type: ignore[arg-type]
 
 
 def named(policy: str) -> str:
@@ -83,7 +83,7 @@ def test_whatever_is_raised_over_one_it_is_refused(
         raise KeyError("wanted")
 
     keywords = {"policies": {"mine": mine}}
-    subject = Central(Settings.of("static:///10.0.0.1:1", None, None, None, keywords))  # type: ignore[arg-type]
+    subject = EffectiveConfig(Settings.of("static:///10.0.0.1:1", None, None, None, keywords))  # type: ignore[arg-type]
     with caplog.at_level(logging.WARNING, "client_resolver"):
         assert subject.adopt(text).policy.name == "weighted_round_robin"
     assert why in caplog.text

@@ -3,7 +3,7 @@
 import pytest
 
 from client_resolver.core.backend import Backend
-from client_resolver.core.connection_set import Connections
+from client_resolver.core.connection_set import ConnectionSet
 from client_resolver.core.events import EventLog
 from tests.client_resolver.core.pooling import (
     FAILED,
@@ -19,9 +19,9 @@ def backends(count: int) -> list[Backend[object]]:
     return [Backend(endpoint(port)) for port in range(1, count + 1)]
 
 
-def limited(limit: int, clock: Clock | None = None) -> Connections[object]:
+def limited(limit: int, clock: Clock | None = None) -> ConnectionSet[object]:
     now = Clock() if clock is None else clock
-    subject: Connections[object] = Connections(lazy=False, log=EventLog(on=False), now=now)
+    subject: ConnectionSet[object] = ConnectionSet(lazy=False, log=EventLog(on=False), now=now)
     subject.limit = limit
     return subject
 
@@ -179,6 +179,6 @@ def test_an_attempt_that_begins_again_holds_up_no_other_whose_time_is_over() -> 
 
 
 def test_where_all_are_connected_no_attempt_waits_for_another() -> None:
-    subject: Connections[object] = Connections(lazy=False, log=EventLog(on=False), now=Clock())
+    subject: ConnectionSet[object] = ConnectionSet(lazy=False, log=EventLog(on=False), now=Clock())
     subject.arrange(backends(3), [])
     assert subject.wake_at is None

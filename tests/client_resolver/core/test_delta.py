@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from client_resolver.core.address import parse_address
 from client_resolver.core.backoff import FullJitter
 from client_resolver.core.delta import Delta
-from client_resolver.core.model import Endpoint, ListState, Revision, ServerList, SetAside
+from client_resolver.core.model import Code, Endpoint, ListState, Revision, ServerList, SetAside
 from client_resolver.core.watch import Watch
 
 ADDRESSES = (
@@ -61,7 +61,7 @@ def test_a_client_with_deltas_holds_exactly_what_one_with_whole_lists_does(
         now += 1
         if what == "reconnect":
             for client in clients:
-                client.lost("OK", "", now)
+                client.lost(Code.OK, "", now)
             _, known = [client.begun(now) for client in clients]
             # A balancer may have forgotten the list that the client knows.
             on_stream = lists[known.digest] if known is not None and servers else None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client_resolver.core.fair_schedule import Turns
+from client_resolver.core.fair_schedule import FairSchedule
 
 ONE = 1 << 20
 """Debts are kept in so many parts of a turn."""
@@ -24,10 +24,10 @@ WEIGHTS = st.lists(
 
 def turns(
     weights: list[int], seed: int | Random, debts: dict[int, float] | None = None
-) -> Turns[int]:
+) -> FairSchedule[int]:
     """Items are named by their places."""
     rng = seed if isinstance(seed, Random) else Random(seed)
-    return Turns(range(len(weights)), weights, rng, debts)
+    return FairSchedule(range(len(weights)), weights, rng, debts)
 
 
 @settings(max_examples=150)
@@ -166,14 +166,14 @@ def test_who_interrupts_a_turn_gets_one_at_random_and_disturbs_no_share(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     order = turns([1, 3], 1)
-    step = Turns._take
+    step = FairSchedule._take
     meanwhile: list[int] = []
 
-    def interrupted(self: Turns[int]) -> int:
+    def interrupted(self: FairSchedule[int]) -> int:
         meanwhile.append(self.take())
         return step(self)
 
-    monkeypatch.setattr(Turns, "_take", interrupted)
+    monkeypatch.setattr(FairSchedule, "_take", interrupted)
     taken = Counter(order.take() for _ in range(400))
     assert taken == {0: 100, 1: 300}
     assert set(meanwhile) == {0, 1}

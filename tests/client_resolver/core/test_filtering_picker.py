@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from client_resolver.core.filtering_picker import PassingPicker
+from client_resolver.core.filtering_picker import FilteringPicker
 from client_resolver.core.picker import Reporting, untried
 from client_resolver.core.pickers import policy_named
 from tests.client_resolver.core.pickers.fakes import backends
@@ -50,22 +50,22 @@ def test_what_is_absent_is_never_picked_and_what_was_tried_if_need_be(
     absent: str, tried: str, picked: str
 ) -> None:
     present = [one for one in "abcd" if one not in absent]
-    tested = PassingPicker(ByKey("abcd"), present, absent)
+    tested = FilteringPicker(ByKey("abcd"), present, absent)
     assert "".join(tested.pick(key, list(tried)) for key in range(4)) == picked
 
 
 def test_a_picker_that_heeds_nothing_is_corrected() -> None:
-    tested = PassingPicker(Headstrong("abc"), "ac", "b")
+    tested = FilteringPicker(Headstrong("abc"), "ac", "b")
     assert [tested.pick(key) for key in range(6)] == ["a", "c", "c", "a", "a", "c"]
 
 
 def test_a_picker_that_learns_is_told() -> None:
     inner = Learning("ab")
-    tested: object = PassingPicker(inner, "a", "b")
+    tested: object = FilteringPicker(inner, "a", "b")
     assert isinstance(tested, Reporting)
     tested.ended("a", 1.5, ok=True)  # type: ignore[arg-type]
     assert inner.told == [("a", 1.5, True)]
-    assert not isinstance(PassingPicker(ByKey("ab"), "a", "b"), Reporting)
+    assert not isinstance(FilteringPicker(ByKey("ab"), "a", "b"), Reporting)
 
 
 @pytest.mark.parametrize("name", ["ring_hash", "maglev"])
@@ -73,7 +73,7 @@ def test_a_picker_that_learns_is_told() -> None:
 def test_only_the_keys_of_what_is_absent_move(name: str, weights: list[int]) -> None:
     some = backends(*weights)
     inner = policy_named(name).build(some, Random(1), float, None)
-    tested = PassingPicker(inner, some[1:], some[:1])
+    tested = FilteringPicker(inner, some[1:], some[:1])
     keys = [Random(7).getrandbits(64) for _ in range(2000)]
     for key in keys:
         home = inner.pick(key)
@@ -84,5 +84,5 @@ def test_only_the_keys_of_what_is_absent_move(name: str, weights: list[int]) -> 
 def test_repr_tells_how_many_are_absent() -> None:
     some = backends(1, 1, 1)
     inner = policy_named("pick_first").build(some, Random(1), float, None)
-    tested = PassingPicker(inner, some[:1], some[1:])
-    assert repr(tested) == "<PassingPicker over <FirstPicker of 10.0.0.0:50051>, 2 absent>"
+    tested = FilteringPicker(inner, some[:1], some[1:])
+    assert repr(tested) == "<FilteringPicker over <FirstPicker of 10.0.0.0:50051>, 2 absent>"

@@ -15,7 +15,7 @@ from client_resolver.core.events import (
     Returned,
 )
 from client_resolver.core.machine import Machine
-from client_resolver.core.model import Connectivity, ListState, Revision, ServerList
+from client_resolver.core.model import Code, Connectivity, ListState, Revision, ServerList
 from client_resolver.core.outlier import OutlierDetection
 from client_resolver.core.pickers import policy_named
 from client_resolver.core.pool import Pool
@@ -86,7 +86,7 @@ def test_the_next_thing_due_wakes() -> None:
 
 def test_a_failure_to_get_a_list_is_published_and_a_list_ends_it() -> None:
     subject = machine()
-    subject.lost("UNAVAILABLE", "refused", 0.0)
+    subject.lost(Code.UNAVAILABLE, "refused", 0.0)
     assert subject.publish()
     assert subject.outlook.failure is not None
     subject.received(listed(1), 0.0)
@@ -192,8 +192,8 @@ def test_events_tell_what_has_happened_once() -> None:
         subject.tick(now)
     assert subject.events() == [Returned(name)]
     subject.received(given, 31.0)
-    lost = subject.lost("UNAVAILABLE", "gone", 32.0)
-    subject.lost("OK", "", 33.0)
+    lost = subject.lost(Code.UNAVAILABLE, "gone", 32.0)
+    subject.lost(Code.OK, "", 33.0)
     assert subject.events() == [ListConfirmed(), BalancerLost(lost.text)]
     subject.received(listed(2, version=8, config="measured"), 34.0)
     assert ConnectionChanged(name, Connectivity.IDLE, None) in subject.events()
@@ -227,7 +227,7 @@ def test_a_snapshot_tells_the_whole_state() -> None:
     one.backend.in_flight.add(object())
     subject.ended(one.backend, "INTERNAL", 0.1, None, 10.0)
     subject.publish()
-    lost = subject.lost("UNAVAILABLE", "gone", 11.0)
+    lost = subject.lost(Code.UNAVAILABLE, "gone", 11.0)
     seen = subject.snapshot(15.0)
     assert seen.state is Connectivity.READY
     assert seen.waiting == ""

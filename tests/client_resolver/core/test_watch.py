@@ -95,7 +95,7 @@ def test_the_list_of_a_lost_watch_is_not_taken_later() -> None:
     subject = watch()
     subject.received(listed(1, revision=HELD), 0.0)
     subject.received(listed(2, revision=Revision("x", 5, "e")), 10.0)
-    subject.lost("UNAVAILABLE", "gone", 11.0)
+    subject.lost(Code.UNAVAILABLE, "gone", 11.0)
     assert subject.wake_at is None
     assert not subject.expire(100.0)
 
@@ -112,7 +112,7 @@ def test_a_stale_list_with_servers_is_taken_and_one_without_is_not() -> None:
 def test_the_last_list_is_kept_when_the_watch_is_lost() -> None:
     subject = watch()
     subject.received(listed(1, 2), 0.0)
-    lost = subject.lost("UNAVAILABLE", "gone", 11.0)
+    lost = subject.lost(Code.UNAVAILABLE, "gone", 11.0)
     assert subject.current is not None
     assert subject.failure is None
     assert "the 2 backends last known are kept" in lost.text
@@ -121,19 +121,19 @@ def test_the_last_list_is_kept_when_the_watch_is_lost() -> None:
 
 def test_with_several_balancers_rpcs_wait_until_each_has_been_asked() -> None:
     subject = Watch("balancers a:1, b:1", FullJitter(0.1, 10, Random(1)), 30.0, balancers=2)
-    first = subject.lost("UNAVAILABLE", "at a:1: why", 0.0)
+    first = subject.lost(Code.UNAVAILABLE, "at a:1: why", 0.0)
     assert not first.all_asked
     assert first.text == "one of the balancers a:1, b:1 gives no list: UNAVAILABLE: at a:1: why"
     assert subject.failure is None
     for _ in range(2):
-        assert subject.lost("UNAVAILABLE", "at b:1: why", 1.0).all_asked
+        assert subject.lost(Code.UNAVAILABLE, "at b:1: why", 1.0).all_asked
         text = "each of the balancers a:1, b:1 gives no list: UNAVAILABLE: at b:1: why"
         assert subject.failure == Failure(Code.UNAVAILABLE, text)
 
 
 def test_one_balancer_of_several_that_refuses_is_why_rpcs_fail() -> None:
     subject = Watch("balancers a:1, b:1", FullJitter(0.1, 10, Random(1)), 30.0, balancers=2)
-    subject.lost("PERMISSION_DENIED", "at a:1: no", 0.0)
+    subject.lost(Code.PERMISSION_DENIED, "at a:1: no", 0.0)
     text = "one of the balancers a:1, b:1 refuses: PERMISSION_DENIED: at a:1: no"
     assert subject.failure == Failure(Code.UNAVAILABLE, text)
 
@@ -141,23 +141,23 @@ def test_one_balancer_of_several_that_refuses_is_why_rpcs_fail() -> None:
 def test_of_several_balancers_one_is_lost_at_a_time() -> None:
     subject = Watch("balancers a:1, b:1", FullJitter(0.1, 10, Random(1)), 30.0, balancers=2)
     subject.received(listed(1), 0.0)
-    lost = subject.lost("UNAVAILABLE", "at a:1: why", 1.0)
+    lost = subject.lost(Code.UNAVAILABLE, "at a:1: why", 1.0)
     assert lost.text.startswith("one of the balancers a:1, b:1 is lost (UNAVAILABLE: at a:1: why)")
 
 
 @pytest.mark.parametrize(
     ("code", "failure"),
     [
-        ("INVALID_ARGUMENT", Code.UNAVAILABLE),
-        ("PERMISSION_DENIED", Code.UNAVAILABLE),
-        ("UNAVAILABLE", Code.UNAVAILABLE),
-        ("INTERNAL", Code.UNAVAILABLE),
-        ("OK", Code.UNAVAILABLE),
+        (Code.INVALID_ARGUMENT, Code.UNAVAILABLE),
+        (Code.PERMISSION_DENIED, Code.UNAVAILABLE),
+        (Code.UNAVAILABLE, Code.UNAVAILABLE),
+        (Code.INTERNAL, Code.UNAVAILABLE),
+        (Code.OK, Code.UNAVAILABLE),
     ],
 )
-def test_without_a_list_an_error_is_why_rpcs_fail(code: str, failure: Code) -> None:
+def test_without_a_list_an_error_is_why_rpcs_fail(code: Code, failure: Code) -> None:
     subject = watch()
-    assert subject.lost(code, "why", 1.0).expected is (code == "OK")
+    assert subject.lost(code, "why", 1.0).expected is (code is Code.OK)
     assert subject.failure is not None
     assert subject.failure.code is failure
     assert "balancer lb:50052 " in subject.failure.details
@@ -169,9 +169,9 @@ def test_without_a_list_an_error_is_why_rpcs_fail(code: str, failure: Code) -> N
 
 def test_a_message_resets_the_backoff() -> None:
     subject = Watch("b:1", FullJitter(0.1, 10, Highest()), 30)
-    assert [subject.lost("OK", "", 0.0).delay for _ in range(3)] == [0.1, 0.2, 0.4]
+    assert [subject.lost(Code.OK, "", 0.0).delay for _ in range(3)] == [0.1, 0.2, 0.4]
     subject.received(listed(1), 0.0)
-    lost = subject.lost("UNAVAILABLE", "", 0.0)
+    lost = subject.lost(Code.UNAVAILABLE, "", 0.0)
     assert lost.delay == 0.1
     assert not lost.expected
 
@@ -234,7 +234,7 @@ def test_a_delta_of_a_list_that_is_not_held_changes_nothing(base: str) -> None:
     with pytest.raises(UnknownBase):
         subject.received(delta(base, 2, revision=Revision("c", 8, "e")), 1.0)
     assert ports_of(subject) == [1]
-    assert subject.lost("ABORTED", "", 1.0).expected
+    assert subject.lost(Code.ABORTED, "", 1.0).expected
     assert subject.begun(2.0) is None
 
 
@@ -256,36 +256,36 @@ def test_a_balancer_whose_deltas_never_fit_is_asked_ever_more_seldom() -> None:
         subject.received(listed(1, revision=HELD), 0.0)
         with pytest.raises(UnknownBase):
             subject.received(delta("x", 2), 0.0)
-        delays.append(subject.lost("ABORTED", "", 0.0).delay)
+        delays.append(subject.lost(Code.ABORTED, "", 0.0).delay)
     assert delays == [0.1, 0.2, 0.4]
     subject.begun(1.0)
     subject.received(listed(1, revision=HELD), 1.0)
     subject.received(delta("b", 2, revision=Revision("c", 8, "e")), 1.0)
-    assert subject.lost("OK", "", 1.0).delay == 0.1
+    assert subject.lost(Code.OK, "", 1.0).delay == 0.1
     assert subject.begun(2.0) == Revision("c", 8, "e")
 
 
 @pytest.mark.parametrize(
     ("code", "details", "lasted", "worked"),
     [
-        ("OK", "", 100.0, True),
-        ("UNAVAILABLE", "the balancer is shutting down", 100.0, True),
-        ("OK", "", 0.1, False),
-        ("UNAVAILABLE", "failed to connect to all addresses; last error: x", 100.0, False),
-        ("UNAVAILABLE", "at b:1: DNS resolution failed for b:1", 100.0, False),
+        (Code.OK, "", 100.0, True),
+        (Code.UNAVAILABLE, "the balancer is shutting down", 100.0, True),
+        (Code.OK, "", 0.1, False),
+        (Code.UNAVAILABLE, "failed to connect to all addresses; last error: x", 100.0, False),
+        (Code.UNAVAILABLE, "at b:1: DNS resolution failed for b:1", 100.0, False),
     ],
 )
 def test_a_watch_that_had_nothing_to_say_worked_if_it_lasted(
-    code: str, details: str, lasted: float, worked: bool
+    code: Code, details: str, lasted: float, worked: bool
 ) -> None:
     subject = Watch("b:1", FullJitter(0.1, 10, Highest()), 30)
     subject.begun(0.0)
     subject.received(listed(1, revision=HELD), 0.0)
-    assert subject.lost("UNAVAILABLE", "gone", 1.0).delay == 0.1
+    assert subject.lost(Code.UNAVAILABLE, "gone", 1.0).delay == 0.1
     subject.begun(2.0)
     lost = subject.lost(code, details, 2.0 + lasted)
     assert lost.delay == (0.1 if worked else 0.2)
-    assert lost.expected is (not worked or code == "OK")
+    assert lost.expected is (not worked or code is Code.OK)
 
 
 def provisional(*ports: int) -> ServerList:
@@ -338,9 +338,9 @@ def test_a_provisional_list_is_never_named_as_known() -> None:
 
 def test_a_provisional_list_says_nothing_of_the_balancer() -> None:
     subject = Watch("b:1", FullJitter(0.1, 10, Highest()), 30)
-    assert subject.lost("UNAVAILABLE", "", 0.0).delay == 0.1
+    assert subject.lost(Code.UNAVAILABLE, "", 0.0).delay == 0.1
     subject.received(provisional(1, 2), 0.0)
-    lost = subject.lost("UNAVAILABLE", "gone", 0.0)
+    lost = subject.lost(Code.UNAVAILABLE, "gone", 0.0)
     assert lost.delay == 0.2
     assert lost.expected
     assert "the 2 backends of the fallback are used" in lost.text
@@ -367,8 +367,8 @@ def provisional_of(subject: Watch) -> bool | None:
     return None if subject.listed is None else subject.listed.provisional
 
 
-@pytest.mark.parametrize("code", ["UNAVAILABLE", "PERMISSION_DENIED"])
-def test_rpcs_wait_until_the_fallback_has_answered_or_failed(code: str) -> None:
+@pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.PERMISSION_DENIED])
+def test_rpcs_wait_until_the_fallback_has_answered_or_failed(code: Code) -> None:
     subject = with_fallback()
     subject.lost(code, "why", 0.0)
     assert why(subject) is None
@@ -408,7 +408,7 @@ def test_a_balancer_whose_messages_cant_be_used_is_warned_of_once_and_asked_ever
     for _ in range(4):
         subject.begun(0.0)
         subject.received(listed(1, revision=HELD), 0.0)
-        lost = subject.lost("INTERNAL", "its message can't be used", 1.0, misread=True)
+        lost = subject.lost(Code.INTERNAL, "its message can't be used", 1.0, misread=True)
         told.append((lost.delay, lost.expected))
     assert told == [(0.1, False), (0.2, True), (0.4, True), (0.8, True)]
     assert subject.begun(2.0) is None
@@ -420,10 +420,10 @@ def test_a_balancer_is_trusted_again_after_a_watch_that_lasted() -> None:
     for now in (0.0, 1.0):
         subject.begun(now)
         subject.received(listed(1, revision=HELD), now)
-        subject.lost("INTERNAL", "", now, misread=True)
+        subject.lost(Code.INTERNAL, "", now, misread=True)
     subject.begun(2.0)
     subject.received(listed(1, revision=HELD), 2.0)
-    lost = subject.lost("UNAVAILABLE", "gone", 60.0)
+    lost = subject.lost(Code.UNAVAILABLE, "gone", 60.0)
     assert (lost.delay, lost.expected) == (0.1, False)
     assert subject.begun(61.0) == HELD
 
@@ -441,5 +441,5 @@ def test_a_list_that_could_not_be_used_is_tried_again_when_it_comes_again() -> N
 def test_a_source_that_is_polled_in_vain_is_warned_of_once() -> None:
     subject = watch()
     subject.received(listed(1), 0.0)
-    losses = [subject.lost("UNAVAILABLE", "no such name", now) for now in (100.0, 200.0, 300.0)]
+    losses = [subject.lost(Code.UNAVAILABLE, "no such name", now) for now in (100.0, 200.0, 300.0)]
     assert [lost.expected for lost in losses] == [False, True, True]

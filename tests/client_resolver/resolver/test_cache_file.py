@@ -7,7 +7,7 @@ import pytest
 
 from client_resolver.core.address import parse_address
 from client_resolver.core.model import Endpoint, ListState, Revision, ServerList, SetAside
-from client_resolver.resolver.cache_file import SnapshotFile, decode, encode, worth_keeping
+from client_resolver.resolver.cache_file import CacheFile, decode, encode, worth_keeping
 
 TARGET = "lookaside://lb:50052/greeter"
 LISTED = ServerList(
@@ -27,7 +27,7 @@ def altered(**fields: object) -> bytes:
 
 
 def test_a_list_is_read_as_it_was_written(tmp_path: Path) -> None:
-    file = SnapshotFile(tmp_path / "list.json", TARGET)
+    file = CacheFile(tmp_path / "list.json", TARGET)
     file.save(LISTED)
     assert file.load() == LISTED
 
@@ -41,7 +41,7 @@ def test_a_file_is_replaced_as_a_whole_and_nothing_is_left_beside_it(tmp_path: P
     path = tmp_path / "list.json"
     path.write_text("an earlier one")
     with path.open() as earlier:
-        SnapshotFile(path, TARGET).save(LISTED)
+        CacheFile(path, TARGET).save(LISTED)
         assert earlier.read() == "an earlier one"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -50,7 +50,7 @@ def test_no_file_yet_is_nothing_to_warn_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "client_resolver"):
-        assert SnapshotFile(tmp_path / "list.json", TARGET).load() is None
+        assert CacheFile(tmp_path / "list.json", TARGET).load() is None
     assert not caplog.records
 
 
@@ -81,7 +81,7 @@ def test_a_file_that_is_of_no_use_is_a_warning(
     path = tmp_path / "list.json"
     path.write_bytes(raw)
     with caplog.at_level(logging.WARNING, "client_resolver"):
-        assert SnapshotFile(path, TARGET).load() is None
+        assert CacheFile(path, TARGET).load() is None
     [record] = caplog.records
     assert why in record.getMessage()
     assert str(path) in record.getMessage()
@@ -92,7 +92,7 @@ def test_a_file_that_cannot_be_read_is_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "client_resolver"):
-        assert SnapshotFile(tmp_path, TARGET).load() is None
+        assert CacheFile(tmp_path, TARGET).load() is None
     assert "can't be read" in caplog.text
 
 
@@ -100,14 +100,14 @@ def test_a_file_that_cannot_be_written_is_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "client_resolver"):
-        SnapshotFile(tmp_path / "nowhere" / "list.json", TARGET).save(LISTED)
+        CacheFile(tmp_path / "nowhere" / "list.json", TARGET).save(LISTED)
     assert "can't be written" in caplog.text
 
 
 def test_a_write_that_fails_leaves_the_earlier_file_and_nothing_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = SnapshotFile(tmp_path / "list.json", TARGET)
+    file = CacheFile(tmp_path / "list.json", TARGET)
     file.save(LISTED)
 
     def full(descriptor: int) -> None:

@@ -5,22 +5,22 @@ import pytest
 
 from client_resolver.core.address import parse_address
 from client_resolver.core.delta import Delta, UnknownBase
-from client_resolver.core.model import Endpoint, ListState, Revision, ServerList, SetAside
+from client_resolver.core.model import Code, Endpoint, ListState, Revision, ServerList, SetAside
 from client_resolver.core.watch import Lost
-from client_resolver.resolver.sinks import FallbackAnswers, LookAnswers, Tap
+from client_resolver.resolver.sinks import FallbackSink, ListTap, PollSink
 
 LISTED = ServerList((Endpoint(parse_address("10.0.0.1:80")),))
 KNOWN = Revision("a", 1, "e")
 TARGET = "lookaside://lb:1/greeter"
 
 
-class Flow:
+class ListSink:
     """Holds the list it got last, and says what the test wants of a loss."""
 
     def __init__(self, balancers: int = 1) -> None:
         self.balancers = balancers
         self.current: ServerList | None = None
-        self.losses: list[tuple[str, str]] = []
+        self.losses: list[tuple[Code, str]] = []
         self.misfit = False
         self.fallback_failures: list[str] = []
 
@@ -34,7 +34,7 @@ class Flow:
         self.current = message
         return message
 
-    def lost(self, code: str, details: str, *, misread: bool = False) -> Lost:
+    def lost(self, code: Code, details: str, *, misread: bool = False) -> Lost:
         self.losses.append((code, details))
         asked = len(self.losses)
         return Lost(0.5, f"lost: {details}", asked > 1, all_asked=asked >= self.balancers)
@@ -44,7 +44,7 @@ class Flow:
 
 
 class Aside:
-    """A keeper and a fallback that note what they are told."""
+    """A cache and a fallback that note what they are told."""
 
     def __init__(self) -> None:
         self.told: list[object] = []
@@ -60,27 +60,27 @@ class Aside:
 
 
 def test_a_flow_says_the_same_through_a_tap() -> None:
-    flow = Flow()
-    tap = Tap(flow, None, None)
+    sink = ListSink()
+    tap = ListTap(sink, None, None)
     assert tap.begun() == KNOWN
     assert tap.received(LISTED) is LISTED
-    assert tap.lost("UNAVAILABLE", "gone").delay == 0.5
-    assert flow.losses == [("UNAVAILABLE", "gone")]
+    assert tap.lost(Code.UNAVAILABLE, "gone").delay == 0.5
+    assert sink.losses == [(Code.UNAVAILABLE, "gone")]
 
 
 def test_every_list_that_holds_is_kept() -> None:
     aside = Aside()
-    tap = Tap(Flow(), aside, None)
+    tap = ListTap(ListSink(), aside, None)
     tap.received(LISTED)
     tap.received(replace(LISTED, endpoints=()))
     assert aside.told == [LISTED, replace(LISTED, endpoints=())]
 
 
 def test_a_delta_that_does_not_fit_is_kept_nowhere() -> None:
-    flow, aside = Flow(), Aside()
-    flow.misfit = True
+    sink, aside = ListSink(), Aside()
+    sink.misfit = True
     with pytest.raises(UnknownBase):
-        Tap(flow, aside, aside).received(LISTED)
+        ListTap(sink, aside, aside).received(LISTED)
     assert aside.told == []
 
 
@@ -97,31 +97,31 @@ def test_a_list_that_needs_no_fallback_ends_it_and_one_of_no_use_begins_it(
     listed: ServerList, told: list[object]
 ) -> None:
     aside = Aside()
-    Tap(Flow(), None, aside).received(listed)
+    ListTap(ListSink(), None, aside).received(listed)
     assert aside.told == told
 
 
 def test_a_fallback_is_wanted_when_every_balancer_has_been_asked() -> None:
     aside = Aside()
-    tap = Tap(Flow(balancers=3), None, aside)
-    tap.lost("UNAVAILABLE", "one")
-    tap.lost("UNAVAILABLE", "two")
+    tap = ListTap(ListSink(balancers=3), None, aside)
+    tap.lost(Code.UNAVAILABLE, "one")
+    tap.lost(Code.UNAVAILABLE, "two")
     assert aside.told == []
-    tap.lost("UNAVAILABLE", "three")
+    tap.lost(Code.UNAVAILABLE, "three")
     assert aside.told == ["wanted"]
 
 
 def test_a_lookup_that_fails_is_a_loss_and_a_warning_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    flow = Flow()
-    answers = LookAnswers(TARGET, flow)
+    sink = ListSink()
+    answers = PollSink(TARGET, sink)
     with caplog.at_level(logging.WARNING, "client_resolver"):
         answers.failed("no such name")
         answers.failed("no such name")
         answers.found(LISTED)
-    assert flow.losses == [("UNAVAILABLE", "no such name")] * 2
-    assert flow.current is LISTED
+    assert sink.losses == [(Code.UNAVAILABLE, "no such name")] * 2
+    assert sink.current is LISTED
     messages = [record.getMessage() for record in caplog.records]
     assert messages == ["lookaside://lb:1/greeter: lost: no such name"]
 
@@ -129,16 +129,16 @@ def test_a_lookup_that_fails_is_a_loss_and_a_warning_once(
 def test_what_a_fallback_finds_is_provisional_and_told_when_it_begins_or_changes(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    flow = Flow()
-    answers = FallbackAnswers(TARGET, "dns:///greeter:80", flow)
+    sink = ListSink()
+    answers = FallbackSink(TARGET, "dns:///greeter:80", sink)
     with caplog.at_level(logging.WARNING, "client_resolver"):
         answers.found(LISTED)
         answers.found(LISTED)
         answers.failed("no such name")
         answers.failed("no such name")
-    assert flow.current == replace(LISTED, provisional=True)
-    assert flow.losses == []
-    assert flow.fallback_failures == ["no such name"] * 2
+    assert sink.current == replace(LISTED, provisional=True)
+    assert sink.losses == []
+    assert sink.fallback_failures == ["no such name"] * 2
     start = "lookaside://lb:1/greeter: the fallback dns:///greeter:80 "
     assert [record.getMessage() for record in caplog.records] == [
         f"{start}is used until a balancer gives a list: 1 backends",
@@ -149,7 +149,7 @@ def test_what_a_fallback_finds_is_provisional_and_told_when_it_begins_or_changes
 def test_what_stays_set_aside_is_told_once_and_again_when_it_comes_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    answers = LookAnswers(TARGET, Flow())
+    answers = PollSink(TARGET, ListSink())
     bad = replace(LISTED, set_aside=(SetAside("x", "'x' is bad"),))
     worse = replace(LISTED, set_aside=(SetAside("x", "'x' is bad"), SetAside("y", "'y' is bad")))
     with caplog.at_level(logging.WARNING, "client_resolver"):

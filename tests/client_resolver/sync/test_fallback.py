@@ -5,7 +5,7 @@ import pytest
 
 from client_resolver.core.model import ServerList
 from client_resolver.core.polling import Polling
-from client_resolver.sync.fallback import StandIn
+from client_resolver.sync.fallback import Fallback
 from client_resolver.sync.poller import Poller
 
 BOUND = 20.0
@@ -23,8 +23,8 @@ class Looked:
         raise AssertionError(why)
 
 
-def stand_in(looked: Looked, after: float) -> tuple[StandIn, threading.Thread]:
-    subject = StandIn(Poller(lambda: ServerList(()), Polling(NEVER, Random(1)), looked), after)
+def started(looked: Looked, after: float) -> tuple[Fallback, threading.Thread]:
+    subject = Fallback(Poller(lambda: ServerList(()), Polling(NEVER, Random(1)), looked), after)
     thread = threading.Thread(target=subject.run)
     thread.start()
     return subject, thread
@@ -35,7 +35,7 @@ def test_a_fallback_is_looked_up_when_it_is_wanted_or_after_a_while(
     after: float, wanted: bool
 ) -> None:
     looked = Looked()
-    subject, thread = stand_in(looked, after)
+    subject, thread = started(looked, after)
     if wanted:
         subject.wanted()
     assert looked.event.wait(BOUND)
@@ -46,7 +46,7 @@ def test_a_fallback_is_looked_up_when_it_is_wanted_or_after_a_while(
 
 def test_a_fallback_that_is_never_wanted_is_never_looked_up() -> None:
     looked = Looked()
-    subject, thread = stand_in(looked, NEVER)
+    subject, thread = started(looked, NEVER)
     subject.over()
     subject.wanted()
     thread.join(BOUND)

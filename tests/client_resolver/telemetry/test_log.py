@@ -5,7 +5,7 @@ import pytest
 from client_resolver.core.delta import Delta
 from client_resolver.core.model import ServerList, SetAside
 from client_resolver.core.watch import Lost
-from client_resolver.telemetry.log import Notices, reason
+from client_resolver.telemetry.log import ChannelLog, reason
 
 TARGET = "static:///10.0.0.1:80"
 
@@ -27,7 +27,7 @@ def test_a_loss_that_was_to_be_expected_is_no_warning(
     expected: bool, level: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, "client_resolver"):
-        Notices(TARGET).lost(Lost(1.0, "gone", expected))
+        ChannelLog(TARGET).lost(Lost(1.0, "gone", expected))
     [record] = caplog.records
     assert (record.levelno, record.getMessage()) == (level, "static:///10.0.0.1:80: gone")
 
@@ -35,13 +35,13 @@ def test_a_loss_that_was_to_be_expected_is_no_warning(
 def test_what_a_delta_sets_aside_is_told_as_well(caplog: pytest.LogCaptureFixture) -> None:
     changed = ServerList((), set_aside=(SetAside("x", "'x' is not HOST:PORT"),))
     with caplog.at_level(logging.WARNING, "client_resolver"):
-        Notices(TARGET).set_aside(Delta("a", changed))
+        ChannelLog(TARGET).set_aside(Delta("a", changed))
     assert "set aside: 'x' is not HOST:PORT" in caplog.text
 
 
 def test_a_fallback_is_named_with_the_target(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "client_resolver"):
-        Notices(TARGET).fallback("dns:///greeter:80", "is used")
+        ChannelLog(TARGET).fallback("dns:///greeter:80", "is used")
     assert caplog.messages == [f"{TARGET}: the fallback dns:///greeter:80 is used"]
 
 
@@ -49,10 +49,10 @@ def test_of_many_servers_set_aside_some_are_told_and_how_many_more(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     aside = tuple(SetAside(str(number), f"'{number}' is bad") for number in range(50_000))
-    notices = Notices(TARGET)
+    log = ChannelLog(TARGET)
     with caplog.at_level(logging.WARNING, "client_resolver"):
         for _ in range(3):
-            notices.set_aside(ServerList((), set_aside=aside))
+            log.set_aside(ServerList((), set_aside=aside))
     assert len(caplog.records) == 21
     assert caplog.records[-1].getMessage().endswith("set aside: 49980 more servers of the list")
 

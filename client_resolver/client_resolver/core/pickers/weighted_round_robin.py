@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Generic, TypeVar
 
-from client_resolver.core.fair_schedule import Turns
+from client_resolver.core.fair_schedule import FairSchedule
 from client_resolver.core.fields import duration, flag
 from client_resolver.core.picker import BasePolicy, Candidate, Picker
 from client_resolver.core.pickers.measured_weights import History, MeasuredPicker, MeasuredWeights
@@ -56,7 +56,7 @@ class ExactPicker(Generic[C]):
         self._backends = tuple(backends)
         self._weights = tuple(weights)
         self._rng = rng
-        turns = Turns(self._backends, weights, rng, debts)
+        turns = FairSchedule(self._backends, weights, rng, debts)
         self._take = turns.take
         self.debts = turns.debts
 
