@@ -22,7 +22,7 @@ from lookaside._pb.lookaside_pb2_grpc import LoadBalancerStub
 from tests.certificates import showing
 from tests.jwt import jwt, subject
 
-SECONDS = 30.0
+SECONDS = 100.0
 
 
 class Process:

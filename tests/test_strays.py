@@ -65,7 +65,7 @@ def test_a_test_fails_in_which_an_exception_goes_astray(tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
     wrong = set(re.findall(r"^(?:FAILED|ERROR) .*::test_(\w+)", ran.stdout, re.MULTILINE))

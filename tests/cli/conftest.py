@@ -17,7 +17,7 @@ from client_resolver.testing.server import reserve_port
 from lookaside._pb import lookaside_pb2 as pb
 from lookaside.cli import main
 
-BOUND = 30.0
+BOUND = 100.0
 COMMAND = (sys.executable, "-c", "from lookaside.cli import main; main()")
 
 Item = pb.WatchServersResponse | tuple[grpc.StatusCode, str] | None

@@ -15,8 +15,8 @@ from typing import Self, TypeVar
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
-_START_SECONDS = 60.0
-_END_SECONDS = 20.0
+_START_SECONDS = 100.0
+_END_SECONDS = 100.0
 _PAUSE_SECONDS = 0.05
 
 
@@ -121,7 +121,7 @@ def run(module: str, *arguments: str) -> str:
         text=True,
         check=False,
         cwd=ROOT,
-        timeout=2 * _START_SECONDS,
+        timeout=_START_SECONDS + _END_SECONDS,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -91,7 +91,7 @@ def test_a_request_that_fails_is_told_and_makes_the_exit_code_1() -> None:
         for client in ("client", "client_aio")
     ]
     for client in clients:
-        _, said = client.communicate(timeout=60)
+        _, said = client.communicate(timeout=100)
         assert (client.returncode, said.partition("127")[0]) == (1, "failed: static:///")
 
 
@@ -123,7 +123,7 @@ def test_a_mistyped_target_is_one_line_and_makes_the_exit_code_2() -> None:
     target = "lookasid://localhost:50052/greeter"
     # One after the other in one process, for its start costs most.
     command = [sys.executable, "-c", IN_TURN, target, *clients]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=ROOT, timeout=60)
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=ROOT, timeout=100)
     ended = json.loads(done.stdout)
     assert ended.keys() == set(clients)
     for code, out, err in ended.values():
@@ -134,7 +134,7 @@ def test_a_mistyped_target_is_one_line_and_makes_the_exit_code_2() -> None:
 
 def _greeting(client: str, target: str, folder: Path) -> Program:
     """Return a client that greets without end, a thousand times a round."""
-    flags = ["--requests=1000", "--rounds=0", "--timeout=60"]
+    flags = ["--requests=1000", "--rounds=0", "--timeout=100"]
     return Program([sys.executable, "-m", client, target, *flags], folder / "client.log")
 
 

@@ -21,7 +21,7 @@ def test_envoy_takes_a_config_and_finds_nothing_deprecated(name: str, tmp_path: 
     config = tmp_path / "envoy.yaml"
     config.write_text(CONFIGS[name])
     command: list[str | Path] = [ENVOY, "--mode", "validate", "--config-path", config]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert (done.returncode, done.stdout.strip()) == (0, f"configuration '{config}' OK")
     assert "eprecated" not in done.stderr
 

@@ -17,7 +17,7 @@ from lookaside.api.calls import Bounds, StreamBounds
 from lookaside.app import App
 from lookaside.config import Listen, Settings, SourceSetting
 
-SECONDS = 30.0
+SECONDS = 100.0
 BOUNDS = Bounds(handshake=1.0, health=StreamBounds(400, 300))
 ADMIN_BOUNDS = ConnectionBounds(most=40, patience=1.0)
 

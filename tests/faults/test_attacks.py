@@ -18,7 +18,7 @@ from lookaside._pb.lookaside_pb2_grpc import LoadBalancerStub
 from tests.faults import frames
 from tests.faults.served import ADMIN_BOUNDS, BOUNDS, Subject, served
 
-SECONDS = 20.0
+SECONDS = 100.0
 MIB = 48.0
 STREAMS = BOUNDS.streams_per_connection
 GET, WATCH = "/lookaside.LoadBalancer/GetServers", "/lookaside.LoadBalancer/WatchServers"

@@ -19,7 +19,7 @@ def test_a_signal_ends_the_demo_and_all_its_processes(number: signal.Signals) ->
         ]
         assert len(children) == 5
         process.send_signal(number)
-        assert process.wait(30) == 128 + number
+        assert process.wait(100) == 128 + number
     for child in children:
         assert not _runs(child)
 
