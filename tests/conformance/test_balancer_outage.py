@@ -15,7 +15,7 @@ from client_resolver.testing import Backend, Backends, eventually
 from client_resolver.testing.server import reserve_port
 from tests.cluster.processes import ManagedProcess
 from tests.conformance.clients import Client
-from tests.conformance.fleet import SERVICE, TIMEOUT, connected, listed
+from tests.conformance.fleet import SERVICE, connected, listed
 from tests.conformance.traffic import Traffic
 
 Fleet = Callable[..., Backends]
@@ -30,6 +30,9 @@ LONGEST = 7
 
 BACK = 20.0
 """Seconds that every channel has to come back. By its waits it takes 1.5 s."""
+
+PATIENCE = 100.0
+"""Seconds after which a test that waits for an event has failed."""
 
 APART = 0.4
 """Seconds that the waits of the channels differ by, at least.
@@ -61,7 +64,7 @@ class Replica(ManagedProcess):
     async def synced(self, lives: int) -> None:
         """Wait until it has read its list in each of so many lives."""
         await asyncio.to_thread(
-            self.wait_until, lambda: len(self.times("synced")) == lives, TIMEOUT
+            self.wait_until, lambda: len(self.times("synced")) == lives, PATIENCE
         )
 
 
@@ -124,7 +127,7 @@ async def all_list(clients: list[Client], backends: list[Backend]) -> None:
     def has(client: Client) -> bool:
         return {name for name, one in listed(client).items() if not one.draining} == addresses
 
-    await eventually(lambda: all(map(has, clients)))
+    await eventually(lambda: all(map(has, clients)), PATIENCE)
 
 
 async def test_no_rpc_fails_when_all_balancers_are_killed_and_all_channels_are_back_soon_and_apart(
@@ -150,7 +153,9 @@ async def test_no_rpc_fails_when_all_balancers_are_killed_and_all_channels_are_b
         killed = time.time()
         for one in replicas:
             one.kill()
-        await eventually(lambda: all(len(one.since(killed)) >= LONGEST for one in attempts))
+        await eventually(
+            lambda: all(len(one.since(killed)) >= LONGEST for one in attempts), PATIENCE
+        )
         await traffic.progress()
         listing.write(backends[:])
         serving = await started(replicas, 2)
