@@ -20,9 +20,9 @@ from tests.conformance.fleet import KINDS, TIMEOUT, connected, retrying, snapsho
 Fleet = Callable[..., Backends]
 Connect = Callable[..., Client]
 
-CANCELLED = 2500
-"""How many RPCs are cancelled with each config, by each shell: 10 000 in all."""
-WAITING = 250
+CANCELLED = 1000
+"""How many RPCs are cancelled with each config, by each shell: 4 000 in all."""
+WAITING = 200
 """How many of them while no backend is there."""
 AT_ONCE = 40
 LONGEST = 0.01
