@@ -180,14 +180,14 @@ async def test_a_balancer_that_has_nothing_new_to_say_is_not_passed_over(
     balancers = [new_balancer() for _ in range(2)]
     for balancer in balancers:
         balancer.say(["10.0.0.1:80"], revision=("a", 1, "e"))
-    one = feed(lookaside(*balancers), first_message=0.05)
+    one = feed(lookaside(*balancers), first_message=1.0)
     await one.until_listed("10.0.0.1:80")
     asked, other = sorted(balancers, key=lambda balancer: -balancer.watches)
     asked.end_watches()
     await asyncio.to_thread(other.await_watches, 1)
     for number in range(2, 22):
-        # Twenty times as long as it would have: it is told of changes, one by one.
-        await asyncio.sleep(0.01)
+        # Longer than it would have in all: it is told of changes, one by one.
+        await asyncio.sleep(0.06)
         other.say(["10.0.0.1:80"], revision=("a", number, "e"))
     other.say(["10.0.0.2:80"], revision=("b", 22, "e"))
     await one.until_listed("10.0.0.2:80")

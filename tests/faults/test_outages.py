@@ -55,11 +55,11 @@ async def test_a_position_that_was_lost_in_an_outage_is_listed_at_once(
 ) -> None:
     world.server.gone_by_status = by_status
     await world.start_synced()
-    await outage(world)
-    world.server.compact()
-    world.server.put(SLICES, slice_json("greeter-1", "10.0.0.9"))
-    pauses = len(world.time.delays)
     with capture_logs() as logs:
+        await outage(world)
+        world.server.compact()
+        world.server.put(SLICES, slice_json("greeter-1", "10.0.0.9"))
+        pauses = len(world.time.delays)
         await world.server.start()
         await world.feed.shows("10.0.0.9")
         await world.server.until(lambda: world.server.count("stream") == 4)
@@ -69,7 +69,10 @@ async def test_a_position_that_was_lost_in_an_outage_is_listed_at_once(
     for entry in logs:
         if entry["event"] in ("interrupted", "recovered"):
             said[entry["resource"]].append(entry.get("reason", entry["event"]))
-    assert said == {SLICES: ["expired", "recovered"], SERVICES: ["expired", "recovered"]}
+    for words in said.values():
+        # How the outage showed comes first. One of the two may see it later than the other.
+        assert words[-2:] == ["expired", "recovered"]
+        assert not {"expired", "recovered"} & set(words[:-2])
 
 
 async def test_a_watch_that_is_quiet_is_said_to_have_recovered_once_it_has_lasted(
