@@ -188,6 +188,11 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
             self._search_on()
         self._leave()
 
+    @property
+    def _begun(self) -> bool:
+        """Whether there is a call of grpc's, or the end."""
+        return self._inner is not None
+
     def _hand_on(self) -> None:
         """Have the driver's thread look at the call, whatever becomes of this one."""
         self.seen = None
@@ -358,7 +363,8 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
                 # First: should a signal handler raise from here on, the driver goes on with it.
                 self._hand_on()
                 self._inner = None
-                if not self._search():
+                # The next attempt may have failed in there, and the call waits again.
+                if not self._search() and self._begun:
                     self._method.driver.undefer(self)
             elif not self._done:
                 self._conclude_with(inner)

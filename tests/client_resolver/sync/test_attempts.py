@@ -1,6 +1,7 @@
 import gc
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from typing import Any
 
 import grpc
@@ -63,6 +64,64 @@ def settles(reached: Callable[[], bool]) -> bool:
             return True
         waiting.wait(0.005)
     return reached()
+
+
+@pytest.fixture
+def early_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has each RPC of grpc's own end, and grpc tell that, before it is returned to who began it.
+
+    As on a busy machine, where grpc's thread runs in between.
+    """
+
+    def ends_first(begin: Callable[..., Any]) -> Callable[..., Any]:
+        def begin_and_end(*args: Any, **kwargs: Any) -> Any:
+            call = begin(*args, **kwargs)
+            ended = threading.Event()
+            while call.add_callback(ended.set):
+                assert ended.wait(BOUND)
+            return call
+
+        return begin_and_end
+
+    of_grpc = import_module("grpc._channel")
+    for kind, form in {
+        "UnaryUnary": "future",
+        "StreamUnary": "future",
+        "UnaryStream": "__call__",
+        "SingleThreadedUnaryStream": "__call__",
+        "StreamStream": "__call__",
+    }.items():
+        multicallable = getattr(of_grpc, f"_{kind}MultiCallable")
+        monkeypatch.setattr(multicallable, form, ends_first(getattr(multicallable, form)))
+
+
+# Two attempts are made at once, the last ones after a wait.
+EAGER = {**RETRY, "maxAttempts": 5, "initialBackoff": "0.000000001s", "maxBackoff": "0.05s"}
+EAGER["backoffMultiplier"] = 1000
+HEDGING = {"maxAttempts": 5, "hedgingDelay": "20s", "nonFatalStatusCodes": ["UNAVAILABLE"]}
+
+
+@pytest.mark.usefixtures("early_ends")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"retryPolicy": EAGER},
+        {"retryPolicy": {**EAGER, "perAttemptRecvTimeout": "20s"}},
+        {"hedgingPolicy": HEDGING},
+    ],
+    ids=["retry", "limited", "hedging"],
+)
+def test_an_attempt_that_has_ended_before_its_start_returns_is_followed_by_the_next(
+    policy: dict[str, object], kind: str, backend: Start, connect: Connect
+) -> None:
+    bad = backend(failing("UNAVAILABLE", "not now"))
+    channel = connect(bad, service_config=config(**policy))
+    call = begin(channel, kind)
+    assert settles(call.done)
+    assert (call.code(), call.details()) == (grpc.StatusCode.UNAVAILABLE, "not now")
+    assert len(bad.metadata) == 5
+    assert nothing_left(channel)
 
 
 @pytest.mark.parametrize("kind", KINDS)
