@@ -1,15 +1,19 @@
 """Why a connection fails: a channel says of each cause what a plain channel says."""
 
+import asyncio
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import grpc
 import pytest
 import trustme
 
+from client_resolver.core.model import Connectivity
+from client_resolver.sync.connection import why
 from client_resolver.testing import Backend, Backends, eventually
 from tests.conformance._pb.echo_pb2 import Message
 from tests.conformance._pb.echo_pb2_grpc import EchoStub
@@ -180,13 +184,61 @@ async def test_a_connection_that_is_ready_again_has_no_reason(
     await eventually(lambda: snapshot(client).backends[0].last_error == "")
 
 
-async def test_the_question_why_never_reaches_a_backend(
+def question(client: Client, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[str]]:
+    """How a channel asks why the connection to its one backend fails, although it doesn't."""
+    (backend,) = client.channel._driver._machine.pool
+    failing = grpc.ChannelConnectivity.TRANSIENT_FAILURE
+    if isinstance(client.channel, grpc.aio.Channel):
+        (channel,) = backend.handle.channels
+        monkeypatch.setattr(channel, "get_state", lambda: failing)
+
+        async def ask() -> str:
+            answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            backend.handle.explain(answer.set_result)
+            return await answer
+
+        return ask
+    monkeypatch.setattr(backend.handle, "state", lambda _connect: Connectivity.TRANSIENT_FAILURE)
+    return lambda: asyncio.to_thread(why, backend.handle)
+
+
+class Token(grpc.AuthMetadataPlugin):
+    def __call__(self, _context: Any, callback: Any) -> None:
+        callback((("token", "secret"),), None)
+
+
+@pytest.mark.parametrize("credentials", ["none", "tls", "tls and a token"])
+async def test_the_question_why_reaches_no_backend_that_has_become_ready_meanwhile(
+    credentials: str, authority: trustme.CA, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls = credentials != "none"
+    of_client = trusting(authority)
+    if credentials == "tls and a token":
+        token = grpc.metadata_call_credentials(Token())
+        of_client = grpc.composite_channel_credentials(of_client, token)
+    with Backend(credentials=served(authority, "127.0.0.1") if tls else None) as backend:
+        client = connect(f"static:///{backend.address}", credentials=of_client if tls else None)
+        await calls(client, 1)
+        with monkeypatch.context() as failing:
+            ask = question(client, failing)
+            assert [await ask() for _ in range(20)] == [""] * 20
+        # What was sent before this RPC on its connection would have come before it.
+        await calls(client, 1)
+        assert [one.method for one in backend.received] == ["/echo.Echo/Unary"] * 2
+    assert len({one.peer for one in backend.received}) == 1
+
+
+async def test_backends_that_come_and_go_see_no_rpc_but_the_applications(
     fleet: Callable[..., Backends], connect: Connect
 ) -> None:
     backends = fleet(2)
     client = connect(backends.target)
     await calls(client, 2)
-    backends[0].stop()
-    await eventually(lambda: snapshot(client).backends[0].last_error)
-    await calls(client, 10)
-    assert {one.method for one in backends[1].received} == {"/echo.Echo/Unary"}
+    for _ in range(3):
+        backends[0].stop()
+        await eventually(lambda: snapshot(client).backends[0].last_error)
+        backends[0].restart()
+        await eventually(lambda: snapshot(client).backends[0].last_error == "")
+        await calls(client, 2)
+    assert sum(backends.calls) == 8
+    assert {one.method for backend in backends for one in backend.received} == {"/echo.Echo/Unary"}

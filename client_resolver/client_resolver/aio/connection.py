@@ -5,10 +5,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TypeAlias, TypeVar, cast
 
 import grpc
+import grpc.experimental
 
 from client_resolver.aio.drainable import DrainableChannel
+from client_resolver.config.dial import NEVER_SENT
 from client_resolver.core import backend as backends
-from client_resolver.core.connection_errors import EXPLAIN_METHOD, EXPLAIN_TIMEOUT
+from client_resolver.core.connection_errors import EXPLAIN_METHOD, EXPLAIN_TIMEOUT, cause
 from client_resolver.core.model import Connectivity
 
 __all__ = ["Action", "Backend", "Connection", "Undialled", "open_channel", "peek"]
@@ -78,14 +80,14 @@ class Connection:
         its channel is in TRANSIENT_FAILURE.
 
         Args:
-            explained: Is called once, later, with the details. Empty: they don't tell.
+            explained: Is called once, later, with the reason. Empty: it isn't known.
         """
         channel = next((one for one in self.channels if one.get_state() is _FAILING), None)
         if channel is None:
             asyncio.get_running_loop().call_soon(explained, "")
             return
         ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(EXPLAIN_METHOD)
-        call = ask(b"", timeout=EXPLAIN_TIMEOUT, wait_for_ready=False)
+        call = ask(b"", timeout=EXPLAIN_TIMEOUT, credentials=NEVER_SENT, wait_for_ready=False)
         call.add_done_callback(lambda ended: explained(_reason(ended)))
 
     async def shut(self, grace: float | None) -> None:
@@ -98,9 +100,8 @@ class Connection:
 
 
 def _reason(call: grpc.aio.UnaryUnaryCall[bytes, bytes]) -> str:
-    if peek(call.code()) is not grpc.StatusCode.UNAVAILABLE:
-        return ""
-    return peek(call.details()) or ""
+    code, details = peek(call.code()), peek(call.details())
+    return "" if code is None else cause(code.name, details or "")
 
 
 def peek(coroutine: Coroutine[object, None, T]) -> T | None:
@@ -153,7 +154,11 @@ def open_channel(
     options: Sequence[tuple[str, object]],
     compression: grpc.Compression | None = None,
 ) -> grpc.aio.Channel:
-    """Make a channel of grpc's own. Without credentials: insecure."""
+    """Make a channel of grpc's own. Without credentials: insecure.
+
+    Its RPCs may have call credentials even so, which `grpc.aio.insecure_channel` raises at: it is
+    C-core then that refuses them, once it has a connection.
+    """
     if credentials is None:
-        return grpc.aio.insecure_channel(target, options, compression)
+        credentials = grpc.experimental.insecure_channel_credentials()  # type: ignore[no-untyped-call]
     return grpc.aio.secure_channel(target, credentials, options, compression)

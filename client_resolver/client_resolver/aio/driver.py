@@ -360,14 +360,14 @@ class Driver:
             before = backend.connectivity
             self._settle(backend, before, self._machine.observed(backend, connection.state()))
 
-    def _explained(self, backend: Backend, connection: Connection, details: str) -> None:
+    def _explained(self, backend: Backend, connection: Connection, why: str) -> None:
         if backend.handle is not connection:
             return
         if connection.state() is not Connectivity.TRANSIENT_FAILURE:
             self._observe(backend, connection)
             return
         before = backend.connectivity
-        self._settle(backend, before, self._machine.explained(backend, details))
+        self._settle(backend, before, self._machine.explained(backend, why))
 
     def _settle(self, backend: Backend, before: Connectivity, actions: Sequence[Action]) -> None:
         """Do what follows from what was seen of a connection."""

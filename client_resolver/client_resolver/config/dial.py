@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import grpc
 
 from client_resolver.core.model import Endpoint
 
-__all__ = ["Dial", "Dialing"]
+__all__ = ["NEVER_SENT", "Dial", "Dialing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,3 +30,21 @@ class Dialing:
 Dial: TypeAlias = Callable[[Endpoint], Dialing | None]
 """Returns how a backend is dialled. None: as the channel has it. It is called whenever a connection
 is opened, so new credentials hold from the next connection on."""
+
+
+class _Refusing(grpc.AuthMetadataPlugin):
+    def __call__(
+        self,
+        context: grpc.AuthMetadataContext,  # noqa: ARG002
+        callback: grpc.AuthMetadataPluginCallback,
+    ) -> None:
+        callback((), PermissionError("not to be sent"))
+
+
+NEVER_SENT: Final = grpc.metadata_call_credentials(_Refusing(), "never-sent")
+"""Call credentials of an RPC that is to fail in the client, whatever its connection comes to.
+
+C-core asks for call credentials once it has a connection, and before it sends anything. Without a
+connection the RPC fails with the reason for that; with one, these refuse, or don't get as far,
+since a connection without TLS takes none.
+"""

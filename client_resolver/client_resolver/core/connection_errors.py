@@ -7,16 +7,16 @@ from itertools import count
 from typing import Final, Generic, TypeVar
 
 from client_resolver.core.backend import Backend, Explain
+from client_resolver.core.replay import is_local
 
 __all__ = ["EXPLAIN_METHOD", "EXPLAIN_TIMEOUT", "ConnectionErrors", "cause"]
 
 H = TypeVar("H")
 
-EXPLAIN_METHOD: Final = "/grpc.health.v1.Health/Check"
-"""The method of the RPC that is made to fail. A backend that has become ready meanwhile receives it
-as a question for its health."""
+EXPLAIN_METHOD: Final = "/lookaside/WhyNotConnected"
+"""The method of the RPC that is made to fail. No backend ever receives it."""
 EXPLAIN_TIMEOUT: Final = 1.0
-"""Seconds that this RPC gets, though gRPC ends it at once."""
+"""Seconds that this RPC gets. gRPC ends it at once, unless the connection is being tried again."""
 
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 64.0
@@ -27,8 +27,18 @@ _LONGEST: Final = 500
 """Characters of a reason that are kept."""
 
 
-def cause(details: str) -> str:
-    """Return the reason in the details of an RPC that failed for want of a connection."""
+def cause(code: str, details: str) -> str:
+    """Return the reason in the status of an RPC that was to fail for want of a connection.
+
+    Args:
+        code: The name of its status code.
+        details: Its text.
+
+    Returns:
+        At most 500 characters. Empty: there was a connection by then, or the time ran out.
+    """
+    if code != "UNAVAILABLE" or is_local(code, details):
+        return ""
     text = details.removeprefix(_LEAD)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 

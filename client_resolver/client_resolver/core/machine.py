@@ -7,7 +7,7 @@ from client_resolver.core.backend import Action, Backend
 from client_resolver.core.building import Build
 from client_resolver.core.channel_state import Outlook, survey
 from client_resolver.core.config import PoolConfig
-from client_resolver.core.connection_errors import ConnectionErrors, cause
+from client_resolver.core.connection_errors import ConnectionErrors
 from client_resolver.core.delta import Delta
 from client_resolver.core.events import BalancerLost, Event, ListChanged, ListConfirmed
 from client_resolver.core.freshness import Freshness
@@ -168,17 +168,17 @@ class Machine(Generic[H]):
             actions += self.pool.observed(backend, Connectivity.CONNECTING)
         return actions
 
-    def explained(self, backend: Backend[H], details: str) -> list[Action[H]]:
+    def explained(self, backend: Backend[H], why: str) -> list[Action[H]]:
         """An `Explain` was carried out, and the connection fails still.
 
         Args:
             backend: Whose connection.
-            details: Of the RPC that failed with it. Empty: they say nothing of it.
+            why: In gRPC's words. Empty: it isn't known.
         """
         if not self._errors.answered(backend):
             return []
-        if details:
-            backend.last_error = cause(details)
+        if why:
+            backend.last_error = why
         # The text of the outlook may be another.
         self.pool.changed = True
         return self.pool.observed(backend, Connectivity.TRANSIENT_FAILURE)

@@ -1,5 +1,6 @@
 """The connections of a channel's backends: opens, watches and closes them."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
@@ -26,8 +27,8 @@ _READY = Connectivity.READY
 _SOON = 0.001
 _SELDOM = 0.1
 """Seconds between looks at connections that are not ready: from the first to the second."""
-_EXPLAINED_AT_ONCE = 20
-"""How many reasons are found out, at some 0.1 ms each, before the thread looks after the rest."""
+_ASKED_AT_ONCE = 20
+"""How many reasons are asked for, at some 0.1 ms each, before the thread looks after the rest."""
 IDLE = 1.0
 """Seconds between looks at connections that are ready. A pick looks at its own."""
 
@@ -41,13 +42,18 @@ class BackendConnections:
     Args:
         settings: The channel's settings.
         central: Has the service config that holds.
+        explained: Is called, on any thread, when `reasons` has some.
     """
 
-    def __init__(self, settings: Settings, central: EffectiveConfig) -> None:
+    def __init__(
+        self, settings: Settings, central: EffectiveConfig, explained: Callable[[], None]
+    ) -> None:
         self._settings = settings
         self._central = central
+        self._explained = explained
         self._shutting: list[Connection] = []
         self._unexplained: deque[Backend] = deque()
+        self._reasons: deque[tuple[Backend, Handle, str]] = deque()
         self._pause = _SOON
         self._ready_due = 0.0
 
@@ -117,17 +123,34 @@ class BackendConnections:
         self._pause = _SOON
         self._ready_due = 0.0
 
-    def explain(self) -> Iterator[tuple[Backend, Handle, str]]:
-        """Find out why connections fail. Each takes an RPC, so the owner holds no lock.
-
-        Yields:
-            A backend, its connection, and the details of the RPC that failed with it.
-        """
-        for _ in range(min(_EXPLAINED_AT_ONCE, len(self._unexplained))):
+    def explain(self) -> None:
+        """Begin to find out why connections fail. Each takes an RPC, so it has its own thread."""
+        for _ in range(min(_ASKED_AT_ONCE, len(self._unexplained))):
             backend = self._unexplained.popleft()
             handle = backend.handle
-            if handle is not None:
-                yield backend, handle, why(handle)
+            if handle is None:
+                continue
+            args = (backend, handle)
+            try:
+                threading.Thread(
+                    target=self._find_out, args=args, name="lookaside-why", daemon=True
+                ).start()
+            except RuntimeError:
+                # The system gives no thread. That the connection fails is told all the same.
+                self._reasons.append((*args, ""))
+
+    def _find_out(self, backend: Backend, handle: Handle) -> None:
+        reason = ""
+        try:
+            reason = why(handle)
+        finally:
+            self._reasons.append((backend, handle, reason))
+            self._explained()
+
+    def reasons(self) -> Iterator[tuple[Backend, Handle, str]]:
+        """Take the reasons that were found out: a backend, its connection, and why it fails."""
+        while self._reasons:
+            yield self._reasons.popleft()
 
     @property
     def unexplained(self) -> bool:

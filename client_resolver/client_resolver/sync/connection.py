@@ -6,8 +6,9 @@ from typing import TypeAlias
 
 import grpc
 
+from client_resolver.config.dial import NEVER_SENT
 from client_resolver.core import backend
-from client_resolver.core.connection_errors import EXPLAIN_METHOD, EXPLAIN_TIMEOUT
+from client_resolver.core.connection_errors import EXPLAIN_METHOD, EXPLAIN_TIMEOUT, cause
 from client_resolver.core.model import Connectivity
 from client_resolver.sync.connectivity import end_calls, probe, steady
 
@@ -73,17 +74,17 @@ def why(handle: "Handle") -> str:
     """Return why a connection fails, in gRPC's words. Empty: it doesn't, or that isn't known.
 
     gRPC ends an RPC that doesn't wait for ready locally, with the reason in its details, where its
-    channel is in TRANSIENT_FAILURE. It takes some 0.1 ms, and blocks.
+    channel is in TRANSIENT_FAILURE. That takes some 0.1 ms; but a connection that is being tried
+    again by then makes the RPC wait for the outcome. Not for a thread that others wait for.
     """
     for part in handle.parts:
-        if part.look() is Connectivity.TRANSIENT_FAILURE:
+        if part.state(False) is Connectivity.TRANSIENT_FAILURE:
             ask: grpc.UnaryUnaryMultiCallable[bytes, bytes]
             ask = part.channel.unary_unary(EXPLAIN_METHOD)
             try:
-                ask(b"", timeout=EXPLAIN_TIMEOUT, wait_for_ready=False)
+                ask(b"", timeout=EXPLAIN_TIMEOUT, credentials=NEVER_SENT, wait_for_ready=False)
             except grpc.RpcError as error:
-                if error.code() is grpc.StatusCode.UNAVAILABLE:
-                    return error.details() or ""
+                return cause(error.code().name, error.details() or "")
             except ValueError:
                 # The channel was closed meanwhile.
                 return ""

@@ -103,7 +103,7 @@ class Driver:
         self._central.add(self.rpcs)
         self.binding = Guard()
         self._load_reader = LoadReader(self.settings, self)
-        self._connections = BackendConnections(self.settings, self._central)
+        self._connections = BackendConnections(self.settings, self._central, self._work.set)
         self._subscriptions = Subscriptions(self.settings)
         self.pending = WaitingCalls()
         self._resolution: Resolution | None = None
@@ -329,17 +329,18 @@ class Driver:
         self._settle(backend, before, self._machine.observed(backend, state))
 
     def _explain(self) -> None:
-        """Find out why connections fail, and have that told."""
-        for backend, handle, details in self._connections.explain():
-            self._serializer.call(partial(self._explained, backend, handle, details))
+        """Have it found out why connections fail, and take in what was."""
+        self._connections.explain()
+        for backend, handle, why in self._connections.reasons():
+            self._serializer.call(partial(self._explained, backend, handle, why))
 
-    def _explained(self, backend: Backend, handle: Handle, details: str) -> None:
+    def _explained(self, backend: Backend, handle: Handle, why: str) -> None:
         if backend.handle is not handle:
             return
         state = handle.look()
         if state is None or state is Connectivity.TRANSIENT_FAILURE:
             before = backend.connectivity
-            self._settle(backend, before, self._machine.explained(backend, details))
+            self._settle(backend, before, self._machine.explained(backend, why))
         else:
             self._observed(backend, state)
         self._publish()

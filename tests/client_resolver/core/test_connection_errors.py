@@ -1,3 +1,5 @@
+import pytest
+
 from client_resolver.core.backend import Backend, Explain
 from client_resolver.core.connection_errors import ConnectionErrors, cause
 from tests.client_resolver.core.pooling import Clock, endpoint
@@ -11,12 +13,28 @@ def failing(port: int = 1) -> Backend[object]:
 
 def test_the_reason_is_grpcs_without_what_every_one_begins_with() -> None:
     refused = "UNKNOWN: ipv4:127.0.0.1:9: Failed to connect to remote host: Connection refused"
-    assert cause(f"failed to connect to all addresses; last error: {refused}") == refused
-    assert cause("backend unhealthy") == "backend unhealthy"
+    lead = "failed to connect to all addresses; last error: "
+    assert cause("UNAVAILABLE", f"{lead}{refused}") == refused
+    assert cause("UNAVAILABLE", "backend unhealthy") == "backend unhealthy"
+
+
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [
+        ("UNAVAILABLE", "Getting metadata from plugin failed with error: not to be sent"),
+        ("UNAUTHENTICATED", "Established channel does not have a sufficient security level"),
+        ("DEADLINE_EXCEEDED", "Deadline Exceeded"),
+        ("CANCELLED", "Channel closed!"),
+    ],
+)
+def test_what_the_question_ends_with_where_there_is_a_connection_is_no_reason(
+    code: str, details: str
+) -> None:
+    assert cause(code, details) == ""
 
 
 def test_a_reason_of_any_length_is_kept_in_500_characters() -> None:
-    assert cause("x" * 100_000) == "x" * 500 + "…"
+    assert cause("UNAVAILABLE", "x" * 100_000) == "x" * 500 + "…"
 
 
 def test_one_question_is_asked_at_a_time() -> None:
