@@ -187,7 +187,7 @@ class Attempts:
     def shut(self) -> None:
         """See `client_resolver.aio.driver.Pending`."""
         if not self.running:
-            self._end(EndedCall(_CANCELLED, "Channel is closed.", locally=True))
+            self._end(EndedCall(_CANCELLED, LOCALLY_CANCELLED, locally=True))
 
     def cancel(self) -> bool:
         """Cancel the RPC. Return whether it had not ended."""
