@@ -16,7 +16,7 @@ import pytest
 
 import client_resolver
 from client_resolver import aio
-from client_resolver.observer import Attempt, Observer
+from client_resolver.telemetry.observer import Attempt, Observer
 from client_resolver.testing import Backend, eventually, wait_for
 from tests.conformance._pb.echo_pb2 import Message
 from tests.conformance._pb.echo_pb2_grpc import EchoStub
