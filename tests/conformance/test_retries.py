@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -100,9 +101,10 @@ async def test_no_more_than_the_largest_number_of_attempts_is_made(
     await connected(client, 3)
     error = await failure(client, kind)
     assert (code_of(error), details_of(error)) == (UNAVAILABLE, "not now")
-    assert attempts(backends) == most
+    # With the peers: whether an RPC too many came on another connection than the channel's.
+    received = [one for backend in backends for one in backend.received]
     told = ["None", *map(str, range(1, most))]
-    assert sorted(map(str, previous(backends)), key=told.index) == told
+    assert Counter(map(str, previous(backends))) == Counter(told), received
     assert min(backends.calls) >= most // 3
 
 

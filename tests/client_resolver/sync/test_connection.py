@@ -1,14 +1,19 @@
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
 import pytest
 
+import client_resolver
 from client_resolver.config.dial import Dialing
 from client_resolver.core.model import Connectivity, Endpoint
-from client_resolver.sync.connection import Connection, Connections, Undialled, one_of
+from client_resolver.core.snapshot import BackendSnapshot, ChannelSnapshot
+from client_resolver.sync import backend_connections
+from client_resolver.sync.connection import Connection, Connections, Handle, Undialled, one_of
 from client_resolver.telemetry.observer import Observer
+from client_resolver.testing import Balancer
 from tests.client_resolver.sync.loopback import BOUND, Backend
 from tests.client_resolver.sync.test_attempts import settles
 
@@ -174,3 +179,57 @@ def test_an_observer_that_fails_does_no_harm(
     channel = connect(backend(), observers=[Broken()])
     assert channel.unary_unary("/t.T/UU")(b"x", timeout=20) == b"x"
     assert "a broken observer" in caplog.text
+
+
+def snapshot(channel: Any) -> Sequence[BackendSnapshot]:
+    taken: ChannelSnapshot = channel.snapshot()
+    return taken.backends
+
+
+def test_who_finds_out_why_a_connection_fails_holds_nobody_up(
+    backend: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, told = threading.Event(), threading.Event()
+
+    def why(_handle: Handle) -> str:
+        asked.set()
+        told.wait(BOUND)
+        return "the reason"
+
+    monkeypatch.setattr(backend_connections, "why", why)
+    with (
+        socket.socket() as taken,
+        Balancer() as balancer,
+        client_resolver.insecure_channel(balancer.target("greeter")) as channel,
+    ):
+        taken.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{taken.getsockname()[1]}"
+        balancer.serve("greeter", [nobody])
+        unary: Any = channel.unary_unary("/t.T/UU")
+        call = unary.future(b"x", timeout=BOUND)
+        assert asked.wait(BOUND)
+        # The driver's thread takes in a list, connects a backend, and starts the RPC that waits.
+        balancer.serve("greeter", [nobody, backend().address])
+        assert call.result(BOUND) == b"x"
+        told.set()
+        assert settles(lambda: "the reason" in {one.last_error for one in snapshot(channel)})
+
+
+def test_where_the_system_gives_no_thread_a_connection_fails_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "lookaside-why":
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        target = f"static:///127.0.0.1:{taken.getsockname()[1]}"
+        with client_resolver.insecure_channel(target) as channel:
+            unary: Any = channel.unary_unary("/t.T/UU")
+            with pytest.raises(grpc.RpcError, match="TRANSIENT_FAILURE"):
+                unary(b"x", timeout=BOUND)
