@@ -53,7 +53,7 @@ generate: setup ## Write the pages, tables and dashboards that are made from the
 	$(BIN)/python -m docs.generate
 	$(BIN)/python -m helm.generate
 
-lint: setup $(PROTOS_VENV)/.done ## Check style, types, layers, protos and generated files.
+lint: setup $(PROTOS_VENV)/.done ## Check style, types, layers, protos, phrases and generated files.
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy $(SOURCES)
@@ -61,6 +61,7 @@ lint: setup $(PROTOS_VENV)/.done ## Check style, types, layers, protos and gener
 	$(BIN)/buf lint protos
 	$(BIN)/buf format --diff --exit-code protos
 	$(PROTOS_VENV)/bin/python protos/generate.py --check
+	$(BIN)/python -m docs.phrases
 	$(BIN)/python -m docs.generate --check
 	$(BIN)/python -m helm.generate --check
 

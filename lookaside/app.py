@@ -258,10 +258,12 @@ class App:
     def _warn(self) -> None:
         if not self._settings.allow:
             _log.warning(
-                "open: every caller may ask for every service; --allow limits who may ask for what"
+                "authorization disabled: any caller may query any service; restrict it with --allow"
             )
         if self._settings.token_audience and not self._settings.tls_cert:
-            _log.warning("tokens come in plain text: whoever sees one can use it; --tls-cert helps")
+            _log.warning(
+                "tokens are sent in plain text: anyone who sees one can use it; set --tls-cert"
+            )
 
     def _synced(self, source: str) -> None:
         feed = self._store.feeds[source]

@@ -25,13 +25,13 @@ _QUOTED = 100
 def quoted(text: str) -> str:
     """Return what a caller sent as an error may show it: escaped, and its beginning alone.
 
-    A status travels in the trailing metadata, of which clients take 8 KiB by default.
+    A status is sent in the trailing metadata; clients accept 8 KiB of it by default.
     """
     return repr(text) if len(text) <= _QUOTED else f"{text[:_QUOTED]!r}... ({len(text)} characters)"
 
 
 def shortened(text: str) -> str:
-    """Return the same without quotation marks, for names that stand in a sentence."""
+    """Return the same without quotation marks, for names within a sentence."""
     return repr(text[:_QUOTED])[1:-1] + ("..." if len(text) > _QUOTED else "")
 
 

@@ -1,6 +1,6 @@
 """Logs to stderr: JSON, a line each, in a container; for people on a terminal.
 
-What libraries log by way of the standard library comes out in the same form, from warnings up.
+Libraries log through the standard library; that has the same form, from warnings up.
 """
 
 import logging

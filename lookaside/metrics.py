@@ -285,7 +285,7 @@ class Metrics:
         self._pushes.inc()
 
     def clients(self, door: str, count: int) -> None:
-        """So many connections have a stream open now, by what it is of."""
+        """The number of connections with an open stream changed, by the kind of stream."""
         self._clients.labels(door).set(count)
 
     def loop_lag(self, seconds: float) -> None:

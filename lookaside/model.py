@@ -157,18 +157,18 @@ class ServicePort(Struct, frozen=True, order=True, gc=False):
 
 
 class Hints(Struct, frozen=True, gc=False):
-    """Whom one endpoint is meant for: clients in these zones, or on these nodes."""
+    """The clients that one endpoint is meant for: in these zones, or on these nodes."""
 
     zones: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
 
 
 class PortList(Struct, frozen=True):
-    """All that the lists of one port are made of, whoever asks.
+    """The input of all lists of one port, for every client.
 
     Attributes:
         endpoints: The endpoints, in ascending order.
-        hints: Whom each is meant for; none where the list has no use for hints.
+        hints: The clients that each is meant for; none if hints don't apply to the list.
         own: By node, the list of the clients there, which get no other; a node that is missing has
             none. None: nodes make no difference.
     """
@@ -179,12 +179,12 @@ class PortList(Struct, frozen=True):
 
 
 class EndpointExplanation(Struct, frozen=True, order=True, gc=False):
-    """What became of one endpoint that a source knows of.
+    """Why one endpoint of a source is listed or not.
 
     Attributes:
         address: Its address.
         port: The port to dial; 0 where its slice has no such port.
-        slice: The EndpointSlice that it stands in, or "".
+        slice: Its EndpointSlice, or "".
         listed: Whether it is in the list.
         reason: Why, in words.
         resource_version: The resource version of that slice, or "".
@@ -219,7 +219,7 @@ class Explanation(Struct, frozen=True):
 
 
 class Explainer(Protocol):
-    """What a record was made of."""
+    """Explains a record by the data it was made of."""
 
     def explain(self, port: str, node: str = "") -> Explanation:
         """Tell why the list of a port, given by its name, is as it is.
@@ -230,7 +230,7 @@ class Explainer(Protocol):
         """
 
     def known(self, port: str) -> Collection[tuple[str, int]]:
-        """Return the address and port of each endpoint of a port of which it says how it fares."""
+        """Return the address and port of each endpoint of a port that it explains."""
 
 
 class ServiceRecord(Struct, frozen=True, eq=False):

@@ -331,7 +331,10 @@ async def test_a_service_that_is_open_says_so(tmp_path: Path) -> None:
         assert [(line["level"], line["event"]) for line in process.log] == [
             (
                 "warning",
-                "open: every caller may ask for every service; --allow limits who may ask for what",
+                (
+                    "authorization disabled: any caller may query any service; "
+                    "restrict it with --allow"
+                ),
             ),
             ("info", "serving"),
         ]
@@ -380,7 +383,7 @@ async def test_tokens_say_who_may_ask_for_what(tmp_path: Path) -> None:
             grpc.aio.insecure_channel(address) as channel,
         ):
             assert [line["event"] for line in process.log] == [
-                "tokens come in plain text: whoever sees one can use it; --tls-cert helps",
+                "tokens are sent in plain text: anyone who sees one can use it; set --tls-cert",
                 "serving",
             ]
             await process.event("synced")

@@ -93,7 +93,7 @@ async def _change(balancer: Balancer, mode: str, client: Client) -> Sample:
     change()
     report = await client.report()
     if report.mode != mode:
-        raise RuntimeError(f"{mode} was changed, and {report.mode} was told")
+        raise RuntimeError(f"{mode} was changed, and {report.mode} reported it")
     return Sample(report.received, time.process_time() - cpu, report.at - began)
 
 

@@ -19,7 +19,7 @@ _FIRST = ipaddress.IPv4Address("127.0.1.1")
 
 @contextmanager
 def backends(count: int) -> Iterator[tuple[str, ...]]:
-    """Listen at so many addresses and give them, `IP:PORT`."""
+    """Listen at a number of addresses and yield them, `IP:PORT`."""
     ours, theirs = _SPAWN.Pipe()
     process = _SPAWN.Process(target=_serve, args=(count, theirs), daemon=True)
     process.start()

@@ -64,7 +64,7 @@ def run(plan: Plan, folder: Path) -> None:
 
 
 class _Bench:
-    """One API server with so many slices, and the subjects."""
+    """One API server with a number of slices, and the subjects."""
 
     def __init__(self, plane: ControlPlane, directory: Path, clientgo: Path, size: int) -> None:
         self._plane = plane
@@ -142,7 +142,7 @@ class _Bench:
     def _check(self, subject: Subject, events: int) -> None:
         expected = self._size * ENDPOINTS_PER_SLICE - self._flipped * events
         if (found := subject.count()) != expected:
-            raise ProcessError(f"a subject has {found} ready endpoints in the place of {expected}")
+            raise ProcessError(f"a subject has {found} ready endpoints instead of {expected}")
 
     def _run(self, command: str, *flags: str) -> None:
         argv = [self._clientgo, command, f"-kubeconfig={self._plane.kubeconfig}", *flags]

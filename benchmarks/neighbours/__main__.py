@@ -2,7 +2,7 @@
 
 The service runs as `lookaside serve` over an API server with a large Service, which many watch and
 which is patched, and a small one of another tenant, who asks for it all the time. How long that
-takes is told, and how long `/livez` takes, which probes ask. Further checkouts of this project
+takes is printed, and how long `/livez` takes, which probes ask. Further checkouts of this project
 take turns with this one.
 """
 

@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--rounds", type=int, default=40, help="turns of each subject (40)")
     parser.add_argument("--calls", type=int, default=320, help="RPCs a turn (320)")
-    parser.add_argument("--only", nargs="+", default=[], help="subjects, beside the plain channel")
+    parser.add_argument("--only", nargs="+", default=[], help="subjects next to the plain channel")
     options = parser.parse_args()
     with backends(max(options.backends)) as addresses:
         clusters = [addresses[:count] for count in options.backends]

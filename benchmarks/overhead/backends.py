@@ -18,7 +18,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 @contextmanager
 def backends(count: int) -> Iterator[tuple[str, ...]]:
-    """Run so many servers on loopback and give their addresses."""
+    """Run a number of servers on loopback and yield their addresses."""
     ours, theirs = _SPAWN.Pipe()
     process = _SPAWN.Process(target=_serve, args=(count, theirs), daemon=True)
     process.start()

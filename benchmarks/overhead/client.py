@@ -39,7 +39,7 @@ def measure(
     for in_flight in options.in_flight:
         taken: dict[str, list[Turn]] = {name: [] for name in found}
         aside: list[float] = []
-        # Whoever comes after a certain other one must not always do so.
+        # No subject may always come after the same other one.
         order = Random(in_flight)
         for _ in range(options.rounds):
             for name in order.sample(list(found), len(found)):

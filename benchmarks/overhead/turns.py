@@ -1,4 +1,4 @@
-"""One subject's turn: so many RPCs, so many at a time."""
+"""One subject's turn: a number of RPCs, some of them at a time."""
 
 import asyncio
 import threading
@@ -41,7 +41,7 @@ class Turns(ABC):
 
     @abstractmethod
     def take(self, subject: Subject, calls: int, in_flight: int) -> Turn:
-        """Make so many RPCs, so many at a time."""
+        """Make `calls` RPCs, `in_flight` at a time."""
 
     @abstractmethod
     def close(self) -> None:

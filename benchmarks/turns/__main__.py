@@ -1,7 +1,7 @@
 """How long a large service keeps the event loop from the rest: ``python -m benchmarks.turns``.
 
-One endpoint of a long list is replaced, and everybody who watches it is told, without gRPC: the
-list is made anew, hashed and encoded, subsets are chosen, and each watcher takes its message.
+One endpoint of a long list is replaced, and every watcher receives that, without gRPC: the
+list is made again, hashed and encoded, subsets are chosen, and each watcher takes its message.
 Meanwhile the longest time between two turns of the loop is taken: nothing else can be done in it.
 """
 
@@ -86,7 +86,7 @@ async def _measure(endpoints: int, watches: int, subset: int) -> Iterator[str]:
     cpu, told, gaps = [], [], _Gaps()
     for change in range(_CHANGES):
         await asyncio.sleep(1.5)
-        # One that every subset has or has not; those who have it are told.
+        # One that every subset has or has not; those that have it are notified.
         known[change * 1_000] = _endpoint(endpoints + change)
         record = _record(known)
         watching = asyncio.create_task(gaps.watch())
@@ -114,7 +114,7 @@ async def _measure(endpoints: int, watches: int, subset: int) -> Iterator[str]:
 
 
 async def _quiet(store: Store) -> None:
-    """Wait until the last watcher's subset has been looked at: a new one is told after it."""
+    """Wait until the last watcher's subset has been looked at: a new one is notified after it."""
     told = asyncio.Event()
     last = store.subscribe(ServiceName(KEY), told.set)
     await told.wait()

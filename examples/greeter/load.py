@@ -22,7 +22,7 @@ class Load(grpc.GenericRpcHandler):
     """Counts RPCs, and streams what share of a CPU they take.
 
     Attributes:
-        requests: How many RPCs there were. Whoever serves one counts it here.
+        requests: How many RPCs there were. The method that serves an RPC counts it here.
     """
 
     def __init__(self) -> None:

@@ -27,7 +27,7 @@ EXIT_CODES: Final = {
     FAILED: "another failure, or a check that failed",
     USAGE: "wrong usage: a flag, a setting, a config file, a service's name",
     NOT_FOUND: "there is no such service",
-    UNAVAILABLE: "the balancer can't be reached, or knows nothing yet",
+    UNAVAILABLE: "the balancer can't be reached, or is not ready yet",
     INTERRUPTED: "ended by Ctrl-C",
     TERMINATED: "ended by SIGTERM",
 }
@@ -39,7 +39,7 @@ EPILOG: Final = (
 
 
 async def until_terminated(work: Awaitable[_T]) -> _T:
-    """Have SIGTERM end what a command does as Ctrl-C does: what it runs ends with it.
+    """Have SIGTERM end a command as Ctrl-C does, with all that it runs.
 
     It makes Ctrl-C safe, too. asyncio alone sees it when the loop wakes next: where it comes just
     before the loop waits, that is when the wait ends. A handler of the loop has every signal wake
@@ -74,7 +74,7 @@ class Failure(click.ClickException):
 
 
 class FailingGroup(click.Group):
-    """A group whose commands' errors become sentences and exit codes, which each help tells."""
+    """A group whose commands' errors become sentences and exit codes; each help lists the codes."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Register a command."""

@@ -55,7 +55,7 @@ class Scalar:
 
     @property
     def is_null(self) -> bool:
-        """Whether nothing, or a word for nothing, stands here."""
+        """Whether it is empty or a word for null."""
         return self.plain and self.text in _NULLS
 
 
@@ -98,7 +98,7 @@ def nearest(word: str, known: Collection[str]) -> str:
 
 
 def describe(node: Node) -> str:
-    """Return what stands at a node, in words for an error."""
+    """Describe a node for an error."""
     if isinstance(node, Items):
         return "a list"
     if isinstance(node, Table):
@@ -255,6 +255,6 @@ class _Builder:
             raise node.place.error(f"{describe(node)} as a key; expected a word")
         elif node.text in parent.values:
             before = parent.places[node.text].line
-            raise node.place.error(f"the key {node.text!r} stands here and in line {before}")
+            raise node.place.error(f"the key {node.text!r} is given here and in line {before}")
         else:
             self._keys[-1] = node

@@ -5,7 +5,7 @@ https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/
 
 import re
 
-# The metadata that every endpoint may have: a label of that name would stand in its place.
+# The metadata that every endpoint may have: a label of that name would replace it.
 _TAKEN = frozenset({"hostname", "node", "pod", "zone"})
 
 _PREFIX = r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?"

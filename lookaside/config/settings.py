@@ -139,31 +139,30 @@ class Settings:
             return
         if self.address_family == "IPv6" and "dns" not in kinds:
             raise ConfigError(
-                "address_family is given without --source kubernetes or dns, which alone heed it; "
+                "address_family has no effect without --source kubernetes or dns; "
                 "add one, or leave address_family out"
             )
         for key, given in (("namespace", bool(self.namespaces)), ("pods", self.pods)):
             if given:
                 raise ConfigError(
-                    f"{key} is given without --source kubernetes, which alone heeds it; add that, "
-                    f"or leave {key} out"
+                    f"{key} has no effect without --source kubernetes; add that, or leave {key} out"
                 )
         if self.token_audience:
             return
         for key, way in (("kubeconfig", self.kubeconfig), ("context", self.context)):
             if way:
                 raise ConfigError(
-                    f"{key} is given with neither --source kubernetes nor token_audience, which "
-                    f"alone heed it; add one, or leave {key} out"
+                    f"{key} has no effect without --source kubernetes or token_audience; "
+                    f"add one, or leave {key} out"
                 )
 
     def _check_access(self) -> None:
         if self.token_audience and not self.allow:
-            raise ConfigError("token_audience is given without allow, which says who may ask")
+            raise ConfigError("token_audience is given without allow, which grants access")
         if self.allow and not (self.tls_client_ca or self.token_audience):
             raise ConfigError(
                 "allow is given with neither tls_client_ca nor token_audience; "
-                "callers could not show who they are"
+                "callers could not identify themselves"
             )
         for each in self.allow:
             if each.kind in ("spiffe", "dns") and not self.tls_client_ca:
@@ -214,12 +213,12 @@ class Setting:
 
     @property
     def unit(self) -> str:
-        """What its value counts, if it is a quantity."""
+        """The unit of its value, if it is a quantity."""
         return _UNITS.get(self.metavar, "")
 
     @property
     def shown_default(self) -> str:
-        """What holds where it is not given, for ``--help``."""
+        """The default, for ``--help``."""
         default = next(each.default for each in fields(Settings) if each.name == self.field)
         return self.default or str(default)
 
@@ -269,14 +268,14 @@ SETTINGS: Final = (
         "BOOL",
         values.boolean,
         "Watch the metadata of Pods too, for weights by Pod annotation or label and for "
-        "--metadata-label. Takes the right to list and watch pods.",
+        "--metadata-label. Requires the right to list and watch pods.",
         default="false",
     ),
     Setting(
         "pod_selector",
         "SELECTOR",
         selector,
-        "Watch only the Pods with these labels, as of kubectl --selector; needs --pods.",
+        "Watch only Pods that match this label selector, as in kubectl --selector; needs --pods.",
         default="all",
     ),
     Setting(
@@ -292,23 +291,22 @@ SETTINGS: Final = (
         "address_family",
         "IPv4|IPv6",
         values.family,
-        "The family of the address that is listed for a Pod, or a name of --source dns, with one "
-        "of each.",
+        "The address family to list for a Pod, or a name of --source dns, with addresses of both.",
     ),
     Setting(
         "debounce",
         "DURATION",
         values.duration,
-        "After a change has been sent, gather those of so long a time and send them together; 0 "
-        "sends each at once.",
+        "After a change has been sent, collect further changes for this time and send them "
+        "together; 0 sends each at once.",
         default="0s",
     ),
     Setting(
         "mass_removal",
         "PERCENT",
         values.percent,
-        "Read a new list a second time before it is believed if it lacks more than this share of "
-        "20 or more objects, or all; 0 believes every list.",
+        "Read a new list a second time before it is used if it lacks more than this share of 20 or "
+        "more objects, or all; 0 accepts every list.",
     ),
     Setting(
         "dns_interval",
@@ -321,8 +319,8 @@ SETTINGS: Final = (
         "namespace_grace",
         "DURATION",
         values.duration,
-        "How long, at the start, the others of several namespaces wait for one that can't be "
-        "listed. Names of that one are UNAVAILABLE then, with the reason.",
+        "How long, at the start, the other namespaces wait for one that can't be listed. After "
+        "that, its names are UNAVAILABLE, with the reason.",
         default="30s",
     ),
     Setting(
@@ -335,7 +333,7 @@ SETTINGS: Final = (
         "stale_after",
         "DURATION",
         values.positive,
-        "How long a source may confirm nothing until its lists are marked stale. They stay served.",
+        "How long a source may go unconfirmed until its lists are marked stale. They stay served.",
         default="120s",
     ),
     Setting("grace", "DURATION", values.duration, "How long SIGTERM waits for open calls.", "30s"),
@@ -343,15 +341,14 @@ SETTINGS: Final = (
         "max_watch_age",
         "DURATION",
         values.duration,
-        "End each watch when it is about so old, so that clients spread over new replicas; "
-        "0 for never.",
+        "End each watch at about this age, so that clients spread over new replicas; 0 for never.",
         default="1h",
     ),
     Setting(
         "write_timeout",
         "DURATION",
         values.positive,
-        "End a watch whose reader takes no message for so long.",
+        "End a watch whose client reads no message for this time.",
         default="30s",
     ),
     Setting("tls_cert", "FILE", Path, "The certificate chain to serve gRPC with, PEM.", "no TLS"),
@@ -360,16 +357,16 @@ SETTINGS: Final = (
         "tls_client_ca",
         "FILE",
         Path,
-        "Take only clients with a certificate of these authorities, PEM.",
+        "Accept only clients with a certificate of these authorities, PEM.",
         default="any client",
     ),
     Setting(
         "allow",
         "IDENTITY=NAMESPACE[,NAMESPACE...]",
         allowance,
-        "Let callers of this identity ask for these namespaces, and nobody else; see above. May be "
+        "Let callers of this identity query these namespaces, and nobody else; see above. May be "
         "given several times.",
-        default="everyone may ask for all",
+        default="everyone may query all",
         many=True,
         pairs=True,
     ),
@@ -377,8 +374,8 @@ SETTINGS: Final = (
         "token_audience",
         "AUDIENCE",
         values.audience,
-        "Take Kubernetes tokens of this audience, reviewed by the API server, as identities.",
-        default="tokens are not looked at",
+        "Accept Kubernetes tokens of this audience, reviewed by the API server, as identities.",
+        default="tokens are ignored",
     ),
     Setting(
         "reflection",

@@ -38,7 +38,7 @@ async def serve(listen: str) -> None:
         [grpc.method_handlers_generic_handler("greeter.Greeter", {"SayHello": method})]
     )
     await server.start()
-    print(address, flush=True)  # noqa: T201 - the way to tell whoever started it
+    print(address, flush=True)  # noqa: T201 - for the process that started it
     await stop.wait()
     await server.stop(GRACE_SECONDS)
 

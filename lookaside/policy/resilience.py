@@ -1,6 +1,6 @@
 """How clients are to treat backends that fail, are new or are far away.
 
-These are fields of a service config that the companion package carries out, and gRPC passes over.
+The companion package implements these fields of a service config; gRPC ignores them.
 """
 
 from msgspec import Struct

@@ -13,15 +13,15 @@ import xxhash
 
 from lookaside.model import Endpoint
 
-# So many times what is wanted is kept: one that leaves is replaced without a look at all others.
+# The factor of spare endpoints that are ranked: one that leaves is replaced without ranking all.
 _SPARE = 2
 
 
 class Ranking:
     """The first of a client's ranking, kept from one list to the next.
 
-    Only endpoints that come are hashed. All are ranked anew when so many have left that one outside
-    of what is kept might be wanted.
+    Only endpoints that come are hashed. All are ranked again once too many have left for the
+    rest to be sure of the subset.
 
     Args:
         size: How many endpoints the client wants.

@@ -16,7 +16,7 @@ from lookaside.model import Endpoint, PortList
 
 
 class Place(Struct, frozen=True, gc=False):
-    """Where a client runs, as far as it matters. "" is unknown, or of no matter."""
+    """Where a client runs, as far as it matters. "": unknown, or irrelevant."""
 
     zone: str = ""
     node: str = ""
@@ -25,7 +25,7 @@ class Place(Struct, frozen=True, gc=False):
 ANYWHERE = Place()
 
 ELSEWHERE = Place(node="*")
-"""A node that has no endpoint of a list that goes by nodes; "*" is no node's name."""
+"""A node without endpoints in a list that is selected by node; "*" is no node's name."""
 
 
 class Reach(Struct, frozen=True):
@@ -54,7 +54,7 @@ def joined(parts: Sequence[Reach]) -> Reach:
     """Return for which places a list has endpoints of their own, of what its parts have.
 
     Args:
-        parts: That of each part of the list, none of which is empty.
+        parts: That of each part of the list; no part is empty.
     """
     return Reach(
         _named([tuple(part.nodes) for part in parts]),

@@ -21,7 +21,7 @@ class View(Struct, frozen=True, gc=False):
     client: str = ""
 
     def narrowed(self, whole: PortList, known: Reach | None = None) -> "View":
-        """Return the view without what is of no matter to a list: equal views get equal lists.
+        """Return the view without what makes no difference to a list: equal views get equal lists.
 
         Args:
             whole: What the list is made of.

@@ -12,7 +12,7 @@ class Feed(Protocol):
     def replace(
         self, records: Iterable[ServiceRecord], *, version: int, epoch: str, at: float
     ) -> None:
-        """Put a whole view in the place of the last one; what is missing from it is gone.
+        """Replace the last view with a whole one; what is missing from it is gone.
 
         The first call ends the source's initial sync.
 
@@ -39,14 +39,14 @@ class Feed(Protocol):
         """Say that the whole view holds up to a newer version."""
 
     def set_missing(self, namespaces: Mapping[str, str]) -> None:
-        """Say of which namespaces nothing is known yet, and why, in words.
+        """Set the namespaces that are not known yet, each with the reason in words.
 
         Their services are neither there nor not there. To be called before the first `replace`, and
         after the services of one that is missing no longer were put.
         """
 
     def set_lost(self, namespaces: Mapping[str, str]) -> None:
-        """Say of which namespaces the view may be out of date for too long, and why, in words.
+        """Set the namespaces whose view may be out of date, each with the reason in words.
 
         Those of `set_missing` are not among them. Where that is every one, `set_stale` says so.
         """
@@ -78,7 +78,7 @@ class Source(Protocol):
 
     @property
     def reasons(self) -> frozenset[str]:
-        """The words of all that can fail: those that the observer is told."""
+        """The reasons of all failures that the observer may receive."""
 
     @property
     def trouble(self) -> str:
@@ -97,5 +97,5 @@ class Source(Protocol):
     async def run(self) -> None:
         """Feed the store until cancelled. Failures of what it reads are retried inside.
 
-        Whatever it raises all the same, it can be run again, and begins anew with the view it had.
+        If it raises anything else, it can be run again, and starts with the view it had.
         """

@@ -1,4 +1,4 @@
-"""How long to pause after failures. Pure: the time and chance are handed in."""
+"""How long to pause after failures. Pure: clock and random numbers are handed in."""
 
 import random
 

@@ -56,7 +56,7 @@ class DnsSource:
         host: The host name.
         port: The port of every endpoint.
         feed: Where the service goes.
-        observer: Is told of each answer, and of failures by the reasons of `Unresolved`.
+        observer: Receives each answer, and failures by the reasons of `Unresolved`.
         default_namespace: The namespace of a service whose host name has one label.
         family: Of a name that has addresses of both families, those of this one are served alone:
             they are two addresses of each Pod in general, and nothing tells which are one's.

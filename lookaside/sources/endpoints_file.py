@@ -77,7 +77,7 @@ def parse(
         if service.port:
             raise place.error(f"service name {name!r}: a service has no port in this file")
         if service.key in records:
-            raise place.error(f"the service {service.key} stands here a second time")
+            raise place.error(f"the service {service.key} is given a second time")
         records[service.key] = _record(service.key, node, f"service {name!r}")
     return list(records.values())
 
@@ -96,7 +96,7 @@ def _record(key: ServiceKey, node: Node, what: str) -> ServiceRecord:
     for each in items.values:
         endpoint = _endpoint(each, what)
         if (endpoint.address, endpoint.port) in endpoints:
-            raise each.place.error(f"{what}: the address {endpoint.target} stands here twice")
+            raise each.place.error(f"{what}: the address {endpoint.target} is given twice")
         endpoints[endpoint.address, endpoint.port] = endpoint
     ordered = tuple(sorted(endpoints.values()))
     return ServiceRecord(

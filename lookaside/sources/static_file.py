@@ -45,7 +45,7 @@ class StaticFileSource:
         name: The source's name.
         path: The file.
         feed: Where its services go.
-        observer: Is told of each look that confirms the list, and of failures: ``unreadable``,
+        observer: Receives each check that confirms the list, and failures: ``unreadable``,
             ``invalid``, ``watch``.
         default_namespace: The namespace of a service that is written without one.
         cluster_domain: The domain that full service names end in.

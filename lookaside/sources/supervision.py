@@ -24,7 +24,7 @@ class SupervisedSource:
 
     Args:
         source: The source, which can be run again after it has failed.
-        observer: Is told of failures.
+        observer: Receives failures.
         clock: Seconds of a monotonic clock.
         sleep: Sleeps for some seconds.
         rng: The source of jitter.

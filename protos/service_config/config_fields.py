@@ -1,7 +1,7 @@
 """The fields of a gRPC service config, at every level, and the bounds of their values.
 
 Written once, in protos/service_config/, and copied from there into both distributions by
-`make protos`: so the service refuses exactly those fields that its clients would pass over, and
+`make protos`: so the service refuses exactly those fields that its clients would ignore, and
 neither lets a value through that could harm the clients of a Service whose annotation sets it.
 """
 
@@ -51,7 +51,7 @@ _HEADER_NAME = re.compile(r"[a-z0-9_.-]*(?<!-bin)", re.ASCII | re.IGNORECASE)
 class Form(Enum):
     """What the value of a field may be, in the words that refuse any other.
 
-    By protobuf's JSON mapping, a number may stand in a string, and a whole one be written as 5.0.
+    By protobuf's JSON mapping, a number may be a string, and a whole one be written as 5.0.
     """
 
     WHOLE = "a whole number"
@@ -76,7 +76,7 @@ class Field:
         low: The least number, or seconds of a duration, that is allowed.
         high: The most.
         table: It is the size of a ring or table that every client builds.
-        form: What its value must be. None: whoever reads it looks at that.
+        form: What its value must be. None: the code that reads it checks it.
         required: There is no default for it.
     """
 
@@ -223,7 +223,7 @@ def unknown_fields(config: Mapping[str, object], skipped: Sequence[str] = ()) ->
     """Name the fields that are not known, at every level, each with the one that may be meant.
 
     Args:
-        config: A service config, as JSON gives it. What isn't of the right type is passed over.
+        config: A service config, as JSON gives it. What isn't of the right type is ignored.
         skipped: Policies whose own fields are not looked at, for they are the user's.
 
     Yields:

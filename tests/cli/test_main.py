@@ -151,7 +151,7 @@ def test_an_address_of_another_machine_is_one_sentence_and_code_1(app: App) -> N
     assert (result.exit_code, app.settings) == (1, [])
     assert result.stderr == (
         "Error: listen 192.0.2.1:1: cannot assign requested address; this machine has no such "
-        "address; :PORT is every one that it has\n"
+        "address; :PORT listens on all of its addresses\n"
     )
 
 

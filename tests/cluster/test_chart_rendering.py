@@ -298,7 +298,7 @@ def test_kubernetes_before_1_29_is_refused(helm: Helm) -> None:
         ("tls.enabled=true,tls.certManager.enabled=true", "needs tls.certManager.issuerRef.name"),
         ("tls.enabled=true,tls.secretName=a,probes.type=grpc", "don't speak TLS; use http"),
         ("auth.tokenAudience=lookaside", "auth.tokenAudience needs auth.allow"),
-        ("auth.allow.*={shop}", "callers could not show who they are"),
+        ("auth.allow.*={shop}", "callers could not identify themselves"),
         ("ports.admin=50052", "ports.grpc and ports.admin must be two"),
         ("auth.allow.dns:a={b},auth.tokenAudience=c", "dns:a is about certificates and needs"),
         (

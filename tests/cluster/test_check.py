@@ -61,7 +61,7 @@ def test_a_token_that_has_been_deleted_is_told(namespace: Namespace) -> None:
 
     assert code == 1
     assert _of("failed", found)["API server"]["hint"] == (
-        "the token, or the user of the kubeconfig file, is not taken there"
+        "the server rejects the token, or the user of the kubeconfig file"
     )
 
 

@@ -148,10 +148,10 @@ def test_a_bad_right_in_a_file_is_named_with_line_and_column(
             {"allow": ["*=a"]},
             (
                 "allow is given with neither tls_client_ca nor token_audience; callers could not "
-                "show who they are"
+                "identify themselves"
             ),
         ),
-        (TOKENS, "token_audience is given without allow, which says who may ask"),
+        (TOKENS, "token_audience is given without allow, which grants access"),
         (
             {"allow": ["*=a", "dns:b=a"], **TOKENS},
             "allow dns:b=a is about certificates and needs tls_client_ca",

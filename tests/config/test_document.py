@@ -47,7 +47,7 @@ def test_a_word_for_nothing_counts_unless_it_is_quoted(text: str, null: bool) ->
     [
         ("a: [1", "f.yaml:2:1: not valid YAML: did not find expected ',' or ']'"),
         ("\ta: 1", "f.yaml:1:1: not valid YAML: found character that cannot start any token"),
-        ("a: 1\na: 2", "f.yaml:2:1: the key 'a' stands here and in line 1"),
+        ("a: 1\na: 2", "f.yaml:2:1: the key 'a' is given here and in line 1"),
         ("? [1]\n: 2", "f.yaml:1:3: a list as a key; expected a word"),
         ("a: *b", "f.yaml:1:4: the alias *b names no anchor above it"),
         ("a: &b [*b]", "f.yaml:1:8: the alias *b stands within what it names"),

@@ -122,13 +122,12 @@ def test_labels_are_several_in_a_variable_and_in_the_file(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("source", ["file:a", "dns:a:1"])
 @pytest.mark.parametrize(("key", "text"), [("namespace", "shop"), ("pods", "true")])
-def test_what_a_cluster_alone_heeds_needs_a_cluster(source: str, key: str, text: str) -> None:
+def test_a_setting_for_a_cluster_needs_a_cluster(source: str, key: str, text: str) -> None:
     with pytest.raises(ConfigError) as refused:
         load({"source": [source], key: text}, {})
 
     assert str(refused.value) == (
-        f"{key} is given without --source kubernetes, which alone heeds it; add that, or leave "
-        f"{key} out"
+        f"{key} has no effect without --source kubernetes; add that, or leave {key} out"
     )
     load({"source": [source, "kubernetes"], key: text}, {})
 
@@ -137,8 +136,8 @@ def test_a_family_is_for_clusters_and_for_names_in_dns() -> None:
     with pytest.raises(ConfigError) as refused:
         load({"source": ["file:a"], "address_family": "IPv6"}, {})
     assert str(refused.value) == (
-        "address_family is given without --source kubernetes or dns, which alone heed it; add one, "
-        "or leave address_family out"
+        "address_family has no effect without --source kubernetes or dns; add one, or leave "
+        "address_family out"
     )
     for source in ("kubernetes", "dns:a:1"):
         settings = load({"source": ["file:a", source], "address_family": "IPv6"}, {})
@@ -152,8 +151,8 @@ def test_a_way_to_a_cluster_needs_one_to_be_asked(key: str) -> None:
         load(flags, {})
 
     assert str(refused.value) == (
-        f"{key} is given with neither --source kubernetes nor token_audience, which alone heed it; "
-        f"add one, or leave {key} out"
+        f"{key} has no effect without --source kubernetes or token_audience; add one, or leave "
+        f"{key} out"
     )
     load({**flags, "source": ["file:a", "kubernetes"]}, {})
     load({**flags, "token_audience": "lb", "allow": ["*=."]}, {})

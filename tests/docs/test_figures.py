@@ -20,7 +20,7 @@ def test_each_figure_of_sizing_is_in_the_benchmarks() -> None:
 
 
 def test_each_figure_of_what_lookaside_does_worse_is_in_the_benchmarks() -> None:
-    text = (DOCS / "comparison.md").read_text().partition("## What Lookaside does worse")[2]
+    text = (DOCS / "comparison.md").read_text().partition("## Where Lookaside is worse")[2]
     figures = re.findall(r"[0-9]+(?: [0-9]{3})*(?= MiB| slices)", text.replace("\n", " "))
     assert figures == ["79", "22", "15 000"]
     for figure in figures:
@@ -28,7 +28,7 @@ def test_each_figure_of_what_lookaside_does_worse_is_in_the_benchmarks() -> None
 
 
 def test_what_an_rpc_pays_is_what_was_measured_one_at_a_time() -> None:
-    page = _rows((DOCS / "comparison.md").read_text().partition("## What an RPC pays")[2])
+    page = _rows((DOCS / "comparison.md").read_text().partition("## Cost per RPC")[2])
     measured = _rows(_MEASURED.partition("| p50, of the plain channel's |")[2])
     names = {
         "grpcio's own round_robin": "C-core's round_robin",

@@ -184,11 +184,11 @@ def of_endpoint(text: str) -> str:
         ),
         (
             "services:\n  a: {endpoints: []}\n  a.default: {endpoints: []}",
-            "f.yaml:3:3: the service a.default stands here a second time",
+            "f.yaml:3:3: the service a.default is given a second time",
         ),
         (
             "services:\n  a: {endpoints: []}\n  a: {endpoints: []}",
-            "f.yaml:3:3: the key 'a' stands here and in line 2",
+            "f.yaml:3:3: the key 'a' is given here and in line 2",
         ),
         (
             of_endpoint("10.0.0.1:80"),
@@ -255,7 +255,7 @@ def of_endpoint(text: str) -> str:
         ),
         (
             of_endpoint("{address: 'A:1'}") + "      - {address: 'a:1'}\n",
-            "f.yaml:5:9: service 'a': the address a:1 stands here twice",
+            "f.yaml:5:9: service 'a': the address a:1 is given twice",
         ),
     ],
 )

@@ -26,7 +26,7 @@
 {{- fail "auth.tokenAudience needs auth.allow, which says who may ask" }}
 {{- end }}
 {{- if and .auth.allow (not (or .auth.tokenAudience .tls.clients.verify)) }}
-{{- fail "auth.allow needs auth.tokenAudience or tls.clients.verify: callers could not show who they are" }}
+{{- fail "auth.allow needs auth.tokenAudience or tls.clients.verify: callers could not identify themselves" }}
 {{- end }}
 {{- $clients := .tls.clients.verify }}
 {{- $audience := .auth.tokenAudience }}

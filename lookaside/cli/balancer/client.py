@@ -39,7 +39,7 @@ class Address:
             the host of the target.
         server_name: The name that its certificate must bear, whatever calls are for; "" for the
             authority.
-        token_file: The file of the token to show, read anew for each call; None for none.
+        token_file: The file of the token to send, read again for each call; None: no token.
     """
 
     target: str

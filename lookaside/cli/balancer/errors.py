@@ -62,10 +62,10 @@ _CAUSES = (
     _Cause("errors resolving", "the name does not resolve"),
     _Cause(
         "http1.x server|Expected SETTINGS frame",
-        "what answers there does not speak gRPC",
-        "is that the admin port? gRPC is on 50052 unless --listen says otherwise",
+        "the server there does not speak gRPC",
+        "is that the admin port? gRPC is on 50052 unless --listen sets another port",
     ),
-    _Cause("WRONG_VERSION_NUMBER", "it speaks no TLS there", "--plaintext is for one without"),
+    _Cause("WRONG_VERSION_NUMBER", "the server there does not use TLS", "use --plaintext"),
     _Cause(
         "certificate has expired",
         "its certificate has expired",
@@ -73,36 +73,36 @@ _CAUSES = (
     ),
     _Cause(
         "CERTIFICATE_VERIFY_FAILED",
-        "its certificate is of no authority that is trusted",
-        "--cacert says which to trust",
+        "its certificate is signed by an unknown authority",
+        "set it with --cacert",
     ),
     _Cause(
         "Hostname Verification Check failed",
-        "its certificate bears another name",
-        "--authority says which to expect",
+        "its certificate has another name",
+        "set the expected name with --authority",
     ),
     _Cause(
         "SSL",
         "the TLS handshake failed",
-        "--cert and --key show a certificate where it asks for one",
+        "if it requires a client certificate, set --cert and --key",
     ),
     _Cause("timed out", "no answer in time"),
     _Cause(
         "ALPN",
-        "what answers there speaks TLS, and not gRPC",
-        "is there a proxy between?",
+        "the server there speaks TLS, but not gRPC",
+        "is there a proxy in between?",
         secure=True,
     ),
     _Cause(
         "failed to connect.*ocket closed",
         "the connection was closed at once",
-        "where it asks for a client's certificate, --cert and --key show one",
+        "if it requires a client certificate, set --cert and --key",
         secure=True,
     ),
     _Cause(
         "failed to connect.*ocket closed",
         "the connection was closed at once",
-        "where it speaks TLS, --tls or --cacert does too",
+        "if it uses TLS, set --tls or --cacert",
         secure=False,
     ),
     _Cause("Socket closed", "the connection closed"),
@@ -163,9 +163,9 @@ def _cause(details: str, *, secure: bool) -> _Cause | None:
 
 def _sentence(code: grpc.StatusCode, details: str, target: str) -> str:
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        return f"what answers at {target} is not a Lookaside balancer, or an older one"
+        return f"what answers at {target} is not a Lookaside balancer, or an older version"
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return f"the balancer at {target} did not answer in time; --timeout gives it more"
+        return f"the balancer at {target} did not answer in time; raise --timeout"
     if code in _PLAIN and details:
         return details
     words = code.name.lower().replace("_", " ")

@@ -1,4 +1,4 @@
-"""What a balancer says, as plain records."""
+"""The balancer's answers as plain records."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ Document = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One backend of a list. What its source doesn't tell is ""."""
+    """One backend of a list. Unknown fields are ""."""
 
     address: str
     weight: int
@@ -41,7 +41,7 @@ class ServerList:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One service of the balancer's.
+    """One service that the balancer serves.
 
     Attributes:
         service: The service in full.
@@ -64,17 +64,17 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedEndpoint:
-    """What became of one endpoint.
+    """Why one endpoint is listed or not.
 
     Attributes:
         address: HOST:PORT, or the host alone where its slice has no such port.
         listed: Whether it is in the list.
         weight: The weight that it has, or would have.
-        reason: Why.
+        reason: Why it is listed or not.
         target: The object behind it, such as ``Pod greeter-1``.
         zone: The zone that it runs in.
         node: The node that it runs on.
-        slice: The EndpointSlice that it stands in.
+        slice: Its EndpointSlice.
         version: The resource version of that slice.
         weight_origin: Where the weight is from.
     """

@@ -132,9 +132,9 @@ def _handshake(target: str, context: ssl.SSLContext, until: float) -> ssl.SSLSoc
             plain.close()
             raise
     except ssl.SSLError as error:
-        said = getattr(error, "verify_message", "") or "it speaks no TLS there"
+        said = getattr(error, "verify_message", "") or "the server there does not use TLS"
         raise Failure(
-            f"can't trust the balancer at {target}: {said}; --plaintext is for one without TLS",
+            f"can't trust the balancer at {target}: {said}; use --plaintext without TLS",
             UNAVAILABLE,
         ) from error
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a check finds."""
+"""The result of a check."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ Result = Literal["ok", "warning", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one check found.
+    """The result of one check.
 
     Attributes:
         check: What was looked at.

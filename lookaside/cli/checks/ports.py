@@ -1,4 +1,4 @@
-"""Whether the service could listen where it is told to."""
+"""Whether the service could listen on its ports."""
 
 import errno
 import os
@@ -9,12 +9,12 @@ from lookaside.cli.checks.outcome import Outcome
 from lookaside.config import Listen, Settings
 
 _HINTS = {
-    errno.EACCES: "ports below 1024 take a right; choose one above",
-    errno.EADDRNOTAVAIL: "this machine has no such address; :PORT is every one that it has",
+    errno.EACCES: "ports below 1024 need a privilege; choose one above",
+    errno.EADDRNOTAVAIL: "this machine has no such address; :PORT listens on all of its addresses",
 }
 # As of ::1 where IPv6 is off, though localhost is said to be that too.
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-_ELSE = "--listen and --admin say where to listen"
+_ELSE = "set --listen and --admin"
 
 
 def look(settings: Settings, taken: str) -> Iterator[Outcome]:

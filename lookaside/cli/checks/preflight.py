@@ -1,4 +1,4 @@
-"""What is looked at before the service is run. One check can't stop the next."""
+"""The checks of `lookaside check`. A failed check does not stop the next."""
 
 import asyncio
 import difflib
@@ -35,7 +35,7 @@ from lookaside.sources.kubernetes.api.errors import ApiStatus, KubernetesError
 _BY_KUBERNETES = re.compile(r"_(?:SERVICE_(?:HOST|PORT)|PORT)(?:_|$)")
 _SHORT_OF_RIGHTS = (401, 403)
 _NO_SUCH_PATH = 404
-_TAKEN = "another process listens there; --no-ports where it is the service itself"
+_TAKEN = "another process listens there; use --no-ports if it is the service itself"
 
 
 def variables(environ: Mapping[str, str]) -> Iterator[Outcome]:
@@ -75,9 +75,7 @@ async def run(settings: Settings, seconds: float, *, ports: bool) -> AsyncIterat
 def _sources_given(settings: Settings) -> Outcome:
     if settings.sources:
         return Outcome("settings", "ok", f"sources {', '.join(map(str, settings.sources))}")
-    return Outcome(
-        "settings", "failed", "no source is given", "--source says where services come from"
-    )
+    return Outcome("settings", "failed", "no source is given", "set --source")
 
 
 def _file(source: SourceSetting, settings: Settings) -> Outcome:
@@ -103,9 +101,7 @@ async def _name(source: SourceSetting, seconds: float) -> Outcome:
     except dns.Unresolved as error:
         return Outcome(str(source), "failed", str(error), "the service waits until it resolves")
     except TimeoutError:
-        return Outcome(
-            str(source), "failed", f"{host}: no answer in time", "--timeout gives it more"
-        )
+        return Outcome(str(source), "failed", f"{host}: no answer in time", "raise --timeout")
     return Outcome(str(source), "ok", f"addresses {', '.join(sorted(set(addresses)))}")
 
 
@@ -155,10 +151,10 @@ async def _right(access: KubernetesAccess, right: Right) -> Outcome:
 def _hint(error: KubernetesError, host: str) -> str:
     if isinstance(error, ApiStatus):
         if error.code in _SHORT_OF_RIGHTS:
-            return "the token, or the user of the kubeconfig file, is not taken there"
+            return "the server rejects the token, or the user of the kubeconfig file"
         if error.code != _NO_SUCH_PATH:
-            return "the API server's own log says more"
-    return f"what is asked is {host}; --kubeconfig and --context say otherwise"
+            return "see the API server's log"
+    return f"what is asked is {host}; set --kubeconfig or --context for another one"
 
 
 def _tls(settings: Settings) -> Iterator[Outcome]:
@@ -171,14 +167,14 @@ def _tls(settings: Settings) -> Iterator[Outcome]:
         yield Outcome("TLS", "failed", str(error), "the service would not start")
         return
     except Failure as error:
-        yield Outcome("TLS", "failed", error.message, "it needs a certificate that is good now")
+        yield Outcome("TLS", "failed", error.message, "replace the certificate")
         return
     if not names:
         yield Outcome(
             "TLS",
             "failed",
-            f"{settings.tls_cert} bears no name as subjectAltName",
-            "clients look for the balancer's name there",
+            f"{settings.tls_cert} has no name as subjectAltName",
+            "clients check the balancer's name there",
         )
         return
     yield Outcome("TLS", "ok", f"for {', '.join(names)}, until {until}")
@@ -189,13 +185,13 @@ def _access(settings: Settings) -> Iterator[Outcome]:
         yield Outcome(
             "access",
             "warning",
-            "every caller may ask for every service",
-            "--allow limits who may ask for what",
+            "authorization disabled: any caller may query any service",
+            "restrict that with --allow",
         )
     if settings.token_audience and not settings.tls_cert:
         yield Outcome(
             "access",
             "warning",
-            "tokens come in plain text: whoever sees one can use it",
-            "--tls-cert and --tls-key serve with TLS",
+            "tokens are sent in plain text: anyone who sees one can use it",
+            "set --tls-cert and --tls-key",
         )

@@ -1,4 +1,4 @@
-"""`lookaside check`: whether the service could run as it is set up."""
+"""`lookaside check`: verify the settings and the environment of the service."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from lookaside.cli.render import output as form
 from lookaside.config import Settings
 
 
-@click.command(short_help="Tell whether the service could run as it is set up.")
+@click.command(short_help="Verify that the service could run with its settings.")
 @settings_options
 @click.option(
     "--ports/--no-ports",
@@ -28,13 +28,12 @@ from lookaside.config import Settings
 def check(
     ctx: click.Context, /, *, settings: Settings, ports: bool, timeout: float, output: str
 ) -> None:
-    r"""Tell whether the service could run with these settings, and change nothing.
+    r"""Verify that the service could run with these settings. Nothing is changed.
 
-    Takes what serve takes, of the same flags, variables and config file, and looks whether it all
-    goes together, files can be read, names resolve, the API server answers and grants what the
-    service needs (no more is asked for than the settings need), the certificate is good and its
-    key fits, and the ports are free. What fails has a hint. Exits with 1 if something failed, with
-    2 if the settings themselves are wrong.
+    Takes the same flags, variables and config file as serve. Checks that the settings are
+    consistent, files can be read, names resolve, the API server answers and grants the rights that
+    the settings require, the certificate is valid and matches its key, and the ports are free. A
+    failed check has a hint. Exits with 1 if a check failed, with 2 if the settings are invalid.
 
     \b
       lookaside check --source kubernetes --namespace shop

@@ -19,9 +19,9 @@ _SECONDS = 1.0
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, /, *, shell: str) -> None:
-    r"""Print the script that makes a SHELL complete commands, flags and names of services.
+    r"""Print the script that lets a SHELL complete commands, flags and service names.
 
-    Names of services are asked of the balancer, if it answers within a second.
+    Service names come from the balancer, if it answers within a second.
 
     \b
       eval "$(lookaside completion bash)"                        in ~/.bashrc

@@ -1,4 +1,4 @@
-"""`lookaside demo`: the whole on one machine."""
+"""`lookaside demo`: service, backends and client on one machine."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""`lookaside explain`: why a list is as it is."""
+"""`lookaside explain`: why endpoints are listed or not."""
 
 import asyncio
 
@@ -34,11 +34,11 @@ def explain(
     asker: Asker,
     balancer: Address,
 ) -> None:
-    """Tell for each endpoint of SERVICE why it gets requests, or why not.
+    """Explain for each endpoint of SERVICE why it gets requests or not.
 
-    What gets none stands first. With --zone, --node, --client-id and --subset-size it is the list
-    of such a client that is explained. On a terminal, of many endpoints with the same reason some
-    are shown and the rest is counted; -o wide shows all.
+    Endpoints that receive no traffic are listed first. With --zone, --node, --client-id and
+    --subset-size, explain the list of such a client. On a terminal, only some of many endpoints
+    with the same reason are shown; -o wide shows all.
     """
     explained = asyncio.run(until_terminated(_explain(balancer, service, timeout, asker)))
     if output in ("json", "yaml"):

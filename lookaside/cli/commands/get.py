@@ -1,4 +1,4 @@
-"""`lookaside get` and `lookaside list`: what the balancer says now."""
+"""`lookaside get` and `lookaside list`: print the current lists."""
 
 import asyncio
 
@@ -38,8 +38,8 @@ def get(
     r"""Print the backends of SERVICE.
 
     SERVICE is NAME[.NAMESPACE[.svc[.CLUSTER_DOMAIN]]][:PORT], PORT the name or number of a Service
-    port. With --zone, --node, --client-id and --subset-size it is the list of such a client. Of a
-    list without backends stderr says why it is.
+    port. With --zone, --node, --client-id and --subset-size, print the list of such a client. If
+    the list is empty, the reason goes to stderr.
 
     \b
       lookaside get greeter.shop

@@ -1,4 +1,4 @@
-"""The flags that commands which ask a balancer share."""
+"""The flags of the commands that query a balancer."""
 
 import copy
 import functools
@@ -96,7 +96,7 @@ class _Dialing:
         if (self.cert is None) != (self.key is None):
             raise click.UsageError("--cert and --key go together")
         if self.authority and self.servername not in ("", self.authority):
-            raise click.UsageError("--authority and --servername say different names; expected one")
+            raise click.UsageError("--authority and --servername differ; expected one name")
 
     def resolve(self, seconds: float) -> Address:
         """Return how to reach the balancer.
@@ -160,26 +160,26 @@ _BALANCER = (
         default=DEFAULT_ADDRESS,
         show_default=True,
         show_envvar=True,
-        help="Where the balancer is.",
+        help="The address of the balancer.",
     ),
     click.option(
         "--plaintext",
         cls=Grpcurl,
         is_flag=True,
-        help="Use no TLS.  [default, unless one of the next is given]",
+        help="Use no TLS.  [default, unless one of the following is given]",
     ),
     click.option("--tls", is_flag=True, help="Use TLS, and trust the system's authorities."),
     click.option(
         "--insecure",
         cls=Grpcurl,
         is_flag=True,
-        help="Use TLS, and trust whatever certificate the balancer shows when the command begins.",
+        help="Use TLS, and trust any certificate that the balancer presents at the start.",
     ),
     click.option(
         "--cacert", cls=Grpcurl, type=_FILE, help="Use TLS, and trust these authorities, PEM."
     ),
     click.option(
-        "--cert", cls=Grpcurl, type=_FILE, help="Use TLS, and show this client certificate, PEM."
+        "--cert", cls=Grpcurl, type=_FILE, help="Use TLS, and present this client certificate, PEM."
     ),
     click.option(
         "--key", cls=Grpcurl, type=_FILE, help="The private key of the client certificate, PEM."
@@ -189,7 +189,7 @@ _BALANCER = (
         cls=Grpcurl,
         metavar="NAME",
         default="",
-        help="The name that calls are for, and that the certificate must bear.  [default: the "
+        help="The authority of calls, and the name that the certificate must have.  [default: the "
         "host of the address]",
     ),
     click.option(
@@ -197,14 +197,14 @@ _BALANCER = (
         cls=Grpcurl,
         metavar="NAME",
         default="",
-        help="Use TLS; the name that the certificate must bear, where it is not the authority.",
+        help="Use TLS; the name that the certificate must have, if it is not the authority.",
     ),
     click.option(
         "--token-file",
         type=_FILE,
         envvar="LOOKASIDE_TOKEN_FILE",
         show_envvar=True,
-        help="Show the Kubernetes token in this file.",
+        help="Authenticate with the Kubernetes token in this file.",
     ),
 )
 
@@ -221,15 +221,15 @@ def asker_options(command: Callable[..., None]) -> Callable[..., None]:
         command(*args, asker=Asker(zone, node, client_id, subset_size), **rest)
 
     options = (
-        click.option("--zone", default="", help="Ask as a client in this zone."),
-        click.option("--node", default="", help="Ask as a client on this node."),
-        click.option("--client-id", default="", metavar="NAME", help="Ask as this client."),
+        click.option("--zone", default="", help="Query as a client in this zone."),
+        click.option("--node", default="", help="Query as a client on this node."),
+        click.option("--client-id", default="", metavar="NAME", help="Query as this client."),
         click.option(
             "--subset-size",
             type=click.IntRange(0, 2**32 - 1),
             default=0,
             metavar="NUMBER",
-            help="Ask for the client's subset of so many endpoints.",
+            help="Query the client's subset of this size.",
         ),
     )
     for option in reversed(options):
@@ -259,7 +259,7 @@ def timeout_option(command: Command) -> Command:
         metavar="DURATION",
         default="10s",
         show_default=True,
-        help="How long the answer may take.",
+        help="Timeout of the query.",
     )(command)
 
 
@@ -271,5 +271,5 @@ def output_option(*formats: str) -> Callable[[Command], Command]:
         type=click.Choice(formats),
         default=formats[0],
         show_default=True,
-        help="The form of the output.",
+        help="Output format.",
     )

@@ -1,4 +1,4 @@
-"""`lookaside watch`: what changes, as it changes."""
+"""`lookaside watch`: print changes as they happen."""
 
 import asyncio
 import json
@@ -46,10 +46,10 @@ def watch(
 ) -> None:
     """Print the backends of each SERVICE, and then every change, until interrupted.
 
-    A line says + for an endpoint that came, - for one that left, ~ for one that changed; one
-    without any of these says what the list means, and of an empty one why it is. With -o json each
-    message is a JSON document of one line, with -o yaml a document after "---". A balancer that
-    goes away is tried again.
+    A line starts with + for a new endpoint, - for a removed one, ~ for a changed one. A line
+    without any of these has the state of the list and, if it is empty, the reason. With -o json
+    each message is a JSON document of one line, with -o yaml a document after "---". A lost
+    balancer is tried again.
     """
     ctx.exit(asyncio.run(_watch_all(balancer, services, asker, output)))
 
@@ -144,7 +144,7 @@ class _Watcher:
         self._last = listed
 
     async def _note(self, listed: ServerList) -> str:
-        """Return what more is to be said of a list that has become what it is."""
+        """Return the reason for a new state of the list; "" for none."""
         if self._last is not None and self._last.state == listed.state:
             return ""
         if listed.state == "absent":

@@ -73,7 +73,7 @@ def _table(endpoints: Sequence[ExplainedEndpoint], *, wide: bool, aligned: bool)
 
 
 def _fold(endpoints: Sequence[ExplainedEndpoint], limit: int) -> list[ExplainedEndpoint]:
-    """Return so many of them, as evenly over the reasons as they allow, in their order."""
+    """Return at most `limit` of them, spread evenly over the reasons, in their order."""
     seen = Counter[str]()
     ranks = []
     for each in endpoints:

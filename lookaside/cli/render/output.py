@@ -1,4 +1,4 @@
-"""How answers are printed."""
+"""Tables and documents of the answers."""
 
 import json
 import sys

@@ -44,8 +44,8 @@ def error(code: grpc.StatusCode, details: str | None) -> grpc.aio.AioRpcError:
             ),
             False,
             (
-                "what answers there does not speak gRPC; is that the admin port? gRPC is on 50052 "
-                "unless --listen says otherwise"
+                "the server there does not speak gRPC; is that the admin port? gRPC is on 50052 "
+                "unless --listen sets another port"
             ),
         ),
         (
@@ -54,19 +54,19 @@ def error(code: grpc.StatusCode, details: str | None) -> grpc.aio.AioRpcError:
                 "WRONG_VERSION_NUMBER: Invalid certificate verification context: OK"
             ),
             True,
-            "it speaks no TLS there; --plaintext is for one without",
+            "the server there does not use TLS; use --plaintext",
         ),
         (
             f"{FAILED_TO}UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed",
             False,
-            "the connection was closed at once; where it speaks TLS, --tls or --cacert does too",
+            "the connection was closed at once; if it uses TLS, set --tls or --cacert",
         ),
         (
             f"{FAILED_TO}UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed",
             True,
             (
-                "the connection was closed at once; where it asks for a client's certificate, "
-                "--cert and --key show one"
+                "the connection was closed at once; if it requires a client certificate, "
+                "set --cert and --key"
             ),
         ),
         (
@@ -75,7 +75,7 @@ def error(code: grpc.StatusCode, details: str | None) -> grpc.aio.AioRpcError:
                 "CERTIFICATE_VERIFY_FAILED: unable to get local issuer certificate: OK"
             ),
             True,
-            "its certificate is of no authority that is trusted; --cacert says which to trust",
+            "its certificate is signed by an unknown authority; set it with --cacert",
         ),
         (
             (
@@ -91,12 +91,12 @@ def error(code: grpc.StatusCode, details: str | None) -> grpc.aio.AioRpcError:
                 "error: UNAUTHENTICATED: Hostname Verification Check failed."
             ),
             True,
-            "its certificate bears another name; --authority says which to expect",
+            "its certificate has another name; set the expected name with --authority",
         ),
         (
             f"{TLS}Cannot check peer: missing selected ALPN property.",
             True,
-            "what answers there speaks TLS, and not gRPC; is there a proxy between?",
+            "the server there speaks TLS, but not gRPC; is there a proxy in between?",
         ),
         ("Socket closed", False, f"the connection closed; {WHERE}"),
         ("GOAWAY received", True, f"the connection closed; {WHERE}"),

@@ -98,11 +98,17 @@ def test_a_balancer_that_is_trusted_is_asked(get: Callable[..., Result], flags: 
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--cacert", "@ca.pem"], "its certificate bears another name; --authority says"),
-        (["--cacert", "@other.pem", "--authority", NAME], "of no authority that is trusted;"),
-        (["--tls"], "of no authority that is trusted; --cacert says which to trust"),
-        ([], "the connection was closed at once; where it speaks TLS, --tls or --cacert does too"),
-        (["-plaintext"], "the connection was closed at once; where it speaks TLS"),
+        (
+            ["--cacert", "@ca.pem"],
+            "another name; set the expected name with --authority",
+        ),
+        (
+            ["--cacert", "@other.pem", "--authority", NAME],
+            "is signed by an unknown authority;",
+        ),
+        (["--tls"], "signed by an unknown authority; set it with --cacert"),
+        ([], "the connection was closed at once; if it uses TLS, set --tls or --cacert"),
+        (["-plaintext"], "the connection was closed at once; if it uses TLS"),
     ],
 )
 def test_a_balancer_that_is_not_trusted_is_one_sentence_and_code_4(
@@ -133,14 +139,20 @@ def test_insecure_may_show_a_client_certificate(
 
     assert shown.exit_code == 0, shown.stderr
     assert kept.exit_code == 4
-    assert "where it asks for a client's certificate, --cert and --key show one" in kept.stderr
+    assert "if it requires a client certificate, set --cert and --key" in kept.stderr
 
 
 @pytest.mark.parametrize(
     ("flag", "sentence"),
     [
-        ("--tls", "can't reach the balancer at ADDRESS: it speaks no TLS there; --plaintext is"),
-        ("--insecure", "can't trust the balancer at ADDRESS: it speaks no TLS there; --plaintext"),
+        (
+            "--tls",
+            "can't reach the balancer at ADDRESS: the server there does not use TLS; use",
+        ),
+        (
+            "--insecure",
+            "can't trust the balancer at ADDRESS: the server there does not use TLS; use",
+        ),
     ],
 )
 def test_a_balancer_without_tls_is_told(

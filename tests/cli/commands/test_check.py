@@ -64,8 +64,8 @@ def test_what_can_run_is_ok_and_code_0(check: Callable[..., Result], file: Path)
         f"ok\tsettings\tsources file:{file}\t-",
         f"ok\tfile:{file}\tservices 2, endpoints 2\t-",
         (
-            "warning\taccess\tevery caller may ask for every service\t"
-            "--allow limits who may ask for what"
+            "warning\taccess\tauthorization disabled: any caller may query any service\t"
+            "restrict that with --allow"
         ),
         "ok\tlisten 127.0.0.1:0\tthe system chooses a port\t-",
         "ok\tadmin 127.0.0.1:0\tthe system chooses a port\t-",
@@ -78,8 +78,8 @@ def test_a_terminal_gets_lines_with_the_hint_below(
     monkeypatch.setattr(output, "on_terminal", lambda: True)
 
     assert check("--no-ports").stdout.splitlines()[2:] == [
-        "warning  access: every caller may ask for every service",
-        "         --allow limits who may ask for what",
+        "warning  access: authorization disabled: any caller may query any service",
+        "         restrict that with --allow",
     ]
 
 
@@ -92,8 +92,8 @@ def test_programs_get_a_document(
     assert document["checks"][-1] == {
         "check": "access",
         "result": "warning",
-        "says": "every caller may ask for every service",
-        "hint": "--allow limits who may ask for what",
+        "says": "authorization disabled: any caller may query any service",
+        "hint": "restrict that with --allow",
     }
 
 
@@ -155,8 +155,7 @@ def test_pods_without_a_cluster_are_one_sentence_and_code_2(file: Path, command:
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
-        "Error: pods is given without --source kubernetes, which alone heeds it; add that, or "
-        "leave pods out\n"
+        "Error: pods has no effect without --source kubernetes; add that, or leave pods out\n"
     )
 
 
@@ -167,7 +166,7 @@ def test_no_source_is_a_failure() -> None:
     assert row(result, "settings") == [
         "failed",
         "no source is given",
-        "--source says where services come from",
+        "set --source",
     ]
     assert result.stderr == "1 of 2 checks failed\n"
 
@@ -231,7 +230,7 @@ def test_a_port_that_is_taken_is_a_failure_unless_it_is_not_looked_at(
     assert row(result, f"listen {listen}") == [
         "failed",
         os.strerror(errno.EADDRINUSE).lower(),
-        "another process listens there; --no-ports where it is the service itself",
+        "another process listens there; use --no-ports if it is the service itself",
     ]
     assert "listen" not in spared.stdout
 
@@ -249,7 +248,7 @@ def test_an_address_of_another_machine_is_a_failure(check: Callable[..., Result]
     assert row(check("--listen", "192.0.2.1:1"), "listen 192.0.2.1:1") == [
         "failed",
         os.strerror(errno.EADDRNOTAVAIL).lower(),
-        "this machine has no such address; :PORT is every one that it has",
+        "this machine has no such address; :PORT listens on all of its addresses",
     ]
 
 
@@ -435,7 +434,8 @@ async def test_what_has_no_version_is_no_api_server(cluster: ApiServer) -> None:
 
     assert (outcome.result, cluster.asked) == ("failed", [])
     assert (
-        outcome.hint == f"what is asked is {cluster.url}; --kubeconfig and --context say otherwise"
+        outcome.hint
+        == f"what is asked is {cluster.url}; set --kubeconfig or --context for another one"
     )
 
 
@@ -446,7 +446,7 @@ async def test_a_token_that_is_not_taken_is_a_failure(cluster: ApiServer) -> Non
 
     assert outcome.result == "failed"
     assert "401" in outcome.says
-    assert outcome.hint == "the token, or the user of the kubeconfig file, is not taken there"
+    assert outcome.hint == "the server rejects the token, or the user of the kubeconfig file"
     assert cluster.asked == []
 
 
@@ -456,7 +456,7 @@ async def test_reviews_that_are_refused_are_a_failure(cluster: ApiServer) -> Non
     found = await cluster.check()
 
     assert [each.result for each in found.values()] == ["ok", "ok", "failed", "warning"]
-    assert found["rights"].hint == "the API server's own log says more"
+    assert found["rights"].hint == "see the API server's log"
 
 
 async def test_what_is_no_api_server_is_a_failure(cluster: ApiServer) -> None:
@@ -474,7 +474,8 @@ async def test_an_api_server_that_is_not_there_is_a_failure(cluster: ApiServer) 
     assert outcome.result == "failed"
     assert outcome.says.startswith("the API server can't be reached: ")
     assert (
-        outcome.hint == f"what is asked is {cluster.url}; --kubeconfig and --context say otherwise"
+        outcome.hint
+        == f"what is asked is {cluster.url}; set --kubeconfig or --context for another one"
     )
 
 
@@ -498,5 +499,5 @@ async def test_tokens_without_tls_are_a_warning(cluster: ApiServer) -> None:
     outcomes = [each async for each in preflight.run(settings, 5.0, ports=False)]
 
     assert [each.says for each in outcomes if each.result == "warning"] == [
-        "tokens come in plain text: whoever sees one can use it"
+        "tokens are sent in plain text: anyone who sees one can use it"
     ]

@@ -238,7 +238,7 @@ def test_an_unknown_service_is_one_sentence_and_code_3(run: Run) -> None:
             grpc.StatusCode.UNIMPLEMENTED,
             "",
             1,
-            "what answers at ADDRESS is not a Lookaside balancer, or an older one",
+            "what answers at ADDRESS is not a Lookaside balancer, or an older version",
         ),
     ],
 )
@@ -281,7 +281,7 @@ def test_a_balancer_that_says_nothing_is_given_up_after_the_timeout() -> None:
 
     assert result.exit_code == 4
     assert result.stderr == (
-        f"Error: the balancer at {address} did not answer in time; --timeout gives it more\n"
+        f"Error: the balancer at {address} did not answer in time; raise --timeout\n"
     )
 
 
@@ -314,8 +314,8 @@ def test_the_admin_port_in_the_place_of_that_of_grpc_is_told() -> None:
     assert (result.exit_code, result.stderr) == (
         4,
         (
-            f"Error: can't reach the balancer at {address}: what answers there does not speak "
-            "gRPC; is that the admin port? gRPC is on 50052 unless --listen says otherwise\n"
+            f"Error: can't reach the balancer at {address}: the server there does not speak "
+            "gRPC; is that the admin port? gRPC is on 50052 unless --listen sets another port\n"
         ),
     )
 
@@ -431,7 +431,7 @@ def test_output_that_is_closed_is_no_traceback(balancer: Balancer) -> None:
         ),
         (
             ["--authority", "a.example", "--servername", "b.example"],
-            "--authority and --servername say different names; expected one",
+            "--authority and --servername differ; expected one name",
         ),
         (
             ["--insecure", "--address", "unix:/tmp/none"],

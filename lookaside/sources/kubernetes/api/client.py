@@ -54,7 +54,7 @@ class Stream(Protocol):
         """
 
     def close(self) -> None:
-        """End it now; whoever is reading gets `ConnectionBroken`, or the end."""
+        """End it now; a reader gets `ConnectionBroken`, or the end."""
 
 
 class Opener(Protocol):
@@ -150,7 +150,7 @@ class Client:
 
     Args:
         credentials: Where the API server is, and who one is to it.
-        user_agent: What stands in the API server's audit log.
+        user_agent: The name in the API server's audit log.
     """
 
     def __init__(self, credentials: Credentials, *, user_agent: str = "lookaside") -> None:
@@ -332,7 +332,7 @@ def _timeouts(connect: float, read: float) -> aiohttp.ClientTimeout:
 
 @contextmanager
 def _translated(otherwise: type[KubernetesError]) -> Iterator[None]:
-    """Raise own errors in the place of whatever else a request may raise.
+    """Translate what a request may raise to errors of this package.
 
     Args:
         otherwise: What an error becomes that is none of aiohttp's: of a host name that can't be

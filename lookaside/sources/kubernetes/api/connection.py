@@ -112,7 +112,7 @@ def ssl_context(tls: Tls) -> ssl.SSLContext:
 
 
 def _authorities(pem: bytes) -> str:
-    """Return the certificates of a bundle that can be used; the rest is passed over, as by Go."""
+    """Return the usable certificates of a bundle; the rest is ignored, as by Go."""
     good = []
     for block in _CERTIFICATE.findall(pem):
         text = block.decode("ascii", "replace")

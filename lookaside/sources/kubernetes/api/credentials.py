@@ -147,7 +147,7 @@ class Kubeconfig:
         return config
 
     def _read(self) -> Config:
-        """Read the files that exist, anew if one has changed."""
+        """Read the files that exist, again if one has changed."""
         texts = []
         for path in filter(None, self._paths):
             home = self._environ.get("HOME")
@@ -170,7 +170,7 @@ class Kubeconfig:
             else environment_proxy(url, self._environ)
         )
         tls, headers = Tls(), user.impersonation
-        # As kubectl: in plain text nobody is told who one is.
+        # As kubectl: no credentials are sent in plain text.
         if url.scheme == "https":
             ca = _content(cluster.ca)
             given = await self._ask(cluster, user, ca)

@@ -177,7 +177,7 @@ class ExecPlugin:
 
 
 def _info(plugin: Exec, cluster: Cluster, ca: bytes | None) -> str:
-    """Return what the plugin is told, as JSON, with the keys and omissions of client-go."""
+    """Return the plugin's input, as JSON, with the keys and omissions of client-go."""
     spec: dict[str, object] = {"interactive": False}
     if plugin.provide_cluster_info:
         told: dict[str, object] = {

@@ -68,7 +68,7 @@ def elements(text: bytes) -> Iterator[bytes]:
 
 
 def shallow(text: bytes, deepest: int = DEEPEST) -> bytes:
-    """Return a value with null in the place of each array and object that is nested too deep.
+    """Return a value with null instead of each array and object that is nested too deep.
 
     Args:
         text: The value.

@@ -1,7 +1,7 @@
 """Kubeconfig files as kubectl reads them. Pure: files come in as texts, paths go out as texts.
 
 Merging, precedence and paths are those of client-go's tools/clientcmd (`loader.go`,
-`client_config.go`). What kubectl passes over is passed over here, unknown keys among it.
+`client_config.go`). What kubectl ignores is ignored here, including unknown keys.
 """
 
 import os.path

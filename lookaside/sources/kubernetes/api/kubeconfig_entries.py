@@ -36,13 +36,13 @@ class Cluster(Struct, frozen=True):
     """A cluster; https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/#Cluster.
 
     Attributes:
-        server: The URL as it stands there, perhaps with a user, perhaps without a scheme.
+        server: The URL as written, possibly with a user or without a scheme.
         ca: Its authorities.
         insecure: Its certificate is not checked.
         tls_server_name: The name in its certificate; "": the server's.
         proxy_url: The proxy; "": as the environment says.
         compression: Answers may be compressed.
-        exec_config: What an exec plugin is told of it: a JSON value.
+        exec_config: The configuration for an exec plugin: a JSON value.
     """
 
     server: str
@@ -63,7 +63,7 @@ class Exec(Struct, frozen=True):
         env: What is added to its environment.
         api_version: The version of its answer.
         install_hint: What is said where it is missing.
-        provide_cluster_info: It is told of the cluster.
+        provide_cluster_info: The cluster is part of its input.
     """
 
     command: str
@@ -85,7 +85,7 @@ class User(Struct, frozen=True):
         username: The name for HTTP's basic authentication.
         password: Its password.
         plugin: Asked for a token or a certificate where none of the above is given.
-        impersonation: Whom to act as: headers.
+        impersonation: The headers of the user to act as.
     """
 
     certificate: Pem = Pem()
@@ -201,7 +201,7 @@ def _impersonation(table: Table) -> tuple[tuple[str, str], ...]:
 
 
 def _header(key: str) -> str:
-    """Escape what can't stand in a header's name, as the API server unescapes it."""
+    """Escape what a header's name can't contain, as the API server unescapes it."""
     return "".join(chr(byte) if byte in _HEADER_BYTES else f"%{byte:02X}" for byte in key.encode())
 
 

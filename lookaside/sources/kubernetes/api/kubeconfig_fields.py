@@ -30,7 +30,7 @@ def text(table: Table, key: str) -> str:
     """Return a text; "" where there is none.
 
     Raises:
-        ConfigError: Something else stands there.
+        ConfigError: It has another type.
     """
     if absent(table, key):
         return ""
@@ -41,7 +41,7 @@ def texts(table: Table, key: str) -> tuple[str, ...]:
     """Return a list of texts; none where there is no list.
 
     Raises:
-        ConfigError: Something else stands there.
+        ConfigError: It has another type.
     """
     return tuple(_word(item, key) for item in items(table, key))
 
@@ -50,7 +50,7 @@ def flag(table: Table, key: str) -> bool:
     """Return a truth value; False where there is none.
 
     Raises:
-        ConfigError: Something else stands there.
+        ConfigError: It has another type.
     """
     if absent(table, key):
         return False
@@ -64,7 +64,7 @@ def items(table: Table, key: str) -> Sequence[Node]:
     """Return what is in a list; nothing where there is no list.
 
     Raises:
-        ConfigError: Something else stands there.
+        ConfigError: It has another type.
     """
     found = child(table, key, Items)
     return found.values if found is not None else ()
@@ -74,7 +74,7 @@ def child(table: Table, key: str, kind: type[_N]) -> _N | None:
     """Return the list or the mapping at a key; None where there is none.
 
     Raises:
-        ConfigError: Something else stands there.
+        ConfigError: It has another type.
     """
     if absent(table, key):
         return None
@@ -86,7 +86,7 @@ def child(table: Table, key: str, kind: type[_N]) -> _N | None:
 
 
 def absent(table: Table, key: str) -> bool:
-    """Whether nothing, or null, stands there."""
+    """Whether the key is missing or null."""
     node = table.values.get(key)
     return node is None or (isinstance(node, Scalar) and node.is_null)
 

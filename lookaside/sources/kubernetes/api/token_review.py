@@ -37,12 +37,12 @@ _REVIEW = msgspec.json.Decoder(_TokenReview)
 class KubernetesTokens:
     """Has the API server review tokens.
 
-    That takes the right to create TokenReviews, which the ClusterRole ``system:auth-delegator``
-    gives.
+    That requires the right to create TokenReviews, which the ClusterRole ``system:auth-delegator``
+    grants.
 
     Args:
         client: The connection to the API server. It is closed by `close`.
-        audience: Whom tokens must be for.
+        audience: The audience that tokens must have.
     """
 
     def __init__(self, client: Client, audience: str) -> None:
@@ -95,7 +95,7 @@ def reviewed(body: bytes, audience: str) -> ServiceAccount | None:
 
     Args:
         body: The answer.
-        audience: Whom the token must be for.
+        audience: The audience that the token must have.
 
     Raises:
         MalformedResponse: The answer is not a TokenReview.
