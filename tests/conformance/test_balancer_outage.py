@@ -149,7 +149,7 @@ async def test_no_rpc_fails_when_all_balancers_are_killed_and_all_channels_are_b
     for client in clients:
         await connected(client, 3)
 
-    async with Traffic(*clients, workers=CHANNELS) as traffic:
+    async with Traffic(*clients, workers=CHANNELS, pause=0.05) as traffic:
         killed = time.time()
         for one in replicas:
             one.kill()

@@ -21,6 +21,7 @@ class Traffic:
         kinds: Of which kinds, in turn.
         workers: How many at once.
         timeout: Seconds that each has.
+        pause: Seconds between two of a worker's.
 
     Attributes:
         done: How many have ended.
@@ -34,10 +35,12 @@ class Traffic:
         kinds: Iterable[str] = KINDS,
         workers: int = 4,
         timeout: float = TIMEOUT,
+        pause: float = 0.0,
     ) -> None:
         loads = zip(cycle(clients), cycle(kinds), strict=False)
         self._loads = list(islice(loads, workers))
         self._timeout = timeout
+        self._pause = pause
         self._stopped = False
         self._progress = asyncio.Condition()
         self.done = 0
@@ -64,6 +67,7 @@ class Traffic:
             async with self._progress:
                 self.done += 1
                 self._progress.notify_all()
+            await asyncio.sleep(self._pause)
 
     async def progress(self, count: int = 50) -> None:
         """Wait until so many more RPCs have ended."""
