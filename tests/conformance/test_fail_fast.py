@@ -15,7 +15,9 @@ from tests.conformance.fleet import KINDS, call, connected, policy
 Fleet = Callable[..., Backends]
 Connect = Callable[..., Client]
 
-RPCS = 60
+RPCS = 80
+MOST = 66
+"""RPCs to one of two backends. By even chance, more have a probability of 3 in 10 000 000 000."""
 DRAWN = ["least_request", "peak_ewma"]
 
 
@@ -50,9 +52,7 @@ async def test_a_backend_that_fails_at_once_gets_at_most_its_share(
 
     await asyncio.gather(*(keep_calling() for _ in range(5)))
     assert sum(backends.calls) == RPCS
-    # By chance, more than five standard errors above a half once in a million times.
-    assert backends.calls[0] <= RPCS / 2 + 5 * (RPCS / 4) ** 0.5 < RPCS * 0.85
-    assert backends.calls[0] > 0
+    assert 0 < backends.calls[0] <= MOST
 
 
 @pytest.mark.parametrize("name", DRAWN)

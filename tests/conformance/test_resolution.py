@@ -122,11 +122,11 @@ async def test_clients_spread_over_several_balancers(
     balancers = [new_balancer() for _ in range(2)]
     for balancer in balancers:
         balancer.say(["10.0.0.1:80"])
-    feeds = [feed(lookaside(*balancers)) for _ in range(24)]
+    feeds = [feed(lookaside(*balancers)) for _ in range(32)]
     for one in feeds:
         await one.until_listed("10.0.0.1:80")
-    assert sum(balancer.watches for balancer in balancers) == 24
-    # They could all be on one: one chance in eight million.
+    assert sum(balancer.watches for balancer in balancers) == 32
+    # They could all be on one: one chance in two billion.
     assert all(balancer.watches for balancer in balancers)
 
 
@@ -139,7 +139,7 @@ async def test_clients_spread_over_the_addresses_of_one_name(
     both = Address("lb:1", "ipv4:" + ",".join(balancer.address for balancer in balancers))
     target = LookasideTarget("lookaside://lb:1/greeter.shop", (both,), "greeter.shop")
     settings = replace(settings_of("lookaside://lb:1/greeter.shop", {}), target=target)
-    feeds = [feed(settings) for _ in range(24)]
+    feeds = [feed(settings) for _ in range(32)]
     for one in feeds:
         await one.until_listed("10.0.0.1:80")
     assert all(balancer.watches for balancer in balancers)
@@ -167,10 +167,10 @@ async def test_a_balancer_that_says_nothing_is_passed_over(
 ) -> None:
     silent, balancer = new_balancer(), new_balancer()
     balancer.say(["10.0.0.1:80"])
-    feeds = [feed(lookaside(silent, balancer), first_message=0.2) for _ in range(24)]
+    feeds = [feed(lookaside(silent, balancer), first_message=0.2) for _ in range(32)]
     for one in feeds:
         await one.until_listed("10.0.0.1:80")
-    # None began with the silent one: one chance in 16 million.
+    # None began with the silent one: one chance in four billion.
     told = f"at {silent.address}: no answer within 0.2 s"
     assert any(told in loss for one in feeds for loss in one.losses)
 
