@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 PROTOS_VENV := .venv-protos
-# The tests of a file run in order, in one of two processes. With WORKERS= all run in one.
-WORKERS ?= -n 2 --dist loadfile
+# The tests of a file run in order, in one of three processes, for many of them wait. With WORKERS= all run in one.
+WORKERS ?= -n 3 --dist loadfile --no-loadscope-reorder
 SOURCES := benchmarks docs examples helm lookaside client_resolver tests protos
 
 .DELETE_ON_ERROR:

@@ -8,7 +8,7 @@ it isn't made smaller, which may take minutes and run into the test's time limit
 
 import gc
 import signal
-from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -26,6 +26,27 @@ settings.register_profile("shrink", settings.get_profile("repeatable"), phases=t
 settings.load_profile("repeatable")
 
 
+LONGEST = (
+    "conformance/test_matrix.py",
+    "conformance/test_cancellations.py",
+    "client_resolver/sync/test_interruptions.py",
+    "conformance/test_rolling.py",
+    "conformance/test_balancer_outage.py",
+    "test_app.py",
+    "registry/test_history.py",
+    "examples/test_clients.py",
+    "test_fuzz.py",
+    "conformance/test_readme.py",
+    "conformance/test_resolution.py",
+    "conformance/test_faults.py",
+    "conformance/test_close.py",
+    "client_resolver/core/test_pool_properties.py",
+    "faults/test_attacks.py",
+)
+"""Files that take long. They are begun first: several processes take turns at files, and would wait
+at the end for one that has just begun such a file."""
+
+
 def pytest_configure() -> None:
     """Have Ctrl-C end the processes that tests start.
 
@@ -35,8 +56,8 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Refuse names that differ between runs: processes that share the tests would not agree.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest, and refuse names that differ between runs, for processes to share.
 
     Raises:
         pytest.UsageError: A test's name has the address of an object.
@@ -44,6 +65,8 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     for item in items:
         if " at 0x" in item.nodeid:
             raise pytest.UsageError(f"{item.nodeid}: give its parameters ids that stay")
+    ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(LONGEST)))
 
 
 def pytest_collection_finish() -> None:
