@@ -58,6 +58,10 @@ class FairSlots:
         self._taken: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
+    def __repr__(self) -> str:
+        taken, waiting = len(self._taken), len(self._waiting)
+        return f"<FairSlots {self._free} free, {taken} hosts have some, {waiting} hosts wait>"
+
     @asynccontextmanager
     async def slot(self, host: str) -> AsyncIterator[None]:
         """Have a slot inside.

@@ -114,7 +114,7 @@ async def test_a_client_that_applies_deltas_has_what_one_that_takes_whole_lists_
             told.append(message.revision.digest)
 
     async def digest() -> str:
-        await balancer.until(lambda: not balancer.worker._busy)
+        await balancer.until(lambda: "0 keys busy" in repr(balancer.worker))
         return told[-1]
 
     probe = balancer.store.subscribe(ServiceName(KEY), tell)

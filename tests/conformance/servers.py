@@ -9,6 +9,8 @@ They run on threads: several event loops in one process disturb each other in gr
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from math import inf
+from time import monotonic
 
 import grpc
 
@@ -23,76 +25,45 @@ BOUND = 20.0
 Context = grpc.ServicerContext
 
 
-class Backend(testing.LoopbackServer, echo_pb2_grpc.EchoServicer):
-    """A server that echoes, and keeps what it got.
+class Backend(testing.Backend):
+    """A backend that echoes.
 
     `Hold` and `Feed` end when `release` is called.
 
     Attributes:
-        calls: How many RPCs came, by method.
-        metadata: Their metadata.
         holds: RPCs of the other methods send nothing until `release` is called.
+        servicer: What it serves.
     """
 
     def __init__(self, credentials: grpc.ServerCredentials | None = None, port: int = 0) -> None:
-        self.calls: Counter[str] = Counter()
-        self.metadata: list[dict[str, str | bytes]] = []
         self.holds = False
-        self.entered = threading.Semaphore(0)
+        self._entered = threading.Semaphore(0)
         self._gate = threading.Event()
-        super().__init__(port, credentials)
+        self.servicer = _Echo(self)
+        super().__init__(
+            lambda server: echo_pb2_grpc.add_EchoServicer_to_server(self.servicer, server),
+            port=port,
+            credentials=credentials,
+        )
 
-    def _register(self, server: grpc.Server) -> None:
-        echo_pb2_grpc.add_EchoServicer_to_server(self, server)
+    @property
+    def calls(self) -> Counter[str]:
+        """How many RPCs came, by method alone."""
+        return Counter(one.method.rpartition("/")[2] for one in self.received)
 
-    def _note(self, name: str, context: Context) -> None:
-        self.calls[name] += 1
-        self.metadata.append(dict(context.invocation_metadata()))
-        if self.holds:
-            self._wait()
-        context.send_initial_metadata((("initial", "1"),))
-        context.set_trailing_metadata((("port", str(self.port)),))
+    @property
+    def peers(self) -> set[str]:
+        """The connections that RPCs came by."""
+        return {one.peer for one in self.received}
 
-    def Unary(self, request: Message, context: Context) -> Message:
-        self._note("Unary", context)
-        return request
-
-    def Hold(self, request: Message, context: Context) -> Message:
-        self._note("Hold", context)
-        self._wait()
-        return request
-
-    def Fail(self, request: Message, context: Context) -> None:
-        self.calls["Fail"] += 1
-        code, _, details = request.data.decode().partition(":")
-        context.abort(grpc.StatusCode[code], details)
-
-    def ServerStream(self, request: Message, context: Context) -> Iterator[Message]:
-        self._note("ServerStream", context)
-        for _ in range(3):
-            yield request
-
-    def Feed(self, request: Message, context: Context) -> Iterator[Message]:
-        self._note("Feed", context)
-        yield request
-        self._wait()
-        yield request
-
-    def ClientStream(self, requests: Iterator[Message], context: Context) -> Message:
-        self._note("ClientStream", context)
-        return Message(data=b"".join(request.data for request in requests))
-
-    def Bidi(self, requests: Iterator[Message], context: Context) -> Iterator[Message]:
-        self._note("Bidi", context)
-        yield from requests
-
-    def _wait(self) -> None:
-        self.entered.release()
+    def wait(self) -> None:
+        """Hold an RPC until `release` is called."""
+        self._entered.release()
         self._gate.wait(BOUND)
 
     def await_entered(self) -> None:
         """Wait until one more RPC is held."""
-        assert self.entered.acquire(timeout=BOUND)
+        assert self._entered.acquire(timeout=BOUND)
 
     def release(self) -> None:
         """Let the RPCs that are held go on."""
@@ -104,10 +75,58 @@ class Backend(testing.LoopbackServer, echo_pb2_grpc.EchoServicer):
         super().stop(grace)
 
 
+class _Echo(echo_pb2_grpc.EchoServicer):
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def _answer(self, context: Context) -> None:
+        if self._backend.holds:
+            self._backend.wait()
+        context.send_initial_metadata((("initial", "1"),))
+        context.set_trailing_metadata((("port", str(self._backend.port)),))
+
+    def Unary(self, request: Message, context: Context) -> Message:
+        self._answer(context)
+        return request
+
+    def Hold(self, request: Message, context: Context) -> Message:
+        self._answer(context)
+        self._backend.wait()
+        return request
+
+    def Fail(self, request: Message, context: Context) -> None:
+        code, _, details = request.data.decode().partition(":")
+        context.abort(grpc.StatusCode[code], details)
+
+    def ServerStream(self, request: Message, context: Context) -> Iterator[Message]:
+        self._answer(context)
+        for _ in range(3):
+            yield request
+
+    def Feed(self, request: Message, context: Context) -> Iterator[Message]:
+        self._answer(context)
+        yield request
+        self._backend.wait()
+        yield request
+
+    def ClientStream(self, requests: Iterator[Message], context: Context) -> Message:
+        self._answer(context)
+        return Message(data=b"".join(request.data for request in requests))
+
+    def Bidi(self, requests: Iterator[Message], context: Context) -> Iterator[Message]:
+        self._answer(context)
+        yield from requests
+
+
 class Balancer(testing.Balancer):
-    """A balancer that says what the test has set, of any service, and nothing before that."""
+    """A balancer that says what the test has set, of any service, and nothing before that.
+
+    Attributes:
+        said_at: When it was last set, on the monotonic clock.
+    """
 
     def __init__(self, port: int = 0, credentials: grpc.ServerCredentials | None = None) -> None:
+        self.said_at = -inf
         super().__init__(port=port, credentials=credentials, silent=True)
 
     def say(
@@ -136,6 +155,7 @@ class Balancer(testing.Balancer):
         if base is not None:
             response.delta.base = base
             response.delta.removed.extend(removed)
+        self.said_at = monotonic()
         self.publish("", response)
         self.recover()
 

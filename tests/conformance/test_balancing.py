@@ -3,6 +3,8 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from math import inf
+from time import monotonic
 from typing import Any, Self
 
 import grpc
@@ -10,6 +12,7 @@ import pytest
 
 from client_resolver import Observer
 from tests.conformance.clients import Client
+from tests.conformance.fleet import snapshot
 from tests.conformance.servers import Backend, Balancer
 
 ANY_KIND = [
@@ -346,16 +349,16 @@ async def left(client: Client, server: Backend, load: Load) -> None:
 
 async def seen_since(client: Client, balancer: Balancer) -> None:
     """Wait until the client has taken in what the balancer said last."""
-    before = list_of(client)
     async with asyncio.timeout(30):
-        while list_of(client) is before:
+        while taken_at(client) < balancer.said_at:
             await client.port()
-    # It waits for a driver that is still at it.
-    client.channel.snapshot()
 
 
-def list_of(client: Client) -> Any:
-    return client.channel._driver._machine.watch.current
+def taken_at(client: Client) -> float:
+    """When the client took its list, on the monotonic clock, or a moment before."""
+    before = monotonic()
+    now = snapshot(client)
+    return -inf if now.list_age is None or not now.settled else before - now.list_age
 
 
 @pytest.mark.parametrize(("kind", "request_"), [("unary_stream", b"x"), ("stream_stream", [b"x"])])

@@ -70,9 +70,13 @@ async def test_an_rpc_that_would_be_one_too_many_to_wait_is_refused(
     error = await failure(client, wait_for_ready=True)
     assert code_of(error) is grpc.StatusCode.UNAVAILABLE
     assert "max_pending_requests (2) reached" in details_of(error)
+    now = snapshot(client)
+    assert (now.waiting_calls, now.breaker_pending, now.breaker_requests) == (2, 2, 2)
     lister.serve(SERVICE, fleet(1))
     assert [await one.response() for one in held] == [b"x", b"x"]
     assert await call(client) == [b"x"]
+    now = snapshot(client)
+    assert (now.waiting_calls, now.breaker_pending, now.breaker_requests) == (0, 0, 0)
 
 
 async def test_no_more_than_the_largest_number_of_retries_is_under_way(
@@ -86,13 +90,12 @@ async def test_no_more_than_the_largest_number_of_retries_is_under_way(
     await connected(client, 2)
     waits = hold(client)
     await eventually(lambda: attempts(backends) == 1)
-    breaker = client.channel._driver.rpcs.breaker
-    await eventually(lambda: breaker.retries == 1)
+    await eventually(lambda: snapshot(client).breaker_retries == 1)
     error = await failure(client)
     assert details_of(error) == "as the test wants it"
     assert attempts(backends) == 2
     assert waits.call.cancel()
-    await eventually(lambda: breaker.retries == 0)
+    await eventually(lambda: snapshot(client).breaker_retries == 0)
 
 
 async def test_no_more_than_the_largest_number_of_connections_is_opened(

@@ -102,13 +102,3 @@ async def calls_of_the_loop(count: int) -> None:
     """Let the loop go round: what is still scheduled runs."""
     for _ in range(count):
         await asyncio.sleep(0)
-
-
-async def test_the_size_of_a_table_is_the_applications_to_raise(
-    fleet: Fleet, connect: Connect
-) -> None:
-    config = policy("ring_hash", minRingSize=20_000, maxRingSize=20_000)
-    backends = fleet(2)
-    client = connect(backends.target, service_config=config, max_table_size=20_000)
-    await calls(client, 3)
-    assert "20000 points" in repr(client.channel._driver.outlook.picker)

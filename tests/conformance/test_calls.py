@@ -10,8 +10,9 @@ import grpc
 import pytest
 
 from client_resolver import testing
+from client_resolver.testing import eventually
 from tests.conformance.clients import Client
-from tests.conformance.fleet import code_of, details_of, serving
+from tests.conformance.fleet import code_of, details_of, serving, snapshot
 from tests.conformance.servers import Backend, Balancer
 
 KINDS = [
@@ -61,7 +62,7 @@ async def test_metadata_code_and_details_come_through(
     assert (await call.trailing())["port"] == str(server.port)
     assert await call.code() is grpc.StatusCode.OK
     assert await call.details() == ""
-    assert server.metadata[0]["k"] == "v"
+    assert dict(server.received[0].metadata)["k"] == "v"
 
 
 async def test_a_servers_error_comes_through(
@@ -185,6 +186,8 @@ async def test_service_config_bounds_and_waits(
     balancer.say(state="STATE_ABSENT")
     config = {"methodConfig": [{"name": [{}], "timeout": "0.05s", "waitForReady": True}]}
     client = connect(balancer, service_config=config)
+    client.channel.resolve_now()
+    await eventually(lambda: snapshot(client).list_state is not None and snapshot(client).settled)
     with pytest.raises(grpc.RpcError) as caught:
         await client.unary()
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

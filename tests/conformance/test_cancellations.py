@@ -55,9 +55,9 @@ def calls_alive() -> Counter[str]:
 
 def counted(client: Client) -> tuple[int, ...]:
     """Everything that the channel counts for as long as an RPC is under way."""
-    breaker = client.channel._driver.rpcs.breaker
-    carried = [backend.in_flight for backend in snapshot(client).backends]
-    return (*carried, breaker.requests, breaker.pending, breaker.retries)
+    now = snapshot(client)
+    counts = (now.breaker_requests, now.breaker_pending, now.breaker_retries, now.waiting_calls)
+    return (*(backend.in_flight for backend in now.backends), *counts)
 
 
 class Cancelling:
@@ -140,7 +140,6 @@ async def test_rpcs_cancelled_at_random_moments_leave_nothing_behind(
     await cancelling.run(WAITING, wait_for_ready=True)
     figures(dict(cancelling.codes))
     await eventually(lambda: counted(client) == at_rest)
-    await eventually(lambda: not client.channel._driver.pending)
     await eventually(lambda: not asyncio.all_tasks() - tasks)
     await eventually(lambda: not own_threads() - threads)
     await eventually(lambda: not calls_alive() - alive)

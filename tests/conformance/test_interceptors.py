@@ -64,7 +64,7 @@ async def test_interceptors_of_every_kind_run(
     try:
         assert await client.collect(kind, method, request, timeout=20) == responses
         assert seen == [f"/echo.Echo/{method}"]
-        assert server.metadata[0]["tag"] == "1"
+        assert dict(server.received[0].metadata)["tag"] == "1"
     finally:
         await client.close()
 
@@ -121,7 +121,7 @@ async def test_an_aio_interceptor_that_tries_again_gets_another_backend(
         while not all(server.calls for server in servers):
             await unary(Message(), timeout=20)
         for server in servers:
-            server.calls.clear()
+            server.clear_calls()
         for _ in range(3):
             await unary(Message(), timeout=20)
         assert [server.calls["Unary"] for server in servers] == [3, 3]

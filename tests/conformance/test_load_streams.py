@@ -151,12 +151,3 @@ async def test_it_takes_no_thread_for_each_backend(fleet: Fleet, connect: Connec
     await eventually(lambda: reported(client) == 4)
     names = [t.name for t in threading.enumerate()]
     assert names.count("lookaside-load-reports") <= 1
-
-
-async def test_rpcs_carry_no_reports_where_they_come_out_of_band(
-    fleet: Fleet, connect: Connect
-) -> None:
-    backends = fleet(1)
-    client = connect(backends.target, service_config=OUT_OF_BAND)
-    await calls(client, 3)
-    assert client.channel._driver._machine.wants_load is False

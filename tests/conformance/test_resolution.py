@@ -824,7 +824,7 @@ async def test_a_static_target_reaches_a_socket_of_this_machine(
     # Not beside other tests' in the machine's one space of names.
     name = f"{name}-{id(tmp_path)}"
     server = grpc.server(ThreadPoolExecutor(4))
-    echo_pb2_grpc.add_EchoServicer_to_server(backend(), server)
+    echo_pb2_grpc.add_EchoServicer_to_server(backend().servicer, server)
     server.add_insecure_port(name)
     server.start()
     try:

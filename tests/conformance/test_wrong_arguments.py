@@ -13,8 +13,7 @@ import grpc
 import pytest
 
 import client_resolver
-from client_resolver import Observer, aio, testing
-from client_resolver.core.breaker import Breaker
+from client_resolver import ChannelSnapshot, Observer, aio, testing
 from tests.conformance.fleet import RETRY, for_all
 from tests.strays import Strays
 
@@ -98,10 +97,9 @@ def raised(channel: Any, kind: str, form: str, given: dict[str, Any]) -> object:
 
 
 def counted(channel: Any) -> int:
-    breaker: Breaker = channel._driver.rpcs.breaker
-    under_way: int = sum(backend.in_flight for backend in channel.snapshot().backends)
-    waiting: int = len(channel._driver.pending)
-    return breaker.requests + breaker.pending + breaker.retries + under_way + waiting
+    now: ChannelSnapshot = channel.snapshot()
+    counts = (now.breaker_requests, now.breaker_pending, now.breaker_retries, now.waiting_calls)
+    return now.in_flight + sum(counts)
 
 
 def idle(channel: Any) -> bool:

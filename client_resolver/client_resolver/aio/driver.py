@@ -141,7 +141,8 @@ class Driver:
         """Return the state of the whole channel as a record."""
         found = self._machine.snapshot(self.now())
         started = self._resolution is not None
-        return of_channel(found, started=started, closed=self.closed)
+        waiting = len(self.pending)
+        return of_channel(found, self.rpcs.breaker, waiting, started=started, closed=self.closed)
 
     def configure(self, configured: ConfigListener) -> None:
         """Tell the service config that holds, now and whenever it changes."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from client_resolver.core.backend import Backend
+from client_resolver.core.breaker import Breaker
 from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Connectivity, ListState, Revision
 
@@ -64,6 +65,11 @@ class ChannelSnapshot:
         balancer: Why the watch was lost. Empty: it works, or has not failed yet.
         panic: So many backends are ejected that ejections are ignored.
         settled: RPCs meet all of this already; nothing is about to be published.
+        waiting_calls: Calls that wait for a backend, or for a retry, and hold no thread meanwhile.
+        breaker_requests: RPCs that the circuit breaker counts as under way. 0 where it has no limit
+            for RPCs.
+        breaker_pending: Those of them that wait for a backend.
+        breaker_retries: Attempts after the first that it counts as under way.
         backends: The backends of the list, in its order, then those that drain.
     """
 
@@ -78,6 +84,10 @@ class ChannelSnapshot:
     panic: bool
     settled: bool
     backends: tuple[BackendSnapshot, ...]
+    waiting_calls: int = 0
+    breaker_requests: int = 0
+    breaker_pending: int = 0
+    breaker_retries: int = 0
 
     @property
     def in_flight(self) -> int:
@@ -90,8 +100,25 @@ class ChannelSnapshot:
         return tuple(one.address for one in self.backends if one.ejected_for is not None)
 
 
-def of_channel(snapshot: ChannelSnapshot, *, started: bool, closed: bool) -> ChannelSnapshot:
-    """Complete the snapshot of a machine by what its shell knows: whether it runs at all."""
+def of_channel(
+    snapshot: ChannelSnapshot, breaker: Breaker, waiting: int, *, started: bool, closed: bool
+) -> ChannelSnapshot:
+    """Complete the snapshot of a machine by what its shell knows.
+
+    Args:
+        snapshot: The machine's.
+        breaker: Counts the channel's RPCs.
+        waiting: How many calls wait.
+        started: The channel was used.
+        closed: It was closed.
+    """
+    snapshot = replace(
+        snapshot,
+        waiting_calls=waiting,
+        breaker_requests=breaker.requests,
+        breaker_pending=breaker.pending,
+        breaker_retries=breaker.retries,
+    )
     if closed:
         return replace(snapshot, state=Connectivity.SHUTDOWN, waiting="nothing: it is closed")
     if not started:

@@ -489,7 +489,10 @@ class Driver:
         found = self._serializer.read(lambda: self._machine.snapshot(monotonic()))
         if found is None:
             found = self._remembered
-        return of_channel(found, started=self.started, closed=self.closed)
+        waiting = len(self.pending)
+        return of_channel(
+            found, self.rpcs.breaker, waiting, started=self.started, closed=self.closed
+        )
 
     def close(self) -> None:
         """Stop everything, and cancel the RPCs in flight. Returns in bounded time.

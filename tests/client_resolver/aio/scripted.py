@@ -1,11 +1,12 @@
-"""A real server on loopback whose handlers do as a test's script says."""
+"""A backend whose handlers do as a test's script says."""
 
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import grpc
+
+from client_resolver import testing
 
 BOUND = 20.0
 """Seconds after which a test that waits for an event has failed."""
@@ -27,23 +28,18 @@ class Scripted:
         self.metadata: list[dict[str, str | bytes]] = []
         self.release = threading.Event()
         self.entered = threading.Semaphore(0)
-        self._pool = ThreadPoolExecutor(32)
-        self._server = grpc.server(self._pool, options=[("grpc.so_reuseport", 0)])
         handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
             "UU": grpc.unary_unary_rpc_method_handler(self._one),
             "US": grpc.unary_stream_rpc_method_handler(self._many),
             "SU": grpc.stream_unary_rpc_method_handler(self._join),
             "SS": grpc.stream_stream_rpc_method_handler(self._echo),
         }
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler("t.S", handlers),)
-        )
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
-        self._server.start()
+        served = (grpc.method_handlers_generic_handler("t.S", handlers),)
+        self._backend = testing.Backend(lambda server: server.add_generic_rpc_handlers(served))
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return self._backend.address
 
     @property
     def calls(self) -> int:
@@ -51,8 +47,7 @@ class Scripted:
 
     def stop(self) -> None:
         self.release.set()
-        self._server.stop(None).wait(BOUND)
-        self._pool.shutdown(wait=False)
+        self._backend.stop()
 
     def hold(self, context: grpc.ServicerContext) -> None:
         """Wait until `release` is set."""

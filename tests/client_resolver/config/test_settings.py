@@ -9,11 +9,11 @@ import pytest
 
 import client_resolver
 from client_resolver import Dialing, Observer, aio
-from client_resolver.config import validation
 from client_resolver.config.keywords import Keywords
 from client_resolver.config.settings import Settings
 from client_resolver.core.address import parse_address
 from client_resolver.core.model import Endpoint, Revision
+from client_resolver.core.pickers.ring_hash import RingHash
 from client_resolver.errors import ServiceConfigError
 
 
@@ -124,8 +124,10 @@ def test_a_value_that_is_none_of_an_arguments_is_named(name: str, values: list[A
 
 
 def test_every_argument_has_a_rule_or_is_checked_by_its_reader() -> None:
-    read = {"service_config", "policy", "balancer_credentials"}
-    assert Keywords.__annotations__.keys() - read == validation._RULES.keys() - {"options"}
+    for name in Keywords.__annotations__:
+        bad: dict[str, Any] = {name: object()}
+        with pytest.raises((TypeError, ValueError), match=name.replace("_", ".")):
+            settings(**bad)
 
 
 def test_an_idle_timeout_has_a_meaning_for_lazy_channels_alone() -> None:
@@ -238,3 +240,13 @@ def test_a_token_goes_out_in_plain_text_only_where_that_was_asked_for(
 def test_a_token_for_no_balancer_is_no_matter() -> None:
     keywords: Any = {"balancer_token": "secret"}
     assert Settings.of("static:///10.0.0.1:1", None, None, None, keywords).balancer_token
+
+
+def test_the_size_of_a_table_is_the_applications_to_raise() -> None:
+    sizes = {"minRingSize": 20_000, "maxRingSize": 20_000}
+    config = {"loadBalancingConfig": [{"ring_hash": sizes}]}
+    made = settings(service_config=config, max_table_size=20_000)
+    assert made.config.policy == RingHash(20_000, 20_000)
+    # One that the balancer sends is read with the same bound.
+    assert made.parse(json.dumps(config)).policy == RingHash(20_000, 20_000)
+    assert settings(service_config=config).config.policy == RingHash(4096, 4096)

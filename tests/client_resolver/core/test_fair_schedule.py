@@ -162,18 +162,23 @@ def test_an_exception_in_the_middle_of_a_turn_costs_no_more_than_that_turn(
     assert number > 10
 
 
-def test_who_interrupts_a_turn_gets_one_at_random_and_disturbs_no_share(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_who_interrupts_a_turn_gets_one_at_random_and_disturbs_no_share() -> None:
     order = turns([1, 3], 1)
-    step = FairSchedule._take
     meanwhile: list[int] = []
 
-    def interrupted(self: FairSchedule[int]) -> int:
-        meanwhile.append(self.take())
-        return step(self)
+    def interrupt(frame: FrameType, event: str, _arg: object) -> Any:
+        # Within the guard, that is once a turn is being taken.
+        if event == "call" and frame.f_code.co_name == "_take":
+            sys.settrace(None)
+            meanwhile.append(order.take())
+            sys.settrace(interrupt)
 
-    monkeypatch.setattr(FairSchedule, "_take", interrupted)
-    taken = Counter(order.take() for _ in range(400))
+    before = sys.gettrace()
+    sys.settrace(interrupt)
+    try:
+        taken = Counter(order.take() for _ in range(400))
+    finally:
+        sys.settrace(before)
     assert taken == {0: 100, 1: 300}
+    assert len(meanwhile) == 400
     assert set(meanwhile) == {0, 1}

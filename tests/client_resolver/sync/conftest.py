@@ -1,13 +1,12 @@
 from collections.abc import Callable, Iterator
-from time import monotonic
 from typing import Any
 
 import grpc
 import pytest
 
 import client_resolver
+from client_resolver import testing
 from client_resolver.core.model import Connectivity
-from client_resolver.sync.wakeups import Wakeup
 from tests.client_resolver.sync.loopback import Backend, Script
 
 
@@ -35,8 +34,9 @@ def connect() -> Iterator[Callable[..., grpc.Channel]]:
         channel: Any = client_resolver.insecure_channel(target, **kwargs)
         made.append(channel)
         if kwargs.get("connect") != "lazy":
-            grpc.channel_ready_future(channel).result(20)
-            all_ready(channel)
+            channel.subscribe(ignore, try_to_connect=True)
+            testing.wait_for(lambda: all_ready(channel.snapshot()))
+            channel.unsubscribe(ignore)
         return made[-1]
 
     yield make
@@ -44,12 +44,11 @@ def connect() -> Iterator[Callable[..., grpc.Channel]]:
         channel.close()
 
 
-def all_ready(channel: Any) -> None:
-    """Wait until every backend is connected."""
-    driver = channel._driver
-    changed = Wakeup()
-    driver._changes.add(changed)
-    until = monotonic() + 20
-    while not all(one.connectivity is Connectivity.READY for one in channel.snapshot().backends):
-        assert changed.wait(until - monotonic())
-    driver._changes.remove(changed)
+def all_ready(snapshot: client_resolver.ChannelSnapshot) -> bool:
+    """Whether every backend is connected, and may be picked."""
+    states = {one.connectivity for one in snapshot.backends}
+    return snapshot.settled and states == {Connectivity.READY}
+
+
+def ignore(_state: grpc.ChannelConnectivity) -> None:
+    pass

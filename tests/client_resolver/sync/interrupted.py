@@ -213,15 +213,14 @@ def left(channel: Any) -> dict[str, int]:
 
     grpc's threads are still to tell the ends of the calls that were dropped.
     """
-    driver = channel._driver
-    breaker = driver.rpcs.breaker
 
     def counted() -> dict[str, int]:
+        now = channel.snapshot()
         return {
-            "in_flight": sum(one.in_flight for one in channel.snapshot().backends),
-            "requests": breaker.requests,
-            "retries": breaker.retries,
-            "pending": breaker.pending + len(driver.pending),
+            "in_flight": now.in_flight,
+            "requests": now.breaker_requests,
+            "retries": now.breaker_retries,
+            "pending": now.breaker_pending + now.waiting_calls,
         }
 
     until = time.monotonic() + BOUND / 4

@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+
+from client_resolver import testing
 
 BOUND = 20.0
 """Seconds after which a test that waits for an event has failed."""
@@ -14,8 +15,8 @@ Script = Callable[[Iterable[bytes], grpc.ServicerContext], Iterator[bytes]]
 """Takes the requests, gives the responses: an RPC of any kind."""
 
 
-class Backend:
-    """A server of `/t.T/…` in all four kinds of RPC, by the script that it is given.
+class Backend(testing.Backend):
+    """A backend of `/t.T/…` in all four kinds of RPC, by the script that it is given.
 
     Attributes:
         script: What the RPCs that come from now on do.
@@ -25,29 +26,20 @@ class Backend:
         left: Released for each RPC that has ended.
     """
 
-    def __init__(self, script: Script | None = None, port: int = 0) -> None:
+    def __init__(self, script: Script | None = None) -> None:
         self.script = script or echo
         self.metadata: list[dict[str, Any]] = []
         self.gate = threading.Event()
         self.entered = threading.Semaphore(0)
         self.left = threading.Semaphore(0)
-        self._pool = ThreadPoolExecutor(32, "loopback")
-        self._server = grpc.server(
-            self._pool,
-            options=[("grpc.so_reuseport", 0), ("grpc.server.max_pending_requests", 100_000)],
-        )
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "UU": grpc.unary_unary_rpc_method_handler(lambda r, c: self._one([r], c)),
             "US": grpc.unary_stream_rpc_method_handler(lambda r, c: self._run([r], c)),
             "SU": grpc.stream_unary_rpc_method_handler(self._one),
             "SS": grpc.stream_stream_rpc_method_handler(self._run),
         }
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler("t.T", handlers),)
-        )
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
-        self.address = f"127.0.0.1:{self.port}"
-        self._server.start()
+        served = (grpc.method_handlers_generic_handler("t.T", handlers),)
+        super().__init__(lambda server: server.add_generic_rpc_handlers(served))
 
     def _run(self, requests: Iterable[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         context.add_callback(self.left.release)
@@ -71,10 +63,9 @@ class Backend:
         """Wait until one more RPC has ended at the server."""
         assert self.left.acquire(timeout=BOUND)
 
-    def stop(self) -> None:
+    def stop(self, grace: float | None = None) -> None:
         self.gate.set()
-        self._server.stop(None).wait(BOUND)
-        self._pool.shutdown(wait=False)
+        super().stop(grace)
 
 
 def echo(requests: Iterable[bytes], _context: grpc.ServicerContext) -> Iterator[bytes]:

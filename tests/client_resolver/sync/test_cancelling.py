@@ -49,15 +49,16 @@ def test_rpcs_cancelled_at_random_leave_nothing_behind(
     del one
     gc.collect()
     assert nothing_left(channel)
-    driver = channel._driver
-    assert settles(lambda: not driver.pending)
+    assert settles(lambda: not channel.snapshot().waiting_calls)
     assert settles(lambda: _ours() <= 1)
     assert settles(lambda: _clients() <= before + 1)
 
 
 def _clients() -> int:
     """Count the threads that are not the servers', which keep some until they stop."""
-    return sum(not thread.name.startswith("loopback") for thread in threading.enumerate())
+    return sum(
+        not thread.name.startswith("client_resolver.testing") for thread in threading.enumerate()
+    )
 
 
 class Struck(Exception):

@@ -1,3 +1,4 @@
+import threading
 from typing import Any
 
 import client_resolver
@@ -33,10 +34,11 @@ def test_close_in_a_policy_that_is_being_built_returns_at_once() -> None:
             policy="closing",
             policies={"closing": lambda _: Closing()},
         )
-        driver: Any = channel._driver
-        driver.start()
-        for thread in list(driver._threads):
-            thread.join(20)
-            assert not thread.is_alive()
+        before = set(threading.enumerate())
+        channel.subscribe(lambda _: None, try_to_connect=True)
+        for thread in set(threading.enumerate()) - before:
+            if thread.name.startswith("lookaside"):
+                thread.join(20)
+                assert not thread.is_alive()
     assert closed
-    assert not driver.pending
+    assert not channel.snapshot().waiting_calls
