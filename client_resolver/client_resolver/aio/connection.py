@@ -2,18 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TypeAlias, TypeVar, cast
+from typing import Protocol, TypeAlias, TypeVar, cast
 
 import grpc
 import grpc.experimental
 
-from client_resolver.aio.drainable import DrainableChannel
 from client_resolver.config.dial import NEVER_SENT
 from client_resolver.core import backend as backends
 from client_resolver.core.connection_errors import EXPLAIN_METHOD, EXPLAIN_TIMEOUT, cause
 from client_resolver.core.model import Connectivity
 
-__all__ = ["Action", "Backend", "Connection", "Undialled", "open_channel", "peek"]
+__all__ = ["Action", "Backend", "Connection", "Undialled", "end_calls", "open_channel", "peek"]
 
 T = TypeVar("T")
 
@@ -65,13 +64,6 @@ class Connection:
         """Return the state of all channels together: READY if one of them is."""
         states = {channel.get_state(try_to_connect).name for channel in self.channels}
         return next(state for state in _TOGETHER if state.name in states)
-
-    def end_calls(self, why: str) -> None:
-        """End the RPCs that it carries with UNAVAILABLE, where there is a drain timeout."""
-        channels: tuple[object, ...] = self.channels
-        for channel in channels:
-            if isinstance(channel, DrainableChannel):
-                channel.end_calls(why)
 
     def explain(self, explained: Callable[[str], None]) -> None:
         """Find out why the connection fails.
@@ -146,6 +138,19 @@ class _Nowhere:
 
 Backend: TypeAlias = backends.Backend[Connection]
 Action: TypeAlias = backends.Action[Connection]
+
+
+class Carried(Protocol):
+    """A call of a backend's, as `in_flight` has it: what it counts by is what can be ended."""
+
+    def drain(self, why: str) -> None:
+        """End it with UNAVAILABLE, unless it has ended."""
+
+
+def end_calls(backend: Backend, why: str) -> None:
+    """End the RPCs that a backend carries with UNAVAILABLE."""
+    for call in list(backend.in_flight):
+        cast("Carried", call).drain(why)
 
 
 def open_channel(

@@ -7,12 +7,18 @@ from contextvars import Context
 from functools import partial
 from random import Random
 from threading import get_ident
-from typing import Protocol, cast
+from typing import Protocol
 
 import grpc
 
-from client_resolver.aio.connection import Action, Backend, Connection, Undialled, open_channel
-from client_resolver.aio.drainable import DrainableChannel
+from client_resolver.aio.connection import (
+    Action,
+    Backend,
+    Connection,
+    Undialled,
+    end_calls,
+    open_channel,
+)
 from client_resolver.aio.load_streams import LoadStreams
 from client_resolver.aio.resolution import Resolution
 from client_resolver.call.accounting import Rpc
@@ -396,8 +402,8 @@ class Driver:
                     if backend.handle is not None:
                         backend.handle.state(try_to_connect=True)
                 case backends.Close(overdue=overdue):
-                    if overdue and backend.handle is not None:
-                        backend.handle.end_calls(settings.undrained(backend.address))
+                    if overdue and settings.drain_timeout is not None:
+                        end_calls(backend, settings.undrained(backend.address))
                     self._close(backend, None)
                 case backends.Explain():
                     if backend.handle is not None:
@@ -414,8 +420,6 @@ class Driver:
                 open_channel(target, credentials, options, settings.compression)
                 for _ in range(settings.connections_per_backend)
             ]
-            if settings.drain_timeout is not None:
-                channels = [cast("grpc.aio.Channel", DrainableChannel(one)) for one in channels]
         except Exception as error:  # noqa: BLE001
             # Rather no connection than one with other credentials.
             undialled(settings.target.text, backend, error)

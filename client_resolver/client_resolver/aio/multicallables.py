@@ -8,9 +8,10 @@ from typing import Generic, TypeAlias, TypeVar
 
 import grpc
 
-from client_resolver.aio import calls, managed, tracked
+from client_resolver.aio import calls
 from client_resolver.aio.method import Method
 from client_resolver.call.metadata import sendable
+from client_resolver.config.call_arguments import CallArguments
 
 __all__ = [
     "StreamStreamMultiCallable",
@@ -41,29 +42,13 @@ class UnaryUnaryMultiCallable(grpc.aio.UnaryUnaryMultiCallable, Generic[Req, Res
         compression: grpc.Compression | None = None,
     ) -> grpc.aio.UnaryUnaryCall[Req, Res]:
         """See `grpc.aio.UnaryUnaryMultiCallable`."""
-        method = self.method
         metadata = None if metadata is None else sendable(metadata)
         if credentials is not None:
-            method.check_credentials()
-        backend = method.pick() if method.plain else None
-        if backend is not None:
-            return calls.UnaryUnaryCall(
-                method,
-                backend,
-                request,
-                timeout,
-                metadata,
-                credentials,
-                wait_for_ready,
-                compression,
-            )
-        if method.config.hedging is None:
-            return tracked.start(
-                method, request, timeout, metadata, credentials, wait_for_ready, compression
-            )
-        return managed.UnaryUnaryCall(
-            method, request, timeout, metadata, credentials, wait_for_ready, compression
+            self.method.check_credentials()
+        arguments = CallArguments(
+            request, timeout, metadata, credentials, wait_for_ready, compression
         )
+        return calls.UnaryUnaryCall(self.method, arguments)
 
 
 class UnaryStreamMultiCallable(grpc.aio.UnaryStreamMultiCallable, Generic[Req, Res]):  # type: ignore[type-arg]
@@ -83,25 +68,13 @@ class UnaryStreamMultiCallable(grpc.aio.UnaryStreamMultiCallable, Generic[Req, R
         compression: grpc.Compression | None = None,
     ) -> grpc.aio.UnaryStreamCall[Req, Res]:
         """See `grpc.aio.UnaryStreamMultiCallable`."""
-        method = self.method
         metadata = None if metadata is None else sendable(metadata)
         if credentials is not None:
-            method.check_credentials()
-        backend = method.pick() if method.plain else None
-        if backend is not None:
-            return calls.UnaryStreamCall(
-                method,
-                backend,
-                request,
-                timeout,
-                metadata,
-                credentials,
-                wait_for_ready,
-                compression,
-            )
-        return managed.UnaryStreamCall(
-            method, request, timeout, metadata, credentials, wait_for_ready, compression
+            self.method.check_credentials()
+        arguments = CallArguments(
+            request, timeout, metadata, credentials, wait_for_ready, compression
         )
+        return calls.UnaryStreamCall(self.method, arguments)
 
 
 class StreamUnaryMultiCallable(grpc.aio.StreamUnaryMultiCallable, Generic[Req, Res]):  # type: ignore[type-arg]
@@ -120,25 +93,13 @@ class StreamUnaryMultiCallable(grpc.aio.StreamUnaryMultiCallable, Generic[Req, R
         compression: grpc.Compression | None = None,
     ) -> grpc.aio.StreamUnaryCall[Req, Res]:
         """See `grpc.aio.StreamUnaryMultiCallable`."""
-        method = self.method
         metadata = None if metadata is None else sendable(metadata)
         if credentials is not None:
-            method.check_credentials()
-        backend = method.pick() if method.plain else None
-        if backend is not None:
-            return calls.StreamUnaryCall(
-                method,
-                backend,
-                request_iterator,
-                timeout,
-                metadata,
-                credentials,
-                wait_for_ready,
-                compression,
-            )
-        return managed.StreamUnaryCall(
-            method, request_iterator, timeout, metadata, credentials, wait_for_ready, compression
+            self.method.check_credentials()
+        arguments = CallArguments(
+            request_iterator, timeout, metadata, credentials, wait_for_ready, compression
         )
+        return calls.StreamUnaryCall(self.method, arguments)
 
 
 class StreamStreamMultiCallable(grpc.aio.StreamStreamMultiCallable, Generic[Req, Res]):  # type: ignore[type-arg]
@@ -157,22 +118,10 @@ class StreamStreamMultiCallable(grpc.aio.StreamStreamMultiCallable, Generic[Req,
         compression: grpc.Compression | None = None,
     ) -> grpc.aio.StreamStreamCall[Req, Res]:
         """See `grpc.aio.StreamStreamMultiCallable`."""
-        method = self.method
         metadata = None if metadata is None else sendable(metadata)
         if credentials is not None:
-            method.check_credentials()
-        backend = method.pick() if method.plain else None
-        if backend is not None:
-            return calls.StreamStreamCall(
-                method,
-                backend,
-                request_iterator,
-                timeout,
-                metadata,
-                credentials,
-                wait_for_ready,
-                compression,
-            )
-        return managed.StreamStreamCall(
-            method, request_iterator, timeout, metadata, credentials, wait_for_ready, compression
+            self.method.check_credentials()
+        arguments = CallArguments(
+            request_iterator, timeout, metadata, credentials, wait_for_ready, compression
         )
+        return calls.StreamStreamCall(self.method, arguments)

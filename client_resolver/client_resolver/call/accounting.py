@@ -263,7 +263,7 @@ class Rpc(Generic[H]):
         """
         if self.retries is None:
             return None
-        expired = expired or (self._limited and code == "DEADLINE_EXCEEDED")
+        expired = expired or self.gave_up(code)
         self._end_retry()
         if expired:
             delay = self.retries.timed_out()
@@ -332,6 +332,17 @@ class Rpc(Generic[H]):
         if not self._failures:
             return details
         return f"{details}; tried before: {'; '.join(self._failures)}"
+
+    @property
+    def too_slow(self) -> str:
+        """What is said of an attempt that was given up after the policy's time for one."""
+        retry = self.config.retry
+        limit = None if retry is None else retry.per_attempt_timeout
+        return f"no response within the {limit} s of an attempt"
+
+    def gave_up(self, code: str) -> bool:
+        """Whether an attempt with such an end was given up: see `bounded`."""
+        return self._limited and code == "DEADLINE_EXCEEDED"
 
     def explained(self, reason: str) -> str:
         """Make the text of an end that is decided here: it names the channel's target as well."""

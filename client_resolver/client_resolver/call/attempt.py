@@ -85,6 +85,11 @@ class Attempt(Generic[H, C]):
         self.connection: object = None
         self.reader: object = None
 
+    def bound(self, left: float | None, limit: float | None) -> None:
+        """Give grpc the shorter of what the RPC has left and the policy's time for an attempt."""
+        self.limited = limit is not None and (left is None or limit < left)
+        self.timeout = limit if self.limited else left
+
     def __repr__(self) -> str:
         state = "runs" if self.status is None else self.status.code
         return f"<Attempt {self.number} at {self.backend.address}: {state}>"

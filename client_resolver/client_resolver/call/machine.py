@@ -120,6 +120,7 @@ class CallMachine(Generic[H, C]):
 
     __slots__ = (
         "_closed",
+        "_committed",
         "_deadline",
         "_last",
         "_owed",
@@ -158,6 +159,7 @@ class CallMachine(Generic[H, C]):
         self.over = False
         self.cancelled = False
         self._closed = False
+        self._committed = False
         # How many attempts were granted and have no backend yet.
         self._owed = 0 if rpc.hedges is not None else 1
         self._resume_at: float | None = None
@@ -211,11 +213,11 @@ class CallMachine(Generic[H, C]):
         left = None if self._deadline is None else self._deadline - now
         retry = rpc.config.retry
         limit = None if retry is None else retry.per_attempt_timeout
-        attempt.timeout = left
         if limit is not None and self._streams:
+            # Only a first response ends that time, of which grpc knows nothing.
             attempt.expires_at = now + limit
-        elif limit is not None and (left is None or limit < left):
-            attempt.timeout, attempt.limited = limit, True
+            limit = None
+        attempt.bound(left, limit)
         self.running.append(attempt)
         return attempt
 
@@ -243,13 +245,16 @@ class CallMachine(Generic[H, C]):
             if refused is not None:
                 self._end(refused.code.value, refused.details)
 
-    def resume(self, attempt: Attempt[H, C], status: Status, now: float) -> None:
-        """The first attempt was made before there was a machine, and has failed."""
+    def resume(self, attempt: Attempt[H, C], now: float) -> None:
+        """The first attempt was made before there was a machine. `ended` follows."""
         if self.rpc.hedges is not None:
             self.rpc.hedge(now)
         self._owed = 0
         self.running.append(attempt)
-        self.ended(attempt, status, now)
+
+    def commit(self) -> None:
+        """No other attempt may follow: something of the RPC has reached the application."""
+        self._committed = True
 
     def answered(self, attempt: Attempt[H, C]) -> None:
         """An attempt's first response or its initial metadata came: it is the RPC's from now on."""
@@ -267,7 +272,7 @@ class CallMachine(Generic[H, C]):
         attempt.expired = attempt.expired and status.code != "OK"
         if attempt.expired or (attempt.limited and status.code == "DEADLINE_EXCEEDED"):
             attempt.expired = True
-            status = Status("DEADLINE_EXCEEDED", self._too_slow(), status.initial, status.trailing)
+            status = Status("DEADLINE_EXCEEDED", self.rpc.too_slow, status.initial, status.trailing)
         attempt.status = status
         if self.outcome is attempt:
             self._account(attempt, status)
@@ -352,7 +357,7 @@ class CallMachine(Generic[H, C]):
 
     @property
     def _repeatable(self) -> bool:
-        if self.cancelled or self._closed:
+        if self.cancelled or self._closed or self._committed:
             return False
         return self._requests is None or self._requests.repeatable
 
@@ -449,11 +454,6 @@ class CallMachine(Generic[H, C]):
 
     def _overdue(self, now: float) -> bool:
         return self._deadline is not None and self._deadline <= now
-
-    def _too_slow(self) -> str:
-        retry = self.rpc.config.retry
-        limit = None if retry is None else retry.per_attempt_timeout
-        return f"no response within the {limit} s of an attempt"
 
 
 def _evidence(attempt: Attempt[H, C]) -> Evidence:

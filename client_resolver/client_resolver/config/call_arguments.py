@@ -4,11 +4,34 @@ A call that waits for its first connection, or whose attempts are started by som
 application's thread, would have nobody to raise to. What is refused here is what grpc refuses.
 """
 
+from collections.abc import Iterable
 from math import isnan
+from typing import NamedTuple
 
 import grpc
 
-__all__ = ["check_arguments", "deadline_after", "refuse_unless_bytes"]
+__all__ = ["CallArguments", "check_arguments", "deadline_after", "refuse_unless_bytes"]
+
+
+class CallArguments(NamedTuple):
+    """What an application calls a method with, in grpc's order.
+
+    Attributes:
+        request: The request, or where the requests come from.
+        timeout: The bound of the RPC in seconds. None: none.
+        metadata: Sent with it.
+        credentials: The RPC's call credentials. None: the channel's.
+        wait_for_ready: Wait also while no backend can be reached. None: as the service config.
+        compression: The requests' compression. None: the channel's.
+    """
+
+    request: object
+    timeout: float | None = None
+    metadata: Iterable[tuple[str, str | bytes]] | None = None
+    credentials: grpc.CallCredentials | None = None
+    wait_for_ready: bool | None = None
+    compression: grpc.Compression | None = None
+
 
 _COMPRESSIONS = {one: one for one in grpc.Compression}
 

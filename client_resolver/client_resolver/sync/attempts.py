@@ -177,6 +177,8 @@ class RetriedCall(PickedCall):
     def _after_failure(self, inner: RpcCall, trial: Trial[Handle]) -> bool:
         rpc, driver = self._rpc, self._method.driver
         code, details = inner.code().name, inner.details() or ""
+        if rpc.gave_up(code):
+            details = rpc.too_slow
         repeatable = self._repeatable()
         if repeatable and may_repeat(driver, trial.backend, inner, self._used):
             rpc.unsent(trial, code, details)
@@ -189,6 +191,13 @@ class RetriedCall(PickedCall):
         if delay is not None:
             self._resume_at = time.monotonic() + delay
         return delay is not None
+
+    def _conclude_with(self, inner: RpcCall) -> None:
+        rpc = self._rpc
+        if not self._cancelled and rpc.gave_up(inner.code().name):
+            self._end(self._method.driver.end("DEADLINE_EXCEEDED", rpc.too_slow, rpc))
+        else:
+            super()._conclude_with(inner)
 
     def _conclude(self, outcome: RpcCall) -> None:
         super()._conclude(outcome)

@@ -319,9 +319,15 @@ def _again(
     request: object,
     deadline: float | None,
 ) -> float | None:
-    """Say in how many seconds a failed attempt is followed by another. None: by none."""
+    """Say in how many seconds a failed attempt is followed by another. None: by none.
+
+    Raises:
+        EndedCall: The RPC ends otherwise than the attempt did.
+    """
     driver = method.driver
     code, details = error.code().name, error.details() or ""
+    if rpc.gave_up(code):
+        details = rpc.too_slow
     repeatable = not isinstance(request, Requests) or request.repeatable
     if repeatable and may_repeat(driver, trial.backend, error, used):
         rpc.unsent(trial, code, details)
@@ -332,6 +338,8 @@ def _again(
         if not repeatable or error.initial_metadata() or driver.closed:
             return None
         delay = rpc.again(trial, code, details, trailing)
+        if delay is None and rpc.gave_up(code):
+            raise driver.end(code, details, rpc) from None
     return None if deadline is not None and deadline <= monotonic() else delay
 
 

@@ -157,9 +157,8 @@ class RacingCall(RetriedCall):
         elif self._goes_on(inner, racer):
             self._search_on()
         elif inner is self._expired:
-            seconds = self._rpc.config.retry and self._rpc.config.retry.per_attempt_timeout
-            why = f"no response came within the {seconds} s of an attempt"
-            self._end(self._method.driver.end("DEADLINE_EXCEEDED", why, self._rpc))
+            rpc = self._rpc
+            self._end(self._method.driver.end("DEADLINE_EXCEEDED", rpc.too_slow, rpc))
         else:
             self._decide(inner, racer)
 
@@ -169,7 +168,7 @@ class RacingCall(RetriedCall):
         expired = inner is self._expired
         code, details = inner.code().name, inner.details() or ""
         if expired:
-            code, details = "DEADLINE_EXCEEDED", "no response in the time of an attempt"
+            code, details = "DEADLINE_EXCEEDED", rpc.too_slow
         repeatable = self._repeatable() and not driver.closed
         if repeatable and not expired and may_repeat(driver, trial.backend, inner, racer.used):
             rpc.unsent(trial, code, details)

@@ -388,7 +388,7 @@ def test_a_machine_may_begin_with_an_attempt_that_failed_before_there_was_one(
     player = Player(None if policy is None else {name: policy})
     attempt = player.rpc.resume(player.backend, 99.0)
     player.attempts.append(attempt)
-    status = Status("NOT_FOUND" if final else "UNAVAILABLE", "why")
-    player.machine.resume(attempt, status, player.now)
+    player.machine.resume(attempt, player.now)
+    player.end(0, Status("NOT_FOUND" if final else "UNAVAILABLE", "why"))
     goes_on = "start" if policy is HEDGING else "wake +1"
     assert player.decision() == ("is 0 over" if final or policy is None else goes_on)

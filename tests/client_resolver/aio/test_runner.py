@@ -1,4 +1,4 @@
-"""Retries on other backends, for every kind of RPC and every style."""
+"""Several attempts at an RPC, for every kind of RPC and every style."""
 
 import asyncio
 import random
@@ -119,114 +119,6 @@ async def test_an_attempt_whose_requests_broke_off_is_repeated_and_no_cancellati
     assert at_rest(channel)
 
 
-@pytest.mark.parametrize(("kind", "style"), STYLES)
-async def test_the_last_failure_is_the_servers_own(
-    kind: str, style: str, server: Start, connect: Connect
-) -> None:
-    channel, servers = await connected(server, connect, 2, service_config=retrying())
-    servers[0].script.extend([fail("UNAVAILABLE", "one"), fail("UNAVAILABLE", "two")])
-    servers[0].script.append(fail("UNAVAILABLE", "three"))
-    call = start(channel, kind, style)
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await finish(call, kind, style)
-    assert caught.value.details() == "three"
-    assert await call.details() == "three"
-    assert sum(one.calls for one in servers) == 3
-    assert at_rest(channel)
-
-
-@pytest.mark.parametrize(("kind", "style"), STYLES)
-async def test_a_code_that_the_policy_does_not_name_is_final(
-    kind: str, style: str, server: Start, connect: Connect
-) -> None:
-    channel, servers = await connected(server, connect, 2, service_config=retrying())
-    servers[0].script.append(fail("NOT_FOUND"))
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await finish(start(channel, kind, style), kind, style)
-    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
-    assert sum(one.calls for one in servers) == 1
-
-
-async def test_a_server_that_says_not_to_retry_is_obeyed(server: Start, connect: Connect) -> None:
-    channel, servers = await connected(server, connect, 2, service_config=retrying())
-    servers[0].script.append(fail("UNAVAILABLE", pushback="-1"))
-    with pytest.raises(grpc.aio.AioRpcError):
-        await start(channel, "unary_unary")
-    assert sum(one.calls for one in servers) == 1
-
-
-async def test_a_deadline_that_passes_before_the_next_attempt_ends_the_rpc(
-    server: Start, connect: Connect
-) -> None:
-    channel, servers = await connected(
-        server, connect, 2, service_config=retrying(initialBackoff="20s", maxBackoff="20s")
-    )
-    servers[0].script.append(fail("UNAVAILABLE", "why it failed"))
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await start(channel, "unary_unary", timeout=0.3)
-    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert "why it failed" in str(caught.value.details())
-    assert any(one.address in str(caught.value.details()) for one in servers)
-    assert str(caught.value.details()).startswith("static:///")
-    assert at_rest(channel)
-
-
-@pytest.mark.parametrize(("kind", "style"), STYLES)
-async def test_an_attempt_that_says_nothing_for_its_time_is_given_up_for_another(
-    kind: str, style: str, server: Start, connect: Connect
-) -> None:
-    config = retrying(perAttemptRecvTimeout="0.2s")
-    channel, servers = await connected(server, connect, 2, service_config=config)
-    servers[0].script.append(lambda _: servers[0].release.wait(BOUND))
-    assert await finish(start(channel, kind, style), kind, style) == RESPONSES[kind]
-    assert [one.calls for one in servers] == [1, 1]
-    assert at_rest(channel)
-
-
-async def test_a_stream_may_take_longer_than_the_time_for_its_first_response(
-    server: Start, connect: Connect
-) -> None:
-    config = retrying(perAttemptRecvTimeout="1s")
-    channel, _ = await connected(server, connect, 1, service_config=config)
-    call = channel.stream_stream("/t.S/SS")(timeout=20)
-    await call.write(b"a")
-    assert await call.read() == b"a"
-    await asyncio.sleep(1.1)
-    await call.write(b"b")
-    assert await call.read() == b"b"
-    await call.done_writing()
-    assert await call.read() is grpc.aio.EOF
-
-
-async def test_a_stream_that_has_given_a_response_is_not_repeated(
-    server: Start, connect: Connect
-) -> None:
-    channel, servers = await connected(server, connect, 2, service_config=retrying())
-    call = channel.stream_stream("/t.S/SS")(timeout=20)
-    await call.write(b"a")
-    assert await call.read() == b"a"
-    for one in servers:
-        one.stop()
-    with pytest.raises(grpc.aio.AioRpcError):
-        await call.read()
-    assert sum(one.calls for one in servers) == 1
-
-
-async def test_initial_metadata_commits_the_rpc(server: Start, connect: Connect) -> None:
-    channel, servers = await connected(server, connect, 2, service_config=retrying())
-
-    def step(context: grpc.ServicerContext) -> None:
-        context.send_initial_metadata((("initial", "1"),))
-        context.abort(grpc.StatusCode.UNAVAILABLE, "after metadata")
-
-    servers[0].script.append(step)
-    call = start(channel, "unary_unary")
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    assert caught.value.details() == "after metadata"
-    assert sum(one.calls for one in servers) == 1
-
-
 # grpc.aio has no initial metadata of a unary-unary RPC before its end.
 @pytest.mark.parametrize("kind", list(KINDS)[1:])
 async def test_initial_metadata_is_there_before_the_first_response(
@@ -245,25 +137,6 @@ async def test_initial_metadata_is_there_before_the_first_response(
     assert not call.done()
     servers[0].release.set()
     assert await finish(call, kind) == RESPONSES[kind]
-
-
-async def test_requests_beyond_the_buffer_are_not_repeated(server: Start, connect: Connect) -> None:
-    channel, servers = await connected(
-        server,
-        connect,
-        2,
-        service_config=retrying(),
-        options=[("grpc.per_rpc_retry_buffer_size", 10)],
-    )
-    servers[0].script.append(fail("UNAVAILABLE"))
-
-    async def requests() -> AsyncIterator[bytes]:
-        for _ in range(3):
-            yield b"0123456789"
-
-    with pytest.raises(grpc.aio.AioRpcError):
-        await channel.stream_unary("/t.S/SU")(requests(), timeout=20)
-    assert sum(one.calls for one in servers) == 1
 
 
 async def test_an_iterator_of_requests_that_fails_ends_the_rpc(
@@ -294,22 +167,6 @@ async def test_no_task_is_made_for_a_unary_rpc_whose_first_attempt_succeeds(
     assert len(made) == 1
     servers[0].release.set()
     assert await call == b"a"
-
-
-async def test_a_limit_of_requests_refuses_with_its_name(server: Start, connect: Connect) -> None:
-    channel, servers = await connected(
-        server, connect, 1, service_config={"circuitBreaker": {"maxRequests": 1}}
-    )
-    servers[0].script.append(servers[0].hold)
-    first = start(channel, "unary_unary")
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await start(channel, "unary_unary")
-    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert "max_requests (1)" in str(caught.value.details())
-    servers[0].release.set()
-    assert await first == b"a"
-    assert await start(channel, "unary_unary") == b"a"
-    assert at_rest(channel)
 
 
 class Watcher(Observer):
@@ -497,3 +354,54 @@ async def test_a_connection_that_is_ready_again_when_it_is_looked_at_keeps_no_rp
 
     monkeypatch.setattr(own, "get_state", get_state)
     assert await channel.unary_unary("/t.S/UU")(b"x", timeout=BOUND) == b"x"
+
+
+def hedging(**more: Any) -> dict[str, Any]:
+    policy = {
+        "maxAttempts": 2,
+        "hedgingDelay": "0.05s",
+        "nonFatalStatusCodes": ["UNAVAILABLE"],
+        **more,
+    }
+    return {"methodConfig": [{"name": [{}], "hedgingPolicy": policy}]}
+
+
+@pytest.mark.parametrize(("kind", "style"), STYLES)
+async def test_a_backend_that_hangs_is_joined_by_another_that_answers(
+    kind: str, style: str, server: Start, connect: Connect
+) -> None:
+    channel, servers = await connected(server, connect, 2, service_config=hedging())
+    servers[0].script.append(lambda _: servers[0].release.wait(BOUND))
+    call = start(channel, kind, style)
+    assert await finish(call, kind, style) == RESPONSES[kind]
+    assert await call.code() is grpc.StatusCode.OK
+    assert [one.calls for one in servers] == [1, 1]
+    assert at_rest(channel)
+
+
+async def test_hedged_rpcs_cancelled_at_random_moments_leave_nothing_behind(
+    server: Start, connect: Connect
+) -> None:
+    channel, servers = await connected(
+        server, connect, 3, service_config=hedging(maxAttempts=3, hedgingDelay="0.001s")
+    )
+    rng = random.Random(11)
+    before = asyncio.all_tasks()
+
+    async def one(number: int) -> None:
+        if rng.random() < 0.2:
+            servers[0].script.append(fail("UNAVAILABLE"))
+        kind = list(KINDS)[number % 4]
+        call = start(channel, kind)
+        task = asyncio.create_task(finish(call, kind))
+        for _ in range(rng.randrange(20)):
+            await asyncio.sleep(0)
+        (call if rng.random() < 0.5 else task).cancel()
+        await asyncio.wait((task,))
+        call.cancel()
+        if not task.cancelled():
+            task.exception()
+
+    for batch in range(10):
+        await asyncio.gather(*(one(batch * 40 + number) for number in range(40)))
+    await until(lambda: at_rest(channel) and not asyncio.all_tasks() - before)
