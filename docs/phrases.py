@@ -58,12 +58,11 @@ PHRASES: Final = {
 """Regular expressions of phrases, and what to write instead."""
 
 _FOLDERS: Final = (
-    "docs", "helm", "examples", "benchmarks", "protos",
-    "lookaside/admin", "lookaside/cli", "lookaside/config", "lookaside/demo", "lookaside/policy",
+    "docs", "lookaside", "client_resolver", "helm", "examples", "benchmarks", "protos",
 )  # fmt: skip
 _SUFFIXES: Final = (".md", ".py", ".yaml", ".yml", ".tpl", ".txt", ".proto")
 _SKIPPED: Final = frozenset(
-    {"_pb", "__pycache__", "results", "requirements", "architecture.md", "threads.md"}
+    {"_pb", "__pycache__", "results", "requirements", "aio", "call", "core", "sync"}
 )
 _ITSELF: Final = Path(__file__).resolve()
 

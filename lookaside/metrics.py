@@ -25,7 +25,7 @@ from lookaside.policy.service_config import SERVICE_CONFIG
 from lookaside.policy.weights import WEIGHT, WEIGHTS
 
 DOORS: Final = ("LoadBalancer", "Health", "Reflection")
-"""What streams are of: the gRPC services that have any."""
+"""The gRPC services that have streams."""
 
 _PROPAGATION_BUCKETS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -49,7 +49,7 @@ METHODS: Final = (*UNARY_METHODS, "WatchServers", "Check", "List", "Watch", "Ser
 
 
 class Metrics:
-    """What the service counts of itself. Satisfies the observers of sources, store and API.
+    """The service's metrics. Satisfies the observers of sources, store and API.
 
     Every method is cheap, never raises, and belongs to the event loop's thread.
 

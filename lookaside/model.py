@@ -33,7 +33,7 @@ class ServiceKey(Struct, frozen=True, order=True, gc=False):
 
 
 class ServiceAccount(Struct, frozen=True, gc=False):
-    """Who a Kubernetes token was given to."""
+    """The ServiceAccount of a Kubernetes token."""
 
     namespace: str
     name: str
@@ -43,7 +43,7 @@ class ServiceAccount(Struct, frozen=True, gc=False):
 
 
 class ServiceName(Struct, frozen=True, gc=False):
-    """What a client asks for: a service, and which of its ports.
+    """The name that a client requests: a service and one of its ports.
 
     Attributes:
         key: The service.
@@ -101,7 +101,7 @@ class ServiceName(Struct, frozen=True, gc=False):
 
 
 class Health(enum.IntEnum):
-    """What a source says of an endpoint's health; the numbers are those of the wire."""
+    """An endpoint's health; the numbers are those of the wire."""
 
     UNSPECIFIED = 0
     READY = 1
@@ -109,7 +109,7 @@ class Health(enum.IntEnum):
 
 
 class State(enum.IntEnum):
-    """What a list means; the numbers are those of the wire."""
+    """The state of a list; the numbers are those of the wire."""
 
     PRESENT = 1
     EMPTY = 2
@@ -118,7 +118,7 @@ class State(enum.IntEnum):
 
 
 class Locality(Struct, frozen=True, order=True, gc=False):
-    """Where an endpoint runs. "" is unknown."""
+    """The locality of an endpoint. "" is unknown."""
 
     zone: str = ""
     node: str = ""
@@ -179,7 +179,7 @@ class PortList(Struct, frozen=True):
 
 
 class EndpointExplanation(Struct, frozen=True, order=True, gc=False):
-    """Why one endpoint of a source is listed or not.
+    """The explanation of one endpoint: listed or not, and why.
 
     Attributes:
         address: Its address.
@@ -207,7 +207,7 @@ class EndpointExplanation(Struct, frozen=True, order=True, gc=False):
 
 
 class Explanation(Struct, frozen=True):
-    """Why a list is as it is.
+    """The explanation of a list.
 
     Attributes:
         endpoints: One for each endpoint that the source knows of, in ascending order.
@@ -234,7 +234,7 @@ class Explainer(Protocol):
 
 
 class ServiceRecord(Struct, frozen=True, eq=False):
-    """What one source knows of one service.
+    """A source's record of one service.
 
     Attributes:
         key: The service.

@@ -65,7 +65,7 @@ def secure_channel(
     """Make a channel that keeps connections to the backends and picks one per RPC.
 
     Nothing is started before the first use. The channel may be used from many threads at once, and
-    in the children of a process that forks, each of which makes its own connections.
+    in forked children of the process; each child makes its own connections.
 
     Args:
         target: `lookaside://BALANCER_HOST:PORT/SERVICE`, `lookaside:///SERVICE` with the balancer

@@ -40,12 +40,12 @@ KEPT = 300.0
 Prometheus looks back. Its last RPCs are not lost, and Pods that come and go don't pile up."""
 
 _GATHERED = 1000
-"""How many notes are gathered before they are added up, unless a scrape does so first."""
+"""Number of queued events after which they are added up, unless a scrape does so first."""
 _PATIENCE = 1.0
 """Seconds that a scrape waits for another thread that adds up."""
 
 _TRIES = 5
-"""How often a state is read that changes while it is."""
+"""Number of attempts to read a state that changes meanwhile."""
 
 _BY_ATTEMPT = ("target", "backend", "method", "code")
 _BY_BACKEND = ("target", "backend")
@@ -62,8 +62,8 @@ class Prometheus(Observer, Collector):
     """Counts what channels do.
 
     Any thread may call it at any time, also a signal handler or a finaliser that interrupts another
-    call of it on its own thread. So what channels tell is only noted, by one function of C, and
-    added up by who scrapes, or by one of them once there is much: whoever is at it does it for all.
+    call of it on its own thread. So events are only queued, by one function of C, and
+    added up by a scrape, or by a channel once there are many: one thread does it for all.
     Nobody waits for that but a scrape, for `_PATIENCE` at most.
 
     Args:
@@ -158,8 +158,8 @@ class Prometheus(Observer, Collector):
         """Add up what is noted, unless somebody is at it.
 
         Args:
-            then: Done with it, in any case, while nobody adds up; if somebody goes on doing so for
-                long, or has been interrupted at it on this very thread, beside him.
+            then: Done afterwards while no thread adds up; or at the same time, if another thread
+                takes long or was interrupted on this thread.
         """
         if self._process != os.getpid():
             # A child that was forked while a thread of its parent's was at it.
@@ -209,7 +209,7 @@ class Prometheus(Observer, Collector):
     def _counted(self) -> Iterator[Metric]:
         yield _counter(
             "grpc_client_requests",
-            "RPC attempts that were put on a backend and have ended.",
+            "RPC attempts on a backend that have ended.",
             _BY_ATTEMPT,
             self._attempts,
         )

@@ -1,4 +1,4 @@
-"""What keeps connections to the admin port few and short.
+"""Limits on connections to the admin port: their number and their age.
 
 It is plain HTTP for probes and Prometheus, which send small requests at once. Who does not must not
 take the process's file descriptors, which gRPC needs, nor keep probes out.
@@ -15,7 +15,7 @@ _HEAD_END = b"\r\n\r\n"
 
 
 class ConnectionBounds(Struct, frozen=True):
-    """What connections may take.
+    """Limits of connections.
 
     Attributes:
         most: How many there may be.

@@ -23,7 +23,7 @@ _NO_STORE = {"Cache-Control": "no-store"}
 
 
 class Exposition(Protocol):
-    """What has metrics to show."""
+    """A provider of metrics."""
 
     def expose(self, accept: str) -> tuple[bytes, str]:
         """Return all metrics as text, and its content type."""

@@ -1,4 +1,4 @@
-"""What the status page shows, and its text."""
+"""The status page: its data and its HTML."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""What clients talk to: the LoadBalancer over gRPC, health and reflection."""
+"""The gRPC API: the LoadBalancer, health and reflection."""

@@ -27,7 +27,7 @@ def has_cut_names(pem: bytes) -> bool:
     certificate is refused too often, never too seldom.
 
     Args:
-        pem: The certificate, of which a handshake has checked the form and the signature.
+        pem: The certificate; a handshake has checked its form and signature.
     """
     try:
         der = ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))

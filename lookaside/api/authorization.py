@@ -1,9 +1,9 @@
-"""Who calls, and which namespaces that caller may ask for.
+"""Identifies callers and decides which namespaces they may query.
 
 A caller is known by the certificate that it shows under mutual TLS, and by a Kubernetes token in
 the metadata ``authorization: Bearer TOKEN``. What it may ask for is all that its certificate and
-its token may. Names that are only like one another are told apart by where they stand in the
-certificate: gRPC gives the DNS names apart from the URIs, and a SPIFFE id only where the
+its token may. Names that only look alike are distinguished by their field of the
+certificate: gRPC gives the DNS names separately from the URIs, and a SPIFFE id only where the
 certificate has no second URI (X509-SVID.md, section 2).
 
 Rights are looked at when a call begins. A watch that is open goes on when its right is taken away,
@@ -33,7 +33,7 @@ class TokenReviewer(Protocol):
         """Return whom a token was given to; None if it is not good.
 
         Raises:
-            LookasideError: It can't be told now.
+            LookasideError: It can't be determined now.
         """
 
 
@@ -44,18 +44,18 @@ class CallerTokens(Protocol):
         """Return whom a token was given to; None if it is not good.
 
         Raises:
-            LookasideError: It can't be told now.
+            LookasideError: It can't be determined now.
         """
 
 
 class Caller(Struct, frozen=True):
-    """Who calls.
+    """The identity of a caller.
 
     Attributes:
         certified: Whether a certificate of a trusted authority was shown.
         spiffe: Its SPIFFE id; "" for none.
         dns: Its DNS names.
-        account: Whom the token was given to; None where there was none.
+        account: The token's ServiceAccount; None without a token.
     """
 
     certified: bool = False
@@ -86,7 +86,7 @@ class Caller(Struct, frozen=True):
 
 
 class Grant(Struct, frozen=True):
-    """What one caller may ask for.
+    """The rights of one caller.
 
     Attributes:
         caller: Who it is, in words.

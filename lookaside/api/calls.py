@@ -1,4 +1,4 @@
-"""How many streams each door has open, and how many it takes.
+"""Counts and limits the open streams of each gRPC service.
 
 What is counted here can be opened by anyone who reaches the port, before it is known who calls, so
 each kind has a bound: in all, so that memory is bounded, and for each host, so that one host alone
@@ -26,7 +26,7 @@ WATCHES, HEALTH, REFLECTION = DOORS
 
 
 class StreamBounds(Struct, frozen=True):
-    """How many streams one door takes.
+    """Limits of streams of one gRPC service.
 
     Attributes:
         total: In all.
@@ -38,13 +38,13 @@ class StreamBounds(Struct, frozen=True):
 
 
 class Bounds(Struct, frozen=True):
-    """What callers may take, whoever they are. Times are in seconds.
+    """Limits of what callers may use. Times are in seconds.
 
     Attributes:
         connections: Connections to the gRPC port.
-        streams_per_connection: HTTP/2's SETTINGS_MAX_CONCURRENT_STREAMS. More than so many calls of
-            one connection wait in a client for others to end; a client that resets them at once
-            (CVE-2023-44487) is held to so many as well.
+        streams_per_connection: HTTP/2's SETTINGS_MAX_CONCURRENT_STREAMS. Further calls of a
+            connection wait in the client for others to end; the limit also holds for a client that
+            resets them at once (CVE-2023-44487).
         handshake: A connection that has not shown itself as HTTP/2 by then, after TLS, is closed.
         watches: Open calls of WatchServers.
         health: Open calls of health's Watch.
@@ -66,10 +66,10 @@ class Bounds(Struct, frozen=True):
 
 
 class CallObserver(Protocol):
-    """What is told of calls, for metrics."""
+    """Receives events of calls, for metrics."""
 
     def clients(self, door: str, count: int) -> None:
-        """So many connections have a stream open at a door now."""
+        """The number of connections with an open stream at a door changed."""
 
     def certificate_ends(self, at: float) -> None:
         """The certificate that is served with ends then, in seconds since 1970. In any thread."""
@@ -101,7 +101,7 @@ class Calls:
 
     Args:
         bounds: What callers may take.
-        observer: Is told of clients and of refused streams.
+        observer: Receives the number of clients and refused streams.
     """
 
     def __init__(self, bounds: Bounds, observer: CallObserver) -> None:

@@ -46,7 +46,7 @@ class Health:
     Args:
         store: What is known of the balanced services.
         readiness: What the overall status is made of.
-        observer: Is told of every call.
+        observer: Receives every call.
         authorizer: Decides what each caller may ask for.
         services: The names of the gRPC services whose status is the overall one.
         parse: Reads the name of a balanced service.

@@ -34,7 +34,7 @@ class Reflection:
     Args:
         files: The descriptors of the services' files; reflection's own is added.
         readiness: Ends every stream when a shutdown begins.
-        observer: Is told of every call.
+        observer: Receives every call.
         limits: What ends a stream that its client keeps open.
         calls: The calls that are open, and how many may be.
     """

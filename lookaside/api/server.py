@@ -69,7 +69,7 @@ class GrpcServer:
     Args:
         store: What is known.
         readiness: Turned to draining by `stop`.
-        observer: Is told of every call.
+        observer: Receives every call.
         authorizer: Decides what each caller may ask for.
         parse: Reads a service name as the client wrote it.
         limits: What ends a watch that its client keeps open.

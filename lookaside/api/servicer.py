@@ -56,7 +56,7 @@ CODES: dict[type[RequestError], grpc.StatusCode] = {
 
 
 class ApiObserver(CallObserver, Protocol):
-    """What the API tells of itself, for metrics."""
+    """Receives events of the API, for metrics."""
 
     def watch_opened(self) -> None:
         """A watch began."""
@@ -68,7 +68,7 @@ class ApiObserver(CallObserver, Protocol):
         """A message was written to a watch."""
 
     def request(self, method: str, code: str, seconds: float | None = None) -> None:
-        """A call ended, after so many seconds; None for a watch."""
+        """A call ended; `seconds` is its duration, None for a watch."""
 
 
 class LoadBalancer:
@@ -77,7 +77,7 @@ class LoadBalancer:
     Args:
         store: What is known.
         readiness: Ends every watch when a shutdown begins.
-        observer: Is told of every call.
+        observer: Receives every call.
         authorizer: Decides what each caller may ask for.
         parse: Reads a service name as the client wrote it.
         limits: What ends a watch that its client keeps open.

@@ -16,7 +16,7 @@ _log = get_logger("tls")
 
 
 class TlsFiles(Struct, frozen=True):
-    """Where the PEM files are.
+    """The paths of the PEM files.
 
     Attributes:
         cert: The certificate chain.
@@ -50,8 +50,8 @@ def server_credentials(
 
     Args:
         files: Where they are.
-        ends: Is told when the certificate in use ends, in seconds since 1970, now and whenever
-            there is another one; from gRPC's own threads.
+        ends: Called with the expiry of the certificate in use, in seconds since 1970, now and
+            whenever it is replaced; on gRPC's own threads.
 
     Raises:
         ConfigError: A file can't be read, or the files don't fit.

@@ -1,4 +1,4 @@
-"""What is known of tokens, for as long as it may be relied on.
+"""A cache of token reviews.
 
 Ten thousand clients that come back at once, each with the token of its Pod, must not ask the API
 server more than once for each; and one that goes on with a bad token, not at all for a while. What
@@ -165,9 +165,9 @@ class TokenCache:
 
     Args:
         reviewer: The one that is asked.
-        audience: Whom tokens must be for.
+        audience: The audience that tokens must have.
         clock: Seconds of a monotonic clock.
-        now: Seconds since 1970, which a token's end is told in.
+        now: Seconds since 1970, the unit of a token's expiry.
         good: How many good tokens are remembered.
         bad: How many bad ones.
     """

@@ -19,7 +19,7 @@ FLUSH = 0.5
 
 
 class WatchLimits(Struct, frozen=True):
-    """What ends a watch that its client keeps open.
+    """Limits that end a watch which its client keeps open.
 
     Attributes:
         max_age: Seconds after which it is ended for its client to reconnect, up to a tenth earlier

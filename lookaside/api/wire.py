@@ -33,7 +33,7 @@ _HEALTH = {
 
 
 RECEIVE_LIMIT = 4 * 1024 * 1024
-"""Bytes that gRPC's clients take in one message unless they are told otherwise."""
+"""Bytes that gRPC's clients accept in one message by default."""
 
 _log = get_logger("api.wire")
 

@@ -51,8 +51,8 @@ class _Job(Generic[T]):
 class LoopWorker:
     """Does steps on the event loop: one of each job in turn, for `TURN` seconds at a time.
 
-    The work of a key begins anew no sooner than `_PACE` times as long after its end as it took. A
-    large service that changes all the time so delays itself, and leaves the others their share.
+    After the work of a key has taken some time, the key rests for `_PACE` times as long. A large
+    service that changes all the time so delays itself, and leaves the others their share.
 
     A `lookaside.registry.steps.Worker`.
 
@@ -73,7 +73,7 @@ class LoopWorker:
         return f"<LoopWorker {len(self._jobs)} jobs, {len(self._busy)} keys busy>"
 
     def ask(self, key: Hashable, make: Callable[[], Steps[None]], *, rests: bool = True) -> None:
-        """Have work done: now, or anew when that of the same key is done and has paused."""
+        """Have work done: now, or again once that of the same key is done and has rested."""
         pace = _PACE if rests else 0.0
         if key in self._busy:
             self._busy[key] = make, pace
@@ -169,7 +169,7 @@ async def watch_lag(
     """Tell how late the event loop is, again and again, until cancelled.
 
     Args:
-        observe: Is told by how many seconds what was due has been late.
+        observe: Called with the lateness of a timer, in seconds.
         interval: Seconds from one time to the next.
         clock: Seconds of a monotonic clock.
     """

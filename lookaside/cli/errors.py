@@ -1,4 +1,4 @@
-"""How commands fail: one sentence on stderr and an exit code, never a traceback."""
+"""Errors of commands: one sentence on stderr and an exit code, never a traceback."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Who may ask for which namespaces: the form of ``--allow``."""
+"""Access rules: the form of ``--allow``."""
 
 import re
 from dataclasses import dataclass

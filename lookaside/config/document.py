@@ -30,7 +30,7 @@ _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value begins; line and column count from 1."""
+    """The position of a value; line and column count from 1."""
 
     path: str
     line: int

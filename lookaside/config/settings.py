@@ -32,7 +32,7 @@ _ADMIN = Listen("", 9090)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the service runs with. Lengths of time are in seconds.
+    """The settings of the service. Times are in seconds.
 
     Attributes:
         sources: Where services come from.
@@ -173,7 +173,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How one setting is written.
+    """The description of one setting: names, type, default.
 
     Attributes:
         key: The name that users type, as in the config file.

@@ -25,7 +25,7 @@ _FALSE = frozenset({"false", "no", "off", "0"})
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where a server listens.
+    """The address that a server listens on.
 
     Attributes:
         host: An IP address or host name; "" is every address, IPv6 and IPv4.

@@ -1,4 +1,4 @@
-"""What the demo does, step by step, and the tables that it prints."""
+"""The steps of the demo, and the tables that it prints."""
 
 import asyncio
 import contextlib

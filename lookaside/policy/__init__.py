@@ -1,1 +1,1 @@
-"""Which of a service's endpoints one client is given: topology hints and subsets. Pure."""
+"""Selects the endpoints for one client: topology hints and subsets. Pure."""

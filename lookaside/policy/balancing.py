@@ -1,4 +1,4 @@
-"""Which load-balancing policies a service config names that clients may not have."""
+"""Finds load-balancing policies in a service config that clients may not have."""
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +20,7 @@ _OF_GRPC = frozenset(
         *("random_subsetting", "random_subsetting_experimental"),
     }
 )
-"""What else it takes: gRPC's names of two of them, and its wrappers."""
+"""Other accepted names: gRPC's names of two of them, and its wrappers."""
 
 
 class _Wanted(Struct, rename="camel"):

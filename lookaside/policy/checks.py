@@ -1,4 +1,4 @@
-"""What the fields of a service config have in common: ranges, durations, status codes."""
+"""Checks shared by service-config fields: ranges, durations, status codes."""
 
 import re
 

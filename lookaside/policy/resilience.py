@@ -1,4 +1,4 @@
-"""How clients are to treat backends that fail, are new or are far away.
+"""Service-config fields for backends that fail, are new or are far away.
 
 The companion package implements these fields of a service config; gRPC ignores them.
 """
@@ -60,7 +60,7 @@ class OutlierDetection(Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class SlowStart(Struct, rename="camel", forbid_unknown_fields=True):
-    """How a backend that has arrived is warmed up."""
+    """Slow start: how a new backend is warmed up."""
 
     window: str
     aggression: float = 1.0
@@ -73,7 +73,7 @@ class SlowStart(Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class CircuitBreaker(Struct, rename="camel", forbid_unknown_fields=True):
-    """How much a channel may have under way at once."""
+    """Circuit-breaker limits of a channel."""
 
     max_connections: int | None = None
     max_pending_requests: int | None = None
@@ -88,7 +88,7 @@ class CircuitBreaker(Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class LocalityPriorities(Struct, rename="camel", forbid_unknown_fields=True):
-    """Which backends are preferred by where they are."""
+    """Priorities of backends by locality."""
 
     levels: list[str]
     overprovisioning_factor: int = 140

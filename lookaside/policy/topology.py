@@ -1,4 +1,4 @@
-"""Which endpoints are for a client in one place: traffic policy and topology hints.
+"""Selects endpoints by a client's place: traffic policy and topology hints.
 
 The rules are those of kube-proxy's ``CategorizeEndpoints`` (``pkg/proxy/topology.go``). Hints count
 only where every endpoint has them, and only where one of them is for the client; node before zone.
@@ -16,7 +16,7 @@ from lookaside.model import Endpoint, PortList
 
 
 class Place(Struct, frozen=True, gc=False):
-    """Where a client runs, as far as it matters. "": unknown, or irrelevant."""
+    """A client's place, as far as it matters. "": unknown, or irrelevant."""
 
     zone: str = ""
     node: str = ""

@@ -1,4 +1,4 @@
-"""Who asks, as far as it decides over the list."""
+"""The part of a client's identity that selects its list."""
 
 from msgspec import Struct
 
@@ -8,7 +8,7 @@ from lookaside.policy.topology import ANYWHERE, Place, Reach, reach, relevant, s
 
 
 class View(Struct, frozen=True, gc=False):
-    """What a client's list depends on beside the service.
+    """The client properties that select its list of a service.
 
     Attributes:
         place: Where the client runs.

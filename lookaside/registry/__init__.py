@@ -1,1 +1,1 @@
-"""What is known: merging slices into endpoints, and the versioned store of snapshots. Pure."""
+"""The registry: merging slices into endpoints, and the versioned store of snapshots. Pure."""

@@ -41,7 +41,7 @@ class RefusedAnnotation(Struct, frozen=True, order=True):
 
 
 class Reading(Struct, Generic[T_co], frozen=True):
-    """What one annotation says.
+    """The reading of one annotation.
 
     Attributes:
         value: Its value, or the last good one; None where there never was one.
@@ -70,7 +70,7 @@ def read(text: str, parse: Callable[[str], T], before: Reading[T] | None = None)
 
 
 class ServicePolicy(Struct, frozen=True):
-    """What the annotations of a Service say."""
+    """The readings of a Service's annotations."""
 
     weights: Reading[tuple[WeightRule, ...]] = Reading()
     service_config: Reading[str] = Reading()

@@ -23,7 +23,7 @@ Name = tuple[str, str]
 LARGE = 500
 """Endpoints from which on it pays to keep what slices give.
 
-That costs about 200 bytes for each endpoint, for good; to make a list of fewer anew costs few
+That costs about 200 bytes for each endpoint, permanently; to rebuild a smaller list costs few
 milliseconds.
 """
 
@@ -38,8 +38,8 @@ class Cluster:
 
     Args:
         options: How endpoints are made.
-        pods: Whether Pods are known; only then is it kept which slices they stand in.
-        large: Of services with more endpoints than this it is kept what each slice gives.
+        pods: Whether Pods are known; only then the slices of each Pod are indexed.
+        large: For services with more endpoints, the contribution of each slice is kept.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Cluster:
         self._refused: dict[RefusedAnnotation, None] = {}
 
     def set_service(self, service: Service) -> None:
-        """Add a Service or put it in the place of its older self."""
+        """Add a Service or replace its older version."""
         before = self._services.get(service.key)
         if before is not None and before[0] == service:
             return
@@ -78,7 +78,7 @@ class Cluster:
             self._touched.add(key)
 
     def set_slice(self, slice_: Slice) -> None:
-        """Add a slice or put it in the place of its older self, whatever service that was of."""
+        """Add a slice or replace its older version, even if that was of another service."""
         name = (slice_.service.namespace, slice_.name)
         owner = self._owners.get(name)
         before = self._slices[owner][slice_.name] if owner is not None else None
@@ -106,7 +106,7 @@ class Cluster:
             del self._slices[owner]
 
     def set_pod(self, pod: Pod) -> None:
-        """Add a Pod or put it in the place of its older self."""
+        """Add a Pod or replace its older version."""
         pods = self._pods.setdefault(pod.namespace, {})
         before = pods.get(pod.name)
         if before is not None and before.pod == pod:
@@ -125,7 +125,7 @@ class Cluster:
             self._touch_slices_of((namespace, name))
 
     def replace_services(self, services: Iterable[Service]) -> None:
-        """Put a complete list of Services in the place of all that are held."""
+        """Replace all Services with a complete list."""
         gone = set(self._services)
         for service in services:
             gone.discard(service.key)
@@ -134,7 +134,7 @@ class Cluster:
             self.remove_service(key)
 
     def replace_slices(self, slices: Iterable[Slice]) -> None:
-        """Put a complete list of slices in the place of all that are held."""
+        """Replace all slices with a complete list."""
         gone = set(self._owners)
         for slice_ in slices:
             gone.discard((slice_.service.namespace, slice_.name))
@@ -143,7 +143,7 @@ class Cluster:
             self.remove_slice(*name)
 
     def replace_pods(self, pods: Iterable[Pod]) -> None:
-        """Put a complete list of Pods in the place of all that are held."""
+        """Replace all Pods with a complete list."""
         gone = {(namespace, name) for namespace, held in self._pods.items() for name in held}
         for pod in pods:
             gone.discard((pod.namespace, pod.name))
@@ -171,7 +171,7 @@ class Cluster:
         return [record for record in found if record is not None]
 
     def is_large(self, key: ServiceKey) -> bool:
-        """Whether a service has so many endpoints that it is kept what its slices give."""
+        """Whether a service is large: the contributions of its slices are kept."""
         slices = self._slices.get(key, {}).values()
         return sum(len(held.slice.endpoints) for held in slices) > self._large
 
@@ -220,7 +220,7 @@ class Cluster:
         self._refused.update(dict.fromkeys(refused_annotations(kind, *name, readings)))
 
     def _stand(self, name: Name, before: Slice | None, after: Slice | None) -> None:
-        """Keep which slices each Pod stands in."""
+        """Index the slices of each Pod."""
         if not self._watches_pods:
             return
         namespace, slice_ = name

@@ -1,7 +1,7 @@
-"""What one slice gives to the list of one port.
+"""The contribution of one slice to the list of one port.
 
-A change of a large service touches one slice or two. What the others give is kept, and unchanged
-endpoints are the very same records in both lists.
+A change of a large service touches one slice or two. The contributions of the others are kept, and
+unchanged endpoints are identical objects in both lists.
 """
 
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ class ContributedEndpoint(Struct, frozen=True, gc=False):
 
     Attributes:
         endpoint: The endpoint. Its health is UNSPECIFIED where it is neither ready nor, while it
-            terminates, serving: no list has it, but it may stand at an address instead of another.
-        hints: Whom it is meant for.
+            terminates, serving: no list has it, but it may replace another one at an address.
+        hints: The clients that it is meant for.
         uid: The UID of the object behind it, or "".
         terminating: It is shutting down.
     """
@@ -47,7 +47,7 @@ class ContributedEndpoint(Struct, frozen=True, gc=False):
 
 
 class SliceContribution(Struct, frozen=True):
-    """What a slice gives: each address once, by keys in whose order a list is.
+    """A slice's contribution: each address once, by keys in the order of the list.
 
     Attributes:
         family: The slice's address type.
@@ -79,7 +79,7 @@ def contribution(
         inputs: What the endpoints are made of.
         held: The slice.
         port: The port's name.
-        before: What it gave earlier: what is the same is the very same.
+        before: Its earlier contribution: unchanged endpoints keep their identity.
     """
     number, _ = inputs.number(held.slice, port)
     known: Mapping[str, ContributedEndpoint] = before.members if before is not None else {}

@@ -1,4 +1,4 @@
-"""What has changed from one list to another."""
+"""The difference between two lists."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from lookaside.registry.steps import CHUNK, Steps, chunks, finish
 
 
 class ListDiff(Struct, frozen=True):
-    """How one list becomes another.
+    """The changes from one list to another.
 
     Attributes:
         changed: The endpoints that are new or have changed, in ascending order.
@@ -32,7 +32,7 @@ def diff(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> ListDiff:
 
 def diffing(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> Steps[ListDiff]:
     """Compare two lists, in steps."""
-    # Most changes touch few endpoints of many, and the others are the very same records.
+    # Most changes touch few endpoints of many, and the others are identical objects.
     start = yield from _same_start(before, after)
     before, after = before[start:], after[start:]
     end = yield from _same_start(before[::-1], after[::-1])

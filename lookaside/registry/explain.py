@@ -1,4 +1,4 @@
-"""Why a list is as it is, for one client."""
+"""Explains a list for one client."""
 
 import msgspec
 
@@ -25,7 +25,7 @@ def explain(name: ServiceName, record: ServiceRecord, view: View) -> Explanation
     whole = record.port_list(name.port)
     narrow = view.narrowed(whole)
     local = whole.own is not None
-    # A node of which the list has nothing is named by the client alone.
+    # Only the client names a node that has no endpoint in the list.
     told = _told(name, record, view.place.node if local else "")
     here = View(narrow.place).of(whole)
     near = {(one.address, one.port) for one in here}
@@ -50,31 +50,31 @@ def explain(name: ServiceName, record: ServiceRecord, view: View) -> Explanation
             )
         return msgspec.structs.replace(endpoint, listed=False, reason=reason)
 
-    notes = told.notes + _unheeded(whole, narrow.place, view.place)
+    notes = told.notes + _unused_hints(whole, narrow.place, view.place)
     if local and not view.place.node:
         notes += (EVERY_NODE,)
     return Explanation(tuple(map(judged, told.endpoints)), notes)
 
 
-def _unheeded(whole: PortList, heeded: Place, place: Place) -> tuple[str, ...]:
+def _unused_hints(whole: PortList, used: Place, place: Place) -> tuple[str, ...]:
     """Say which hints, that count for other clients, a client's list is made without.
 
     Args:
         whole: What the list is made of.
-        heeded: What of the client's place decides over it.
+        used: The part of the client's place that selects the list.
         place: Where the client runs.
     """
     meant, notes = reach(whole), []
-    if whole.own is not None or heeded.node:
+    if whole.own is not None or used.node:
         return ()
     for kind, own, hinted in (
         ("node", place.node, meant.nodes),
         ("zone", place.zone, meant.zones),
     ):
-        if not hinted or (kind == "zone" and heeded.zone):
+        if not hinted or (kind == "zone" and used.zone):
             continue
         because = f"none is for {kind} {quoted(own)}" if own else f"the client names no {kind}"
-        notes.append(f"hints for {kind}s are not heeded for this client: {because}")
+        notes.append(f"hints for {kind}s are not used for this client: {because}")
     return tuple(notes)
 
 

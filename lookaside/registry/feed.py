@@ -1,4 +1,4 @@
-"""What one source knows, as the store holds it."""
+"""The store's view of one source."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 
@@ -6,7 +6,7 @@ from lookaside.model import ServiceKey, ServiceRecord
 
 
 class SourceFeed:
-    """Where one source puts what it knows; a `lookaside.sources.Feed`.
+    """The feed of one source; a `lookaside.sources.Feed`.
 
     Args:
         source: The source's name.
@@ -20,9 +20,9 @@ class SourceFeed:
         endpoints: How many endpoints they have.
         synced: Whether a first whole view is in.
         stale: Whether the view may be out of date for longer than is tolerated.
-        missing: The namespaces of which nothing is known yet, and why, in words.
-        lost: The namespaces of which what is known may be out of date for longer than is tolerated,
-            and why, in words.
+        missing: The namespaces that are not known yet, each with the reason in words.
+        lost: The namespaces whose view may be out of date for longer than is tolerated, each with
+            the reason in words.
         version: The version up to which the whole view holds.
         epoch: The span of time within which versions may be compared.
     """
@@ -58,12 +58,12 @@ class SourceFeed:
         """Return why the source can't confirm what it knows just now, in words; "" where it can.
 
         Args:
-            namespace: Of which namespace; "": of any.
+            namespace: The namespace; "": any.
         """
         return self._trouble(namespace)
 
     def follow_trouble(self, trouble: Callable[[str], str]) -> None:
-        """Have the source's trouble asked for when somebody is to be told of it."""
+        """Set how to ask the source for its trouble, for error texts."""
         self._trouble = trouble
 
     def absence(self, key: ServiceKey) -> str:
@@ -81,7 +81,7 @@ class SourceFeed:
     def replace(
         self, records: Iterable[ServiceRecord], *, version: int, epoch: str, at: float
     ) -> None:
-        """Put a whole view in the place of the last one; what is missing from it is gone."""
+        """Replace the last view with a whole one; what is missing from it is gone."""
         changes: dict[ServiceKey, ServiceRecord | None] = dict.fromkeys(self.records)
         changes.update((record.key, record) for record in records)
         self.epoch = epoch
@@ -113,11 +113,11 @@ class SourceFeed:
         return max(self._base(key), self._touched.get(key, 0))
 
     def set_missing(self, namespaces: Mapping[str, str]) -> None:
-        """Say of which namespaces nothing is known yet, and why, in words."""
+        """Set the namespaces that are not known yet, each with the reason in words."""
         self.missing = namespaces
 
     def set_lost(self, namespaces: Mapping[str, str]) -> None:
-        """Say of which namespaces the view may be out of date for too long, and why, in words.
+        """Set the namespaces whose view may be out of date, each with the reason in words.
 
         What is known of them stays, and holds up to the version of the whole view of now.
         """

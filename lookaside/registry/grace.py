@@ -1,9 +1,9 @@
-"""Lists that are empty for a moment: their endpoints stay for a grace, unless they are told unfit.
+"""Lists that are empty for a moment: their endpoints stay for a grace, unless reported as unfit.
 
 Services and slices have several writers, whose writes are seen one by one. While a port is renamed
 no slice has it; an endpoint that moves is in neither slice for a moment; a Service is at times
-deleted and made anew. A list that loses its last endpoint without a word of how it fares may be one
-of these, so the endpoints that it had stay until it has been empty for longer.
+deleted and created again. A list that loses its last endpoint without a reported condition may be
+one of these, so the endpoints that it had stay until it has been empty for longer.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,13 +17,13 @@ ListName = tuple[str, str]
 """A port's name, and the node whose own list it is; "": the list of all."""
 
 NOTE = (
-    "its last endpoints have gone without a word of how they fare: they stay listed until it has "
-    "been so for the grace"
+    "its last endpoints are in no slice any more, and were not reported as unfit: they stay "
+    "listed for the grace"
 )
 
 
 class Held(Struct, frozen=True):
-    """What a record was made of that keeps lists of one before. A `lookaside.model.Explainer`.
+    """Explains a record that keeps lists of an earlier one. A `lookaside.model.Explainer`.
 
     Attributes:
         now: What tells of the lists that aren't kept.
@@ -42,7 +42,7 @@ class Held(Struct, frozen=True):
         )
 
     def known(self, port: str) -> Collection[tuple[str, int]]:
-        """Return the address and port of each endpoint of a port of which it says how it fares."""
+        """Return the address and port of each endpoint of a port that it explains."""
         return self.now.known(port) if self.now is not None else ()
 
 
@@ -68,7 +68,7 @@ def vanished(before: ServiceRecord, after: ServiceRecord) -> set[ListName]:
 
 
 def keep(before: ServiceRecord, after: ServiceRecord, lists: Collection[ListName]) -> ServiceRecord:
-    """Return a record with some lists as they were, but for endpoints that are told unfit.
+    """Return a record with some lists as they were, without endpoints reported as unfit.
 
     Args:
         before: The record whose lists are kept.
@@ -118,5 +118,5 @@ def _known(record: ServiceRecord, port: str) -> Collection[tuple[str, int]]:
 def _unheard(
     endpoints: tuple[Endpoint, ...], known: Collection[tuple[str, int]]
 ) -> tuple[Endpoint, ...]:
-    """Return the endpoints of which nothing is said."""
+    """Return the endpoints that no slice mentions."""
     return tuple([one for one in endpoints if (one.address, one.port) not in known])

@@ -1,4 +1,4 @@
-"""What a service's endpoints are made of."""
+"""The inputs of a service's endpoints."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -31,7 +31,7 @@ class HeldPod(Struct, frozen=True):
 
 
 class MergeOptions(Struct, frozen=True):
-    """How endpoints are made.
+    """Options of merging.
 
     Attributes:
         family: The family of the address that stands for a Pod with one of each.

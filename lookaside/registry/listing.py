@@ -23,17 +23,17 @@ Addresses = Mapping[str, ContributedEndpoint]
 
 _FEW = 16
 _SHARE = 10
-"""Of so many addresses one may change: to look at more costs more than to make the list whole."""
+"""One in this many addresses may change; for more, rebuilding the whole list is cheaper."""
 
 
 class Listing(Struct, frozen=True):
-    """Who is listed, and what it takes to make the next list of it.
+    """The list of a port, with the data to derive the next one.
 
     Attributes:
         parts: What each slice gives, by its name, in the order in which one is put over another.
         keys: Of each endpoint, in ascending order.
         endpoints: The endpoints.
-        hints: Whom each is meant for; none where they count for no client.
+        hints: The clients that each is meant for; none where hints have no effect.
         health: That of all endpoints; None: there are none.
         unzoned: How many have no hint of zones.
         unnoded: How many have no hint of nodes.
@@ -211,7 +211,7 @@ def _changing(before: Listing, parts: Mapping[str, SliceContribution]) -> Steps[
 def _edited(
     before: Listing, keys: list[str], members: list[ContributedEndpoint | None]
 ) -> Steps[Listing]:
-    """Return a list with members in the place of those that have their keys; None: with none."""
+    """Return a list with members replaced by key; None removes one."""
     spans = _spans(before.keys, keys)
     pairs = zip(keys, members, strict=True)
     order = _spliced(before.keys, spans, [key if one else None for key, one in pairs])
@@ -229,7 +229,7 @@ def _edited(
 def _changed_keys(
     before: Listing, parts: Mapping[str, SliceContribution]
 ) -> Steps[list[str] | None]:
-    """Return the keys of which a slice says something else, in order; None: they are too many."""
+    """Return the keys that slices changed, in order; None: they are too many."""
     most = max(_FEW, len(before.keys) // _SHARE)
     changed: set[str] = set()
     for name in before.parts.keys() | parts.keys():
@@ -272,7 +272,7 @@ def _spans(keys: Sequence[str], edits: Iterable[str]) -> list[tuple[int, int]]:
 def _spliced(
     items: Sequence[T], spans: Sequence[tuple[int, int]], edits: Sequence[T | None]
 ) -> list[T]:
-    """Return items with others in the place of some; None: with nothing."""
+    """Return items with some replaced; None removes one."""
     found: list[T] = []
     done = 0
     for (start, end), edit in zip(spans, edits, strict=True):

@@ -18,7 +18,7 @@ from lookaside.registry.steps import Steps, finish
 
 
 class Memory:
-    """What is kept of a large service from one merge to the next.
+    """The intermediate results of a large service, kept between merges.
 
     Attributes:
         listings: The list of each port, by the port's name.
@@ -35,7 +35,7 @@ class Memory:
 def merge(inputs: Inputs) -> ServiceRecord:
     """Return what the slices say of a service, the same for every order of the slices.
 
-    A Pod that stands in two slices, as while the controller moves it, is one endpoint; so is a Pod
+    A Pod in two slices, as while the controller moves it, is one endpoint; so is a Pod
     with an address in each family.
     """
     return finish(merging(inputs))
@@ -63,7 +63,7 @@ def merging(inputs: Inputs, memory: Memory | None = None) -> Steps[ServiceRecord
                 own[port.name] = yield from _by_node((yield from gathering(parts)))
         memory.listings = listings
     except BaseException:
-        # Whoever runs it may give it up.
+        # The caller may abandon the generator.
         memory.touched |= touched
         raise
     hinted = {} if inputs.service.local else listings

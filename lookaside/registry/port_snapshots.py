@@ -28,7 +28,7 @@ class ClientSubset:
 
 
 class PortSnapshots:
-    """What is made of one port as its source knows it now: of use until that changes.
+    """The snapshots of one port, for its source's current state: discarded when that changes.
 
     Args:
         name: The service and the port's own name.
@@ -75,7 +75,7 @@ class PortSnapshots:
         self._version, self._epoch = self._feed.version_of(self._name.key), self._feed.epoch
 
     def publishing(self, view: View, subset: ClientSubset | None = None) -> Steps[Published]:
-        """Return the list of a client, the very same one for equal lists.
+        """Return the list of a client, the same object for equal lists.
 
         Its revision says up to which version its source held when it was last confirmed.
 

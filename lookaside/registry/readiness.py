@@ -6,7 +6,7 @@ from lookaside.registry.steps import WAKES, AtOnce, Steps, Worker, chunks
 
 
 class Readiness:
-    """What is still to come before the service is ready, and whether it is on its way out.
+    """The readiness of the service: what is still missing, and whether it is shutting down.
 
     Args:
         sources: The names of the sources that are still to sync.

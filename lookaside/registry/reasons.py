@@ -1,4 +1,4 @@
-"""Why a list that was made of slices is as it is."""
+"""Explains a list that was made of slices."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -34,7 +34,7 @@ class _Candidate(Struct, frozen=True):
 
 
 class Reasons(Struct, frozen=True):
-    """What a record was made of. A `lookaside.model.Explainer`."""
+    """Explains a record by its inputs. A `lookaside.model.Explainer`."""
 
     inputs: Inputs
 
@@ -156,10 +156,10 @@ class Reasons(Struct, frozen=True):
     def _config_notes(self) -> Iterator[str]:
         own = self.inputs.policy.service_config.value
         if self.inputs.service.sticky and own is None:
-            yield f"the Service's sessionAffinity is ClientIP, so clients are told {STICKY}"
+            yield f"the Service's sessionAffinity is ClientIP, so clients receive {STICKY}"
         elif self.inputs.service.sticky:
             yield (
-                "the Service's sessionAffinity is ClientIP, but what clients are told is "
+                "the Service's sessionAffinity is ClientIP, but clients receive the "
                 f"annotation {SERVICE_CONFIG}"
             )
         strange = strange_policies(own or "{}")

@@ -1,4 +1,4 @@
-"""What a Kubernetes source knows, as records: EndpointSlices, Services and Pods.
+"""Records of a Kubernetes source: EndpointSlices, Services and Pods.
 
 The fields are those of discovery.k8s.io/v1 EndpointSlice, core/v1 Service and core/v1 Pod that
 decide over traffic; the nil of a condition has been replaced by its meaning. Annotations are as
@@ -33,7 +33,7 @@ class SliceEndpoint(Struct, frozen=True, gc=False):
         target_name: The name of that object, or "".
         hostname: The host name that it has in DNS, or "".
         target_kind: The kind of that object, or "".
-        hints: Whom it is meant for.
+        hints: The clients that it is meant for.
     """
 
     address: str

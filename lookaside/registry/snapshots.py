@@ -18,12 +18,12 @@ from lookaside.model import (
 from lookaside.registry.feed import SourceFeed
 from lookaside.registry.steps import Steps, chunks, finish
 
-# An error is sent as a header, of which clients take 8 KiB.
+# An error is sent as a header; clients accept 8 KiB.
 _SHOWN = 20
 
 
 def resolve_port(name: ServiceName, record: ServiceRecord, *, aliases: bool = False) -> ServiceName:
-    """Return the name with the port's own name in the place of "" or a number.
+    """Return the name with the port's own name instead of "" or a number.
 
     Args:
         name: The service, and what the client says of the port.

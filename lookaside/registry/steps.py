@@ -1,4 +1,4 @@
-"""Work in steps, so that whoever runs it can do other things in between.
+"""Work in steps, so that its runner can do other things in between.
 
 A large cluster's lists have a hundred thousand endpoints, and ten thousand watch one of them. Here
 is no loop to give way to: what takes long is a generator, and the side that does I/O runs it.
@@ -44,8 +44,8 @@ class Worker(Protocol):
     def ask(self, key: Hashable, make: Callable[[], Steps[None]], *, rests: bool = True) -> None:
         """Have work done.
 
-        Asked again before it has begun, it is done once. Asked again meanwhile, it is begun anew
-        when it is done.
+        Asked again before it has started, it is done once. Asked again while it runs, it starts
+        again when it is done.
 
         Args:
             key: Whose work it is.

@@ -35,10 +35,10 @@ _HISTORY = 8
 
 
 class StoreObserver(Protocol):
-    """What the store tells of itself, for metrics."""
+    """Receives events of the store, for metrics."""
 
     def services(self, source: str, count: int, endpoints: int) -> None:
-        """A source's view changed: it has so many services and endpoints now."""
+        """A source's view changed, with its number of services and endpoints."""
 
     def source_stale(self, source: str, stale: bool) -> None:
         """A source's view may be out of date for longer than is tolerated, or no longer may."""
@@ -51,12 +51,12 @@ class StoreObserver(Protocol):
 
 
 class _Topic:
-    """The watchers of one name with one view, and what they were told last.
+    """The watchers of one name with one view, and what they were sent last.
 
     Attributes:
-        last: What they were told last; None: nothing yet.
+        last: What they were sent last; None: nothing yet.
         watchers: The watchers, in the order in which they came.
-        new: Those that have not been told anything yet, and what list each holds.
+        new: Those that have not been sent anything yet, and the list that each holds.
         subset: The subset that they share, if their view is of one.
     """
 
@@ -70,7 +70,7 @@ class _Topic:
         self._history: deque[Snapshot] = deque(maxlen=_HISTORY)
 
     def move(self, outcome: Published | RequestError) -> bool:
-        """Go on to a new outcome; False if it is what was told last."""
+        """Set a new outcome; False if it was sent last."""
         if self.last is not None and _same(outcome, self.last):
             return False
         if isinstance(self.last, Published):
@@ -79,7 +79,7 @@ class _Topic:
         return True
 
     def resume(self, subscription: Subscription, digest: str) -> bool:
-        """Note what list a new watcher holds; return whether that is what is told now."""
+        """Record the list that a new watcher holds; return whether that is the current one."""
         if not isinstance(self.last, Published):
             return False
         lists = (self.last.snapshot, *self._history)
@@ -95,7 +95,7 @@ class Store:
     Args:
         sources: The names of the sources, the one that wins first.
         encoder: Gives snapshots their wire form.
-        observer: Is told of changes and deliveries.
+        observer: Receives changes and deliveries.
         clock: The monotonic clock of the sources' events, in seconds.
         worker: Does what takes long; None: at once. For each service one thing follows the other,
             so that no watcher's list goes back.
@@ -262,7 +262,7 @@ class Store:
         """Return every port of every service; an ExternalName has one, and no endpoints.
 
         Args:
-            namespace: Only services of this one; "" for all of which anything is known.
+            namespace: Only services of this one; "" for all that are known.
 
         Raises:
             NotSynced: A source's first list is still to come, or that of the namespace.
@@ -374,7 +374,7 @@ class Store:
     def _publishing(
         self, name: ServiceName, view: View, subset: ClientSubset | None = None
     ) -> Steps[Published]:
-        """Return a client's list, the very same one while nothing has changed."""
+        """Return a client's list, the same object while nothing has changed."""
         feed, record = self._lookup(name.key)
         if feed is None or record is None:
             return Published(self._absent(name), self._encoder)
@@ -395,7 +395,7 @@ class Store:
         for key in keys:
             try:
                 self._changed(key, at)
-            except Exception as error:  # noqa: BLE001 (raised once the others are told)
+            except Exception as error:  # noqa: BLE001 (raised once the others are notified)
                 failure = failure or error
         if failure is not None:
             raise failure
@@ -407,10 +407,10 @@ class Store:
             self._ask(key, topics, at)
 
     def _ask(self, key: ServiceKey, topics: Iterable[tuple[str, View]], at: float | None) -> None:
-        """Have topics of a service told what holds, because of a change at some time, or anew."""
+        """Have the current state sent to topics of a service; `at` is the time of a change."""
         pending = self._pending.setdefault(key, {})
         for topic in topics:
-            # Of changes that are told as one, the last counts.
+            # Of changes that are sent together, the last counts.
             pending[topic] = pending.get(topic) if at is None else at
         self._worker.ask(key, lambda: self._telling(key))
 

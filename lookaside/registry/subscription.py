@@ -1,4 +1,4 @@
-"""One watcher's slot for the newest state, and the count of watchers still to be told."""
+"""One watcher's slot for the newest state, and the count of watchers still to be notified."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ class Fanout:
     """One change on its way to its watchers.
 
     Args:
-        pending: How many watchers are to be told.
+        pending: How many watchers are to be notified.
         finish: Called when the last of them has been written to, has gone, or got a newer state.
     """
 

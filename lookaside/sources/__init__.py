@@ -1,4 +1,4 @@
-"""Where services come from. Each source feeds the store; none knows who reads it."""
+"""Sources of services. Each source feeds the store; none knows its readers."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
@@ -7,7 +7,7 @@ from lookaside.model import ServiceKey, ServiceRecord
 
 
 class Feed(Protocol):
-    """Where a source puts what it knows. The store has one per source."""
+    """Receives the state of a source. The store has one per source."""
 
     def replace(
         self, records: Iterable[ServiceRecord], *, version: int, epoch: str, at: float
@@ -59,7 +59,7 @@ class Feed(Protocol):
 
 
 class SourceObserver(Protocol):
-    """What a source tells of itself, for metrics."""
+    """Receives events of a source, for metrics."""
 
     def source_contact(self, source: str) -> None:
         """The source confirmed its view just now: a list, an event or a bookmark."""

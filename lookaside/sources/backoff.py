@@ -1,4 +1,4 @@
-"""How long to pause after failures. Pure: clock and random numbers are handed in."""
+"""Backoff after failures. Pure: clock and random numbers are arguments."""
 
 import random
 

@@ -25,7 +25,7 @@ _REASONS = frozenset({"unreadable", "invalid", "watch"})
 
 @dataclass(frozen=True, slots=True)
 class _Good:
-    """What was last read without an error."""
+    """The last contents that were read without an error."""
 
     text: str
     records: list[ServiceRecord]

@@ -104,7 +104,7 @@ def details_of(error: grpc.RpcError) -> str:
 
 
 async def connected(client: Client, count: int) -> ChannelSnapshot:
-    """Have a channel connect until it picks among exactly so many backends."""
+    """Have a channel connect until it picks among exactly `count` backends."""
     if isinstance(client.channel, grpc.aio.Channel):
         return await connect_aio(client.channel, count)  # type: ignore[arg-type]
     return await asyncio.to_thread(connect, client.channel, count)

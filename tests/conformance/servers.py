@@ -160,7 +160,7 @@ class Balancer(testing.Balancer):
         self.recover()
 
     def await_requests(self, count: int) -> None:
-        """Wait until so many watches have been begun."""
+        """Wait until `count` watches have started."""
         self.wait_for_requests(count, BOUND)
 
     def await_watches(self, count: int) -> None:

@@ -59,6 +59,7 @@ def test_documentation_packages_and_chart_are_read_and_generated_code_is_not() -
         "README.md",
         "docs/operations.md",
         "lookaside/config/settings.py",
+        "client_resolver/README.md",
         "helm/lookaside/values.yaml",
         "helm/lookaside/templates/NOTES.txt",
         "protos/lookaside/lookaside.proto",

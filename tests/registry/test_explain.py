@@ -49,8 +49,8 @@ def test_an_endpoint_for_another_node_is_told_with_both_nodes() -> None:
 
 def test_hints_that_a_client_is_served_without_are_told_with_the_reason() -> None:
     both = zoned("a", "b", nodes=("n1", "n2"))
-    nodes = "hints for nodes are not heeded for this client: "
-    zones = "hints for zones are not heeded for this client: "
+    nodes = "hints for nodes are not used for this client: "
+    zones = "hints for zones are not used for this client: "
     cases: list[tuple[ServiceRecord, Place, list[str]]] = [
         (zoned("a", "b"), Place("a"), []),
         (zoned("a", "b"), Place("c"), [f"{zones}none is for zone 'c'"]),
@@ -156,7 +156,7 @@ def test_session_affinity_is_told_and_where_the_policy_for_it_is_from() -> None:
     record = by_node(sticky=True)
     assert record.service_config == STICKY
     (note,) = explain(NAME, record, View(Place(node="n1"))).notes
-    assert note == f"the Service's sessionAffinity is ClientIP, so clients are told {STICKY}"
+    assert note == f"the Service's sessionAffinity is ClientIP, so clients receive {STICKY}"
     cluster = Cluster()
     config = '{"loadBalancingConfig":[{"round_robin":{}}]}'
     cluster.set_service(
@@ -165,7 +165,7 @@ def test_session_affinity_is_told_and_where_the_policy_for_it_is_from() -> None:
     (record,) = cluster.records()
     assert record.service_config == config
     assert (
-        "the Service's sessionAffinity is ClientIP, but what clients are told is annotation "
+        "the Service's sessionAffinity is ClientIP, but clients receive the annotation "
         "lookaside.dev/service-config"
     ) in explain(NAME, record, WHOLE).notes
 

@@ -189,11 +189,11 @@ def test_hints_that_count_for_no_client_are_told_with_the_reason(case: str) -> N
     inputs = Inputs(service, slices=(held(*endpoints),))
     assert list(Reasons(inputs).explain("grpc").notes) == expected
     meant = merge(inputs).hints.get("grpc", ())
-    heeded = {kind for kind in ("zones", "nodes") if meant and all(getattr(h, kind) for h in meant)}
+    used = {kind for kind in ("zones", "nodes") if meant and all(getattr(h, kind) for h in meant)}
     given = {k for k in ("zones", "nodes") if any(getattr(e.hints, k) for e in endpoints)}
     listed = [each for each in endpoints if each.ready or each.hints.zones]
     if len(listed) == len(endpoints):
-        assert {note.split()[2].rstrip(":") for note in expected} == given - heeded
+        assert {note.split()[2].rstrip(":") for note in expected} == given - used
 
 
 def test_a_policy_that_clients_may_not_have_is_told_with_those_that_they_have() -> None:

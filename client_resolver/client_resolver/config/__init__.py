@@ -1,1 +1,1 @@
-"""What a channel is told: keywords, targets and service configs, read and checked once."""
+"""A channel's configuration: keywords, targets and service configs, read and checked once."""

@@ -25,10 +25,10 @@ __all__ = [
 ]
 
 MAX_TABLE_SIZE = 4096
-"""How many entries a ring or table has at most, unless an application allows more (gRFC A42)."""
+"""Maximum number of entries in a ring or table, unless an application allows more (gRFC A42)."""
 
 _MAX_DEPTH = 8
-"""How many policies may be wrapped around one another."""
+"""Maximum depth of policies wrapped around one another."""
 _YEAR = 31_536_000.0
 _MOST = 2**32 - 1
 _LEAST_RING = 1024
@@ -43,13 +43,13 @@ _CODE_NAMES = frozenset(
     }
 )
 _SHOWN = 80
-"""How much of a name is shown."""
+"""Maximum number of characters of a name in an error."""
 _SECONDS = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?s")
 _HEADER_NAME = re.compile(r"[a-z0-9_.-]*(?<!-bin)", re.ASCII | re.IGNORECASE)
 
 
 class Form(Enum):
-    """What the value of a field may be, in the words that refuse any other.
+    """The form of a field's value, in the words of the error for any other.
 
     By protobuf's JSON mapping, a number may be a string, and a whole one be written as 5.0.
     """
@@ -180,7 +180,7 @@ OBJECTS: Mapping[str, Mapping[str, Field]] = MappingProxyType(
         "localityPriorities": {"levels": _PLAIN, "overprovisioningFactor": _PLAIN},
     }
 )
-"""Which fields an object may have, by the object's name. Empty: the service config itself."""
+"""The fields of each object, by the object's name. Empty: the service config itself."""
 
 POLICIES: Mapping[str, Mapping[str, Field]] = MappingProxyType(
     {
@@ -216,7 +216,7 @@ POLICIES: Mapping[str, Mapping[str, Field]] = MappingProxyType(
         },
     }
 )
-"""Which fields a load-balancing policy may have, by its name."""
+"""The fields of each load-balancing policy, by its name."""
 
 
 def unknown_fields(config: Mapping[str, object], skipped: Sequence[str] = ()) -> Iterator[str]:
@@ -408,7 +408,7 @@ _FORMS: Mapping[Form, Callable[[object], bool]] = MappingProxyType(
         Form.POLICIES: _are_policies,
     }
 )
-"""What a value is of each form that isn't a number."""
+"""The JSON types of each form that isn't a number."""
 
 
 def _within(number: float, field: Field) -> bool:

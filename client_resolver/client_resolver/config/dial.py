@@ -1,4 +1,4 @@
-"""How one backend is dialled, where that isn't the same for all."""
+"""Connection parameters of a single backend, where they differ between backends."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ __all__ = ["NEVER_SENT", "Dial", "Dialing"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialing:
-    """What differs for one backend.
+    """The connection parameters of one backend that differ from the channel's.
 
     Attributes:
         credentials: Of its connection. None: the channel's.

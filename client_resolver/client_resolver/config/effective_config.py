@@ -1,4 +1,4 @@
-"""Which service config holds: the channel's own, or the one that the balancer sends."""
+"""The service config in effect: the channel's own, or the balancer's."""
 
 import logging
 from typing import Protocol
@@ -16,10 +16,10 @@ _logger = logging.getLogger("client_resolver")
 
 
 class ConfigListener(Protocol):
-    """Is told of each service config that takes effect."""
+    """Receives each service config that takes effect."""
 
     def configure(self, config: ServiceConfig) -> None:
-        """Go by this service config from now on."""
+        """Use this service config from now on."""
 
 
 class EffectiveConfig:
@@ -28,7 +28,7 @@ class EffectiveConfig:
     A shell serialises the calls of `adopt`. Any thread may call `add`.
 
     Args:
-        settings: The channel's settings. If they have a service config, that one holds for ever.
+        settings: The channel's settings. If they have a service config, it never changes.
 
     Attributes:
         config: The service config that holds.
@@ -44,13 +44,13 @@ class EffectiveConfig:
         """Tell the config that holds, now and whenever it changes."""
         self._told.add(ref(configured, self._told.discard))
         told = None
-        # Another may be adopted meanwhile, and be told before the one that held when we looked.
+        # Another config may be adopted meanwhile, and be passed on before the one read here.
         while told is not self.config:
             told = self.config
             configured.configure(told)
 
     def adopt(self, text: str) -> PoolConfig:
-        """Take in what a list says. What can't be read is refused, and the last good one stays.
+        """Adopt a list's service config. An invalid one is refused, and the last good one stays.
 
         Args:
             text: The service config as JSON. Empty: there is none, and the default holds.

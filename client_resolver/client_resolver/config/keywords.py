@@ -21,12 +21,12 @@ ServiceConfigLike: TypeAlias = str | Mapping[str, object]
 """A gRPC service config as JSON, or as what JSON gives."""
 
 HashKey: TypeAlias = Callable[[str, Mapping[str, str | bytes], object], str | bytes | int | None]
-"""Returns what `ring_hash` and `maglev` go by: from the RPC's method, its metadata and its request
+"""Returns the key of `ring_hash` and `maglev`: from the RPC's method, its metadata and its request
 (the iterator of a stream). None: nothing, so the RPC goes anywhere."""
 
 
 class Keywords(TypedDict, total=False):
-    """What a channel can be told beyond grpc's own arguments. Each has a default.
+    """The keyword arguments of a channel beyond grpc's own. Each has a default.
 
     Attributes:
         service_config: A gRPC service config. Goes before the one in `options`. With neither, the
@@ -37,7 +37,7 @@ class Keywords(TypedDict, total=False):
             `client_resolver.Policy`.
         max_table_size: How many entries a ring of `ring_hash` or a table of `maglev` has at most,
             whatever the service config asks for. Default: 4096.
-        hash_key: What keyed policies go by. Default: the policy's `requestHashHeader`.
+        hash_key: The key of keyed policies. Default: the policy's `requestHashHeader`.
         connect: `"eager"` (default): every backend is connected from the first use on. `"lazy"`: a
             backend is connected when it is first picked.
         idle_timeout: With `connect="lazy"`: seconds without an RPC after which a backend's
@@ -58,7 +58,7 @@ class Keywords(TypedDict, total=False):
         node: The node that this client runs on. Default: the environment variable LOOKASIDE_NODE.
         balancer_credentials: Of the balancer's connection. None (default): insecure.
         balancer_options: Channel arguments of the balancer's connection. Lists of up to 64 MiB are
-            received unless `grpc.max_receive_message_length` says otherwise.
+            accepted unless `grpc.max_receive_message_length` is set.
         balancer_token: Sent to the balancer with every watch. Needs `balancer_credentials`.
         insecure_balancer_token: Send it without them as well, in plain text. Default: False.
         watch_backoff: The first and the largest bound, in seconds, of the random wait before a
@@ -71,9 +71,9 @@ class Keywords(TypedDict, total=False):
             reached. None (default): none.
         resolvers: Resolvers of the user's own, by the scheme of the target. See
             `client_resolver.resolver`.
-        refresh_interval: Seconds between two looks of a `dns:///` target or of a user's resolver.
+        refresh_interval: Seconds between two lookups of a `dns:///` target or a custom resolver.
             Default: 30.
-        observers: Are told what the channel does. See `client_resolver.Observer`.
+        observers: Receive the channel's events. See `client_resolver.Observer`.
     """
 
     service_config: ServiceConfigLike | None

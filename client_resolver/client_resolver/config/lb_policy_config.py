@@ -1,4 +1,4 @@
-"""Which load-balancing policy a service config, or a channel's arguments, ask for."""
+"""Selects the load-balancing policy from a service config or a channel's arguments."""
 
 import logging
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ def choose_policy(
 ) -> Balancing:
     """Find the policy that holds.
 
-    `policy` goes before `loadBalancingConfig`, of which the first that is known is taken, then
+    `policy` takes precedence over the first known policy of `loadBalancingConfig`; then
     comes `loadBalancingPolicy`, then `policy_name`, then the default. The wrappers around the
     policy in `loadBalancingConfig` hold in any case.
 

@@ -17,7 +17,7 @@ _FORWARDED = ("maxRequestMessageBytes", "maxResponseMessageBytes")
 
 @dataclass(frozen=True, slots=True)
 class MethodConfig:
-    """What applies to the RPCs of one method.
+    """The method config of one method.
 
     Attributes:
         wait_for_ready: What an RPC does that doesn't say so itself. None: it fails fast.

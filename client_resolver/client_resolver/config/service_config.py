@@ -1,7 +1,7 @@
 """gRPC service configs: the load-balancing policy, and what applies to each method.
 
 The format is `grpc.service_config.ServiceConfig` in its JSON form, with fields of this package's
-own at its top, which gRPC itself passes over:
+own at its top, which gRPC itself ignores:
 https://github.com/grpc/grpc/blob/master/doc/service_config.md
 """
 
@@ -42,7 +42,7 @@ _logger = logging.getLogger("client_resolver")
 T = TypeVar("T")
 
 _WARNINGS = 20
-"""How many fields that aren't known are named: a config may come from anywhere."""
+"""Maximum number of unknown fields in a warning: a config may come from anywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class ServiceConfig:
         outlier: When a backend is ejected for what its RPCs come to. None: never.
         slow_start: How a backend that arrives is warmed up. None: it gets its share at once.
         limits: What the circuit breakers allow.
-        panic_threshold: In percent of the backends that are ready: if fewer than so many are not
+        panic_threshold: In percent of the backends that are ready: if fewer than this are not
             ejected, ejections are ignored. 0: never.
         priorities: Which backends are preferred by where they are. None: all are alike.
         subset_size: How many of the listed backends are used. None: all.

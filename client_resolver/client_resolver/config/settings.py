@@ -87,7 +87,7 @@ class Settings:
 
     Attributes:
         target: What the channel was asked for.
-        fallback: What stands in for it until a balancer has given a list. None: nothing.
+        fallback: The target that replaces it until a balancer has sent a list. None: none.
         config: The service config that the channel was given, or the default.
         own_config: Whether it was given one: then the balancer's has no effect.
         policy: The policy that goes before the one of any service config. None: none does.
@@ -95,7 +95,7 @@ class Settings:
         compression: The default of the backends' channels.
         options: The channel arguments of the backends' channels, less the service config.
         balancer_options: The channel arguments of the balancer's channel.
-        client: Who asks, as the balancer is told.
+        client: The client's identity in requests to the balancer.
     """
 
     target: Target
@@ -255,7 +255,7 @@ class Settings:
         Args:
             rng: The source of all that is drawn.
             adopt: Is asked for the config that holds with each list.
-            now: The monotonic clock that the machine's owner goes by, in seconds.
+            now: The monotonic clock of the machine's owner, in seconds.
         """
         by_balancer = isinstance(self.target, LookasideTarget)
         options = PoolOptions(

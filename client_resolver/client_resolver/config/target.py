@@ -110,7 +110,7 @@ class StaticTarget:
 
     @property
     def authority(self) -> str:
-        """Empty: each backend goes by its own address."""
+        """Empty: each backend has its own address as authority."""
         return ""
 
     @property
@@ -121,7 +121,7 @@ class StaticTarget:
 
 @dataclass(frozen=True, slots=True)
 class CustomTarget:
-    """What a resolver of the user's own is asked for.
+    """A target with a custom resolver.
 
     Attributes:
         text: The target as it was given, which is what the resolver gets.
@@ -133,7 +133,7 @@ class CustomTarget:
 
     @property
     def authority(self) -> str:
-        """Empty: each backend goes by its own address."""
+        """Empty: each backend has its own address as authority."""
         return ""
 
     @property
@@ -163,7 +163,7 @@ def parse_target(text: str, environ: Mapping[str, str], resolvers: Collection[st
     """
     forms = ", ".join([_FORMS, *(f"{name}://…" for name in resolvers)])
     if not isinstance(text, str):
-        raise TargetError(f"target {text!r} is no text. Known forms: {forms}")
+        raise TargetError(f"target must be str, not {text!r}. Known forms: {forms}")
     for name in resolvers:
         if name in _SCHEMES or not _SCHEME.fullmatch(name):
             known = ", ".join(_SCHEMES)
@@ -190,11 +190,11 @@ def parse_target(text: str, environ: Mapping[str, str], resolvers: Collection[st
 
 
 def parse_fallback(text: str, target: Target) -> DnsTarget | StaticTarget:
-    """Read what stands in for a target until a balancer has given a list.
+    """Read the fallback of a target.
 
     Args:
         text: A `dns:` or `static:///` target.
-        target: What it stands in for.
+        target: The target that it replaces until a balancer has sent a list.
 
     Raises:
         TargetError: It cannot be understood, or is of another form, or the target has no balancer.
@@ -260,7 +260,7 @@ def _addresses(text: str) -> tuple[Address, ...]:
 def _distinct(found: Iterable[Address]) -> tuple[Address, ...]:
     addresses = tuple(found)
     if len(set(addresses)) != len(addresses):
-        raise ValueError("an address stands in it twice")
+        raise ValueError("an address is given twice")
     return addresses
 
 

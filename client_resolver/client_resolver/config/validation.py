@@ -1,4 +1,4 @@
-"""What the values of a channel's arguments must be."""
+"""Checks of the values of a channel's arguments."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +74,7 @@ def _argument(value: object) -> bool:
     if not hasattr(value, "__int__"):
         return False
     try:
-        # grpc takes it for a pointer of its own: so a float is taken, and has no effect.
+        # grpc uses it as a pointer of its own: so a float is accepted, and has no effect.
         return 0 <= int(value) < 2**64
     except (TypeError, ValueError, OverflowError):
         return False
@@ -101,18 +101,18 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "connect": (lambda value: value in ("eager", "lazy"), "'eager' or 'lazy'"),
         "connections_per_backend": (_whole(1, 100), "a whole number from 1 to 100"),
         "dial": (callable, "a callable of an Endpoint"),
-        "drain_timeout": (_from_zero, "0 or more seconds"),
+        "drain_timeout": (_from_zero, "0 or more, in seconds"),
         "fallback": (_text, "a target: a str"),
         "hash_key": (callable, "a callable of method, metadata and request"),
-        "idle_timeout": (_positive, "above 0 seconds"),
+        "idle_timeout": (_positive, "above 0, in seconds"),
         "insecure_balancer_token": (lambda value: isinstance(value, bool), "True or False"),
-        "keepalive": (_pings, "two numbers of seconds, each from 0.001"),
+        "keepalive": (_pings, "(time, timeout) in seconds, each ≥ 0.001"),
         "node": (_text, "a str"),
         "observers": (_observers, "a list of objects of client_resolver.Observer"),
-        "older_revision_hold": (_from_zero, "0 or more seconds"),
+        "older_revision_hold": (_from_zero, "0 or more, in seconds"),
         "options": (_arguments, _ARGUMENTS),
         "policies": (_callables, "a dict of callables by name"),
-        "refresh_interval": (_positive, "above 0 seconds"),
+        "refresh_interval": (_positive, "above 0, in seconds"),
         "resolvers": (_callables, "a dict of callables by scheme"),
         "snapshot_path": (
             lambda value: isinstance(value, str | os.PathLike),
@@ -120,7 +120,7 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         ),
         "max_table_size": (_whole(2, 8 * 1024 * 1024), "a whole number from 2 to 8388608"),
         "subset_size": (_whole(1, 2**32 - 1), f"a whole number from 1 to {2**32 - 1}"),
-        "watch_backoff": (_rising, "two rising positive numbers of seconds"),
+        "watch_backoff": (_rising, "(first, largest) in seconds, positive and rising"),
         "zone": (_text, "a str"),
     }
 )
@@ -130,11 +130,11 @@ def check_arguments(given: Keywords, options: object) -> None:
     """Check what can be checked of each argument by itself.
 
     Args:
-        given: The keyword arguments. None stands for the default.
+        given: The keyword arguments. None means the default.
         options: The channel arguments.
 
     Raises:
-        TypeError: There is no such argument, or credentials are none.
+        TypeError: There is no such argument, or credentials have another type.
         ValueError: A value is not what it must be.
     """
     unknown = given.keys() - Keywords.__annotations__.keys()
@@ -145,18 +145,18 @@ def check_arguments(given: Keywords, options: object) -> None:
         if name in _RULES and value is not None:
             holds, wanted = _RULES[name]
             if not holds(value):
-                raise ValueError(f"{name} {value!r} is not {wanted}")
+                raise ValueError(f"{name} must be {wanted}; got {value!r}")
     if given.get("balancer_credentials") is not None:
         check_credentials("balancer_credentials", given["balancer_credentials"])
     if given.get("idle_timeout") is not None and given.get("connect") != "lazy":
-        raise ValueError("idle_timeout has a meaning with connect='lazy' alone")
+        raise ValueError("idle_timeout has no effect without connect='lazy'")
 
 
 def check_token(given: Keywords) -> None:
-    """Check that a balancer's token goes out in plain text only where that was asked for.
+    """Check that a balancer's token is sent in plain text only if that is allowed explicitly.
 
     Raises:
-        ValueError: It would without.
+        ValueError: It would be sent without that.
     """
     if given.get("balancer_token") is None or given.get("insecure_balancer_token"):
         return
@@ -169,7 +169,7 @@ def check_token(given: Keywords) -> None:
 
 def _in_plain_text(credentials: grpc.ChannelCredentials | None) -> bool:
     insecure = grpc.experimental.insecure_channel_credentials()  # type: ignore[no-untyped-call]
-    # What they are, grpc tells by a private name alone.
+    # grpc has their kind in a private attribute only.
     return credentials is None or type(getattr(credentials, "_credentials", None)) is type(
         getattr(insecure, "_credentials", None)
     )
@@ -182,5 +182,5 @@ def check_credentials(name: str, value: object) -> None:
         TypeError: It isn't.
     """
     if not isinstance(value, grpc.ChannelCredentials):
-        hint = "such as grpc.ssl_channel_credentials() returns"
-        raise TypeError(f"{name} {value!r} is no grpc.ChannelCredentials, {hint}")
+        hint = "as from grpc.ssl_channel_credentials()"
+        raise TypeError(f"{name} must be grpc.ChannelCredentials, {hint}; got {value!r}")

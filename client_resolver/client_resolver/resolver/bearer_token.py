@@ -27,7 +27,7 @@ def authorization(token: Token | None) -> tuple[tuple[str, str], ...]:
     Inside a mesh or a test that would leave no way to tell who asks.
 
     Args:
-        token: The token, the path of a file that has it (read anew here: a projected token of
+        token: The token, the path of a file that has it (read again here: a projected token of
             Kubernetes is replaced before it runs out), or what returns it. None: no metadata. May
             wait for the file or for the callable.
 

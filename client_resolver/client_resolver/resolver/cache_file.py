@@ -129,7 +129,7 @@ def decode(raw: bytes, target: str) -> ServerList:
         _endpoint(_object(one, "an endpoint")) for one in listed(document, "endpoints", [])
     )
     if len({endpoint.address for endpoint in endpoints}) != len(endpoints):
-        raise ValueError("an address stands in it twice")
+        raise ValueError("an address is given twice")
     state = text(document, "state", "UNSPECIFIED")
     if state not in ListState.__members__:
         raise ValueError(f"state is {state!r}")

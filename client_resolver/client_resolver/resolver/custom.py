@@ -1,4 +1,4 @@
-"""What a resolver of the user's own returns, and how it is checked."""
+"""Custom resolvers: the records they return, and their checks."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,10 +14,10 @@ __all__ = ["Answer", "Resolve", "Server", "listed"]
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A backend of which more is known than its address.
+    """A backend with more data than its address.
 
     Attributes:
-        address: `HOST:PORT` to dial; an IPv6 address stands in brackets.
+        address: `HOST:PORT` to dial; an IPv6 address is in brackets.
         weight: Its share of requests relative to the others. 0: none.
         zone: The zone it runs in. Empty: unknown.
         node: The node it runs on. Empty: unknown.

@@ -1,4 +1,4 @@
-"""What the system's resolver says of a name, as a list of backends."""
+"""Resolves a name with the system's resolver into a list of backends."""
 
 import hashlib
 from collections.abc import Iterable

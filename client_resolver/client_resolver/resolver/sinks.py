@@ -12,20 +12,20 @@ __all__ = ["FallbackControl", "FallbackSink", "ListCache", "ListTap", "PollSink"
 
 
 class ListCache(Protocol):
-    """Who writes lists to disk."""
+    """Writes lists to disk."""
 
     def keep(self, current: ServerList | None) -> None:
-        """Take in the list that holds."""
+        """The current list changed."""
 
 
 class FallbackControl(Protocol):
-    """Who runs the fallback."""
+    """Runs the fallback."""
 
     def wanted(self) -> None:
-        """Take in that the balancer can't be reached, or knows of nothing."""
+        """The balancer can't be reached, or has no list."""
 
     def over(self) -> None:
-        """Take in that there is a list that needs no fallback."""
+        """There is a list that needs no fallback."""
 
 
 class ListTap:
@@ -33,8 +33,8 @@ class ListTap:
 
     Args:
         sink: Where each event goes.
-        cache: Is told of every list.
-        fallback: Is told of the first list, of one that is of no use, and of losses once every
+        cache: Receives every list.
+        fallback: Receives the first list, a list that is of no use, and losses once every
             balancer has been asked.
     """
 
@@ -87,12 +87,12 @@ class PollSink:
         self._log = ChannelLog(target)
 
     def found(self, answer: ServerList) -> None:
-        """Take in an answer."""
+        """An answer came."""
         self._log.set_aside(answer)
         self._sink.received(answer)
 
     def failed(self, why: str) -> None:
-        """Take in that there was none."""
+        """There was no answer."""
         self._log.lost(self._sink.lost(Code.UNAVAILABLE, why))
 
 
@@ -112,13 +112,13 @@ class FallbackSink:
         self._told = ""
 
     def found(self, answer: ServerList) -> None:
-        """Take in an answer."""
+        """An answer came."""
         self._log.set_aside(answer)
         self._tell(f"is used until a balancer gives a list: {len(answer.endpoints)} backends")
         self._sink.received(replace(answer, provisional=True))
 
     def failed(self, why: str) -> None:
-        """Take in that there was none."""
+        """There was no answer."""
         self._tell(f"can't be used: {why}")
         self._sink.fallback_failed(why)
 

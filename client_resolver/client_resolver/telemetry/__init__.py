@@ -1,1 +1,1 @@
-"""What a channel tells of itself: observers, log records and latency histograms."""
+"""Telemetry of a channel: observers, log records and latency histograms."""

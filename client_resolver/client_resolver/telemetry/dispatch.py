@@ -39,7 +39,7 @@ def tell(
 
 
 def overriding(observers: Iterable[Observer], what: M) -> tuple[M, ...]:
-    """Return the method of each observer that overrides it: the others need not be told.
+    """Return the method of each observer that overrides it.
 
     Args:
         observers: The observers.
@@ -67,7 +67,7 @@ def tell_events(observers: Iterable[Observer], target: str, events: Iterable[Eve
     """Tell what has happened to a channel.
 
     Args:
-        observers: Whom to tell.
+        observers: The receivers.
         target: The channel's target.
         events: What `Machine.events` returned.
     """

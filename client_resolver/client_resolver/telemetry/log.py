@@ -1,4 +1,4 @@
-"""What a channel tells operators: log records that name the target."""
+"""The log of a channel: records that name the target."""
 
 import logging
 from typing import Any
@@ -11,9 +11,9 @@ from client_resolver.core.watch import Lost
 __all__ = ["ChannelLog", "reason", "undialled", "unusable"]
 
 _TOLD = 20
-"""How many servers of one list are warned of one by one."""
+"""Maximum number of servers of one list that get a warning each."""
 _SHOWN = 500
-"""How many characters of a text from outside are shown."""
+"""Maximum number of characters of a foreign text in a record."""
 
 _logger = logging.getLogger("client_resolver")
 
@@ -72,7 +72,7 @@ def reportless(target: str, backend: Backend[Any]) -> None:
         backend: The backend.
     """
     what = "no load reports: it doesn't serve xds.service.orca.v3.OpenRcaService, for which"
-    text = f"{backend.address} gives {what} oobReportingPeriod asks. No other is told of"
+    text = f"{backend.address} gives {what} oobReportingPeriod asks. Others are not logged"
     _logger.warning("%s: %s", target, text)
 
 

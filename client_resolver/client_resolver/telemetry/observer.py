@@ -1,4 +1,4 @@
-"""What a channel tells those who look on: users' own hooks, and the metrics of this package.
+"""Observers of a channel: users' own hooks, and the metrics of this package.
 
 Every method does nothing here; override those that you need. They are called where the event
 happens, on the event loop or on whatever thread it is, and must not wait. What they raise is logged
@@ -33,10 +33,10 @@ class Attempt(NamedTuple):
 
 
 class Observer:
-    """Is told what a channel does. Subclass it and override what you need."""
+    """Receives a channel's events. Subclass it and override what you need."""
 
     def channel_started(self, target: str, snapshot: Callable[[], ChannelSnapshot]) -> None:
-        """Take in that a channel is used for the first time.
+        """A channel was used for the first time.
 
         Args:
             target: The channel's target as it was given.
@@ -45,13 +45,13 @@ class Observer:
         """
 
     def channel_closed(self, target: str, snapshot: Callable[[], ChannelSnapshot]) -> None:
-        """Take in that a channel which was started is closed."""
+        """A started channel was closed."""
 
     def attempt_started(self, attempt: Attempt) -> None:
-        """Take in that an attempt was put on a backend."""
+        """An attempt started on a backend."""
 
     def attempt_ended(self, attempt: Attempt, code: str, seconds: float) -> None:
-        """Take in how an attempt ended.
+        """An attempt ended.
 
         Args:
             attempt: As given to `attempt_started`.
@@ -60,35 +60,35 @@ class Observer:
         """
 
     def rpc_started(self, target: str, method: str) -> None:
-        """Take in that the application has made an RPC."""
+        """The application started an RPC."""
 
     def rpc_ended(self, target: str, method: str, code: str, seconds: float, attempts: int) -> None:
-        """Take in how an RPC ended for the application.
+        """An RPC ended for the application.
 
         Args:
             target: The channel's target.
             method: `/package.Service/Method`.
             code: The name of its gRPC status code.
             seconds: How long it took, with all waiting and all attempts.
-            attempts: How many attempts were put on a backend. 0: none.
+            attempts: The number of attempts that started on a backend.
         """
 
     def connection_changed(
         self, target: str, backend: str, before: Connectivity | None, after: Connectivity | None
     ) -> None:
-        """Take in the state of a backend's connection. `before` None: new; `after` None: gone."""
+        """The state of a backend's connection changed. `before` None: new; `after` None: gone."""
 
     def ejected(self, target: str, backend: str, seconds: float, reason: str) -> None:
-        """Take in that outlier detection ejects a backend for so many seconds."""
+        """Outlier detection ejected a backend for a number of seconds."""
 
     def returned(self, target: str, backend: str) -> None:
-        """Take in that an ejected backend may be picked again."""
+        """An ejected backend may be picked again."""
 
     def list_changed(self, target: str, revision: Revision, backends: int) -> None:
-        """Take in a new list of backends."""
+        """The list of backends changed."""
 
     def list_confirmed(self, target: str) -> None:
-        """Take in that the list held is known to be current at this moment."""
+        """The list held was confirmed as current."""
 
     def balancer_lost(self, target: str, reason: str) -> None:
-        """Take in that the balancer, or what else lists the backends, can't be reached."""
+        """The balancer, or another resolver, can't be reached."""

@@ -109,7 +109,7 @@ class Backend(LoopbackServer):
             code: With what status.
             details: With what text.
             share: Which part of them, from 0 to 1. It is exact: with 0.5, every second one.
-            method: Those of which method: `/package.Service/Method`. None: of all.
+            method: The method, `/package.Service/Method`. None: all methods.
         """
         self._faults.add(Fault(share=share, method=method, code=code, details=details))
 
@@ -126,7 +126,7 @@ class Backend(LoopbackServer):
         self._faults.clear()
 
     def set_healthy(self, healthy: bool) -> None:
-        """Set what clients with a `healthCheckConfig` are told, whichever service they ask for."""
+        """Set the health status for clients with a `healthCheckConfig`, for every service name."""
         self._health.set(serving=healthy)
 
     def report(
@@ -180,7 +180,7 @@ class Backend(LoopbackServer):
         self._load_service.end_streams()
 
     def wait_for_calls(self, count: int, timeout: float = TIMEOUT) -> None:
-        """Wait until so many RPCs have come.
+        """Wait until `count` RPCs have arrived.
 
         Raises:
             TimeoutError: They have not in `timeout` seconds.
@@ -188,7 +188,7 @@ class Backend(LoopbackServer):
         self._wait(lambda: len(self._received) >= count, timeout, f"{count} RPCs to come")
 
     def wait_for_in_flight(self, count: int, timeout: float = TIMEOUT) -> None:
-        """Wait until exactly so many RPCs are in flight.
+        """Wait until exactly `count` RPCs are in flight.
 
         Raises:
             TimeoutError: They are not in `timeout` seconds.

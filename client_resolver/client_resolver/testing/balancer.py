@@ -16,16 +16,16 @@ from client_resolver.testing.server import TIMEOUT, LoopbackServer
 __all__ = ["Balancer"]
 
 Listed = Backend | Server | str
-"""A backend of the test's, one of which more is said, or `HOST:PORT`."""
+"""A backend of the test's, a `Server` with more data, or `HOST:PORT`."""
 
 
 class Balancer(LoopbackServer, lookaside_pb2_grpc.LoadBalancerServicer):
-    """Lists backends to whoever asks. It listens from its making on.
+    """Lists backends to any caller. It listens as soon as it is created.
 
-    It answers as Lookaside does: a watch is told the whole list at once and anew after each change,
-    a service that was never set doesn't exist, and a client that names the list that holds as known
-    is told nothing. Names of services are compared as they are written. It leaves subsets, zones
-    and weights to what the test says.
+    It answers as Lookaside does: a watch receives the whole list at once and again after each
+    change, a service that was never set doesn't exist, and a client that names the list that holds
+    as known receives nothing. Names of services are compared as they are written. It leaves
+    subsets, zones and weights to what the test says.
 
     Args:
         port: Where to listen. 0: on a port that is free.
@@ -126,7 +126,7 @@ class Balancer(LoopbackServer, lookaside_pb2_grpc.LoadBalancerServicer):
 
         Args:
             service: Its name. Empty: any service that was not set.
-            message: What every watch of it is told next, and new ones first.
+            message: The next message of every watch of it, and the first one of new watches.
         """
         with self._changed:
             self._lists[service] = message
@@ -149,13 +149,13 @@ class Balancer(LoopbackServer, lookaside_pb2_grpc.LoadBalancerServicer):
             self._changed.notify_all()
 
     def end_watches(self) -> None:
-        """End the watches that are open, in good order."""
+        """End the open watches with OK."""
         with self._changed:
             self._ended = len(self.requests)
             self._changed.notify_all()
 
     def wait_for_requests(self, count: int, timeout: float = TIMEOUT) -> None:
-        """Wait until so many watches have been begun.
+        """Wait until `count` watches have started.
 
         Raises:
             TimeoutError: They have not in `timeout` seconds.
@@ -163,7 +163,7 @@ class Balancer(LoopbackServer, lookaside_pb2_grpc.LoadBalancerServicer):
         self._wait(lambda: len(self.requests) >= count, timeout, f"{count} watches to be begun")
 
     def wait_for_watches(self, count: int, timeout: float = TIMEOUT) -> None:
-        """Wait until exactly so many watches are open.
+        """Wait until exactly `count` watches are open.
 
         Raises:
             TimeoutError: They are not in `timeout` seconds.

@@ -1,4 +1,4 @@
-"""What goes wrong at a backend, and for which of its RPCs."""
+"""Faults of a test backend, and the RPCs that they affect."""
 
 import math
 import threading
@@ -16,8 +16,8 @@ class Fault:
     Attributes:
         share: For which part of the RPCs, from 0 to 1. It is exact: of n RPCs, `n * share` meet it,
             rounded down.
-        method: For which method alone: `/package.Service/Method`. None: for all.
-        delay: Seconds until the RPC is taken up. None: it is held until the backend recovers.
+        method: The method, `/package.Service/Method`. None: all methods.
+        delay: Seconds until the RPC is processed. None: it is held until the backend recovers.
         code: What it fails with then. None: it doesn't.
         details: The text of that.
         met: How many RPCs it has been looked up for.

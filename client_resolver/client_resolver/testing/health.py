@@ -23,7 +23,7 @@ class Health(grpc.GenericRpcHandler):
         self._ended = 0
 
     def set(self, *, serving: bool) -> None:
-        """Set what clients are told, also those that watch."""
+        """Set the status for clients, including those that watch."""
         with self._changed:
             self._serving = serving
             self._changed.notify_all()

@@ -17,7 +17,7 @@ TIMEOUT = 20.0
 """Seconds after which what was waited for has not come, unless it is said otherwise."""
 
 _WORKERS = 100
-"""How many RPCs a server has under way at most, watches included. Threads start as needed."""
+"""Maximum number of concurrent RPCs of a server, including watches. Threads start as needed."""
 
 _OPTIONS = (
     ("grpc.so_reuseport", 0),
@@ -31,7 +31,7 @@ _OPTIONS = (
 def reserve_port(owner: object) -> int:
     """Return a free port of 127.0.0.1 that the system gives to nobody else while `owner` exists.
 
-    A socket is bound to it that never listens: whoever connects is refused. Linux lets a server
+    A socket is bound to it that never listens: connections are refused. Linux lets a server
     with SO_REUSEADDR, such as grpc's, listen there all the same. Other systems don't, and the port
     is not kept.
     """

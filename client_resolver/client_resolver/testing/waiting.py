@@ -18,7 +18,7 @@ __all__ = ["connect", "connect_aio", "eventually", "wait_for"]
 T = TypeVar("T")
 
 _PAUSE = 0.005
-"""Seconds between two looks at what nobody tells of."""
+"""Seconds between two checks of a state without notifications."""
 
 
 def wait_for(condition: Callable[[], T | None], timeout: float = TIMEOUT) -> T:
@@ -50,7 +50,7 @@ async def eventually(condition: Callable[[], T | None], timeout: float = TIMEOUT
 
 
 def connect(channel: Channel, count: int, timeout: float = TIMEOUT) -> ChannelSnapshot:
-    """Have a channel connect, and wait until it picks among exactly so many backends.
+    """Have a channel connect, and wait until it picks among exactly `count` backends.
 
     Args:
         channel: The channel. A lazy one connects no backend before it picks it.

@@ -30,7 +30,7 @@ _OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """How to reach the balancer.
+    """The address and credentials of the balancer.
 
     Attributes:
         target: HOST:PORT, or a target as gRPC takes it.

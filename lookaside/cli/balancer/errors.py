@@ -1,4 +1,4 @@
-"""What gRPC says of a call that failed, as a sentence that a user can act on."""
+"""Errors of calls to the balancer, as sentences that a user can act on."""
 
 import re
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ _WHERE = "--address or LOOKASIDE_ADDRESS says where it is"
 
 @dataclass(frozen=True, slots=True)
 class _Cause:
-    """What gRPC's core says itself where no balancer answered; its text is all there is.
+    """A cause that gRPC's core reports if no balancer answered, recognised by its text.
 
     Attributes:
         words: A pattern of what is in its text.

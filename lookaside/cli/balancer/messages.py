@@ -64,7 +64,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedEndpoint:
-    """Why one endpoint is listed or not.
+    """One explained endpoint: listed or not, and why.
 
     Attributes:
         address: HOST:PORT, or the host alone where its slice has no such port.
@@ -98,7 +98,7 @@ class ExplainedEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """Why a list is as it is.
+    """The explanation of a list.
 
     Attributes:
         service: The service in full.

@@ -30,7 +30,7 @@ Value = TypeVar("Value")
 
 
 class Read(click.ParamType[Value]):
-    """What a parser of the settings makes of a text.
+    """A parameter type that uses a parser of the settings.
 
     Args:
         parse: Raises ValueError with what is expected.

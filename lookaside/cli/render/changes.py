@@ -1,4 +1,4 @@
-"""What changed between two answers, as lines for people. No I/O."""
+"""Changes between two lists, as lines for people. No I/O."""
 
 from collections.abc import Iterator
 

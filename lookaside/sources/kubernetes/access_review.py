@@ -1,4 +1,4 @@
-"""What the API server lets one do, asked before it matters.
+"""Access reviews: asks the API server whether a right is granted.
 
 https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access
 """

@@ -1,6 +1,6 @@
-"""Telling of refused annotations: each once, for as long as it stays as it is.
+"""Reports refused annotations: each once, for as long as it stays as it is.
 
-Each change of a bad one is counted, and logged once a minute at most: whoever may write an object
+Each change of a bad one is counted, and logged once a minute at most: an author of an object
 may write it as often as it likes.
 """
 
@@ -25,10 +25,10 @@ _log = get_logger("sources.kubernetes")
 
 
 class AnnotationWarnings:
-    """What has been told of refused annotations.
+    """Reports refused annotations, each once.
 
     Args:
-        observer: Who is told, beside the log.
+        observer: Receives them, in addition to the log.
         clock: Seconds of a monotonic clock.
     """
 

@@ -1,4 +1,4 @@
-"""How often changes are published."""
+"""Limits how often changes are published."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ class Debouncer:
         publish: Publishes what has been gathered, received first at the given time in seconds of
             the clock; returns whether there was anything.
         clock: The monotonic clock, in seconds.
-        call_later: Arranges a call after so many seconds.
+        call_later: Schedules a call after a number of seconds.
     """
 
     def __init__(

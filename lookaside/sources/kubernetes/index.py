@@ -1,4 +1,4 @@
-"""What the source holds of a cluster, and what of it is still to be published."""
+"""The source's index of a cluster, and the changes that are still to be published."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -113,7 +113,7 @@ class Index:
         return self._cluster.services()
 
     def is_large(self, key: ServiceKey) -> bool:
-        """Whether a service has so many endpoints that it takes its own time."""
+        """Whether a service has so large a list that it is merged at its own pace."""
         return self._cluster.is_large(key)
 
     def recording(self, key: ServiceKey) -> Steps[ServiceRecord | None]:

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Owner(Protocol):
-    """What an informer tells its source. Times are in seconds of the source's clock."""
+    """Receives events of an informer. Times are in seconds of the source's clock."""
 
     def listed(self, informer: object, *, at: float, rewound: bool) -> None:
         """A resource was listed. `rewound`: its version went back unexpectedly."""
@@ -43,7 +43,7 @@ class ResourceInformer(Generic[T]):
         namespace: The namespace; None: all.
         selector: The label selector of the objects; "" for all.
         settings: Bounds.
-        timing: Time and chance.
+        timing: Clock, timers and random numbers.
 
     Attributes:
         name: The resource's name.
@@ -102,7 +102,7 @@ class ResourceInformer(Generic[T]):
         await self._reflector.run()
 
     def expect_rewind(self, version: int) -> None:
-        """Have it listed anew, and vouch for no more than this version until then."""
+        """Have it listed again, and vouch for no more than this version until then."""
         self._awaits_rewind = True
         self.version = min(self.version, version)
         self._reflector.distrust()

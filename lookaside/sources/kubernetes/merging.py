@@ -1,4 +1,4 @@
-"""What makes services anew that were touched: in steps, and large ones at their own pace."""
+"""Rebuilds services that were touched: in steps, and large ones at their own pace."""
 
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -14,7 +14,7 @@ _PORTION = 50
 
 
 class _Touch(Struct, frozen=True):
-    """What has touched a service since it was made last.
+    """The changes that have touched a service since it was last rebuilt.
 
     Attributes:
         number: Counts the times at which touched services were taken: that of the first.
@@ -59,7 +59,7 @@ class _Queue:
 
 
 class Merging:
-    """Makes services that were touched anew, and has them published.
+    """Rebuilds services that were touched, and has them published.
 
     Small ones are made together. A large one is made by itself and rests for a multiple of what
     that has cost: what touches it meanwhile is made once.
@@ -68,7 +68,7 @@ class Merging:
         index: What is held of the cluster.
         worker: Does it in steps.
         publish: Publishes services; given when the first of what changed them was received.
-        fail: Is told what could not be done.
+        fail: Called with the error of what could not be done.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Merging:
 
     @property
     def pending(self) -> set[ServiceKey]:
-        """The services of which a newer state is still to be published."""
+        """The services whose newer state is still to be published."""
         return {*self._small, *self._large}
 
     @property

@@ -1,4 +1,4 @@
-"""From what a cluster holds to what the store is told: versions, epochs, and no empty flash."""
+"""Publishes a cluster's services to the store: versions, epochs, and graces for empty lists."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -13,11 +13,11 @@ EPOCH = "kubernetes"
 
 
 class _Grace:
-    """How long a list that has become empty keeps its endpoints.
+    """The grace of a list that has become empty.
 
     Args:
         seconds: How long.
-        call_later: Arranges a call after so many seconds.
+        call_later: Schedules a call after a number of seconds.
         end: Called when it is over.
     """
 
@@ -46,7 +46,7 @@ class Publisher:
     A change has the version of the event that made it. The base, up to which the whole view holds,
     follows behind.
 
-    A list that becomes empty keeps its endpoints for a short grace, but for those that are told
+    A list that becomes empty keeps its endpoints for a short grace, but for those reported as
     unfit; so does a Service that is deleted. All else of the Service is published at once, under
     the version that it had, since the newer state has not reached the store. The base stands still
     meanwhile for the same reason.
@@ -54,7 +54,7 @@ class Publisher:
     Args:
         feed: Where records are put.
         empty_grace: How long a list keeps its endpoints, in seconds.
-        call_later: Arranges a call after so many seconds.
+        call_later: Schedules a call after a number of seconds.
         due: Called when a grace has ended: an `update` should follow.
 
     Attributes:
@@ -117,7 +117,7 @@ class Publisher:
             batch: What has changed.
             base: The version up to which everything holds.
             at: When that was received, in seconds of the clock.
-            later: The services of which a newer state follows: their graces end with that.
+            later: The services whose newer state follows: their graces end with that.
 
         Returns:
             Whether any service was published.
@@ -155,7 +155,7 @@ class Publisher:
         self._held.clear()
 
     def _shown(self, key: ServiceKey, record: ServiceRecord | None) -> ServiceRecord | None:
-        """Return what the store is to be told of a service, and keep what it isn't told yet."""
+        """Return the state of a service to publish, and keep what is held back."""
         told = self._told.get(key)
         _, before = self._held.pop(key, (None, {}))
         graces = self._graces(told, record, before) if told is not None and self._seconds else {}

@@ -1,4 +1,4 @@
-"""Lists, then watches, for ever, as client-go's tools/cache/reflector.go does.
+"""Lists, then watches, forever, as client-go's tools/cache/reflector.go does.
 
 What to do after a failure is decided in `reflector_policy`; here is the I/O.
 """
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 class Handler(Protocol[T]):
-    """Who is told of what a reflector sees. Times are in seconds of the reflector's clock."""
+    """Receives what a reflector sees. Times are in seconds of the reflector's clock."""
 
     def replaced(self, items: Collection[T], version: int, *, rewound: bool, at: float) -> None:
         """Take a whole list. `rewound`: its version is lower than one seen before."""
@@ -66,11 +66,11 @@ class Reflector(Generic[J, T]):
     Args:
         resource: What is mirrored.
         opener: The connection to the API server.
-        handler: Who is told.
+        handler: Receives lists and events.
         namespace: The namespace; None: all.
         selector: The label selector of the objects; "" for all.
         settings: Bounds.
-        timing: Clock, sleep and chance.
+        timing: Clock, sleep and random numbers.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Reflector(Generic[J, T]):
         return self._store.doubting
 
     def distrust(self) -> None:
-        """List anew, at once: what is held may be of another history."""
+        """List again, at once: what is held may be of another history."""
         self._distrusted = True
         if self._stream is not None:
             self._stream.close()
@@ -170,7 +170,7 @@ class Reflector(Generic[J, T]):
         elif self._had_events:
             self._eventless = 0
         if self._open_watch and (error is None or isinstance(error, ConnectionBroken)):
-            # Whoever ended the connection was there until now, and would have sent what changed.
+            # The peer that ended the connection was there until now, and would have sent changes.
             self._alive_at = now
             self._handler.contact(at=now)
         decision = decide(
@@ -201,7 +201,7 @@ class Reflector(Generic[J, T]):
             await self._timing.sleep(delay)
 
     async def _stream_list(self) -> bool:
-        """List and watch in one stream (WatchList, KEP-3157). False: it is not to be had."""
+        """List and watch in one stream (WatchList, KEP-3157). False: it is not available."""
         query = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
         longest = self._settings.stream_end
         try:
@@ -252,7 +252,7 @@ class Reflector(Generic[J, T]):
         """Follow a watch until it ends.
 
         Args:
-            query: What to ask for in the place of events from the position on.
+            query: What to ask for instead of events from the position on.
             listed: Where to collect the initial events of a streamed list.
         """
         shortest = self._settings.watch_timeout
@@ -370,7 +370,7 @@ class Reflector(Generic[J, T]):
             self._handler.failed("malformed")
 
     def _commit(self, listed: Listed[T], version: str) -> None:
-        """Put a list in the place of what is held, and tell of it.
+        """Replace what is held with a list, and report it.
 
         Raises:
             SuspiciousList: It lacks most of what is held.

@@ -1,4 +1,4 @@
-"""What a reflector logs. Never the same line over and over."""
+"""The log of a reflector. It never repeats a line over and over."""
 
 from lookaside.logging import get_logger
 from lookaside.sources.kubernetes.api.errors import ApiStatus, KubernetesError, ReadTimeout

@@ -1,4 +1,4 @@
-"""What a reflector does after each outcome. Pure: no clock, no sockets.
+"""Decides what a reflector does after each outcome. Pure: no clock, no sockets.
 
 The rules are those of client-go's tools/cache/reflector.go, with a bound on how often it relists.
 """
@@ -28,14 +28,14 @@ EVENTLESS_WATCHES = 2
 
 
 class Phase(enum.Enum):
-    """What the reflector was at."""
+    """The phase that a reflector was in."""
 
     LIST = "list"
     WATCH = "watch"
 
 
 class Decision(Struct, frozen=True, gc=False):
-    """What comes next.
+    """The reflector's next step.
 
     Attributes:
         relist: Forget the position and list; else go on with the same phase.
@@ -72,7 +72,7 @@ def decide(
     """Say what to do after a list or watch has ended.
 
     Args:
-        error: Why it ended; None: the server closed a watch in good order.
+        error: Why it ended; None: the server closed a watch cleanly.
         phase: What ended.
         lived: How long the watch was open, in seconds.
         eventless: How many watches in a row, this one included, have failed with no event at all.
@@ -128,7 +128,7 @@ def doubts_position(error: KubernetesError | None) -> bool:
 
 
 class RelistBudget:
-    """At most so many relists in any such span of time.
+    """Limits the number of relists in any span of time.
 
     Args:
         relists: How many.

@@ -1,4 +1,4 @@
-"""What is known of one resource, and up to which version. Pure: it is told, and raises."""
+"""The store of one resource: its objects, and the version up to which they hold. Pure."""
 
 from collections.abc import Collection
 from typing import Generic, TypeVar
@@ -16,12 +16,12 @@ FEW = 20
 
 
 class ObjectUpdate(Struct, Generic[T], frozen=True):
-    """What an event did to the store.
+    """The change that an event made to the store.
 
     Attributes:
         key: The object's namespace and name.
-        old: What stood there before.
-        new: What stands there now.
+        old: The object before; None if there was none.
+        new: The object now; None if it is gone.
         version: The event's resource version; 0 if versions are not numbers.
     """
 
@@ -70,7 +70,7 @@ class ResourceStore(Generic[T]):
             listed[item.key] = value
 
     def commit(self, listed: Listed[T], version: str) -> bool:
-        """Put a list in the place of what is held, and say whether its version went back.
+        """Replace what is held with a list, and return whether its version went back.
 
         Raises:
             SuspiciousList: It lacks most of what is held; the next one is believed.

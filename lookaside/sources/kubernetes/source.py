@@ -36,7 +36,7 @@ class KubernetesSource:
     Args:
         name: The source's name.
         feed: Where services are put.
-        observer: Who is told of contacts, failures and refused annotations. Reasons of failures are
+        observer: Receives contacts, failures and refused annotations. Reasons of failures are
             "unreachable", "silent", "broken", "garbled", "oversized", "rewound", "emptied",
             "endless", "closed", "malformed", "unauthorized", "forbidden", "expired", "throttled"
             and "error"; what supervises it adds "internal".
@@ -45,7 +45,7 @@ class KubernetesSource:
             several can't be listed, the others are served after a grace.
         options: How endpoints are made. Labels of Pods are known where Pods are watched.
         settings: Bounds.
-        timing: Time and chance.
+        timing: Clock, timers and random numbers.
         worker: Does what takes long in steps; None: at once.
     """
 
@@ -133,7 +133,7 @@ class KubernetesSource:
 
     @property
     def missing(self) -> Mapping[str, str]:
-        """The namespaces of which not every resource has been listed, and why, in words."""
+        """The namespaces without a list of every resource, each with the reason in words."""
         missing: dict[str, str] = {}
         for informer in self._informers:
             if not informer.synced and informer.namespace is not None:
@@ -172,7 +172,7 @@ class KubernetesSource:
     async def run(self) -> None:
         """Feed the store until cancelled.
 
-        After a failure it can be run again: everything is listed anew then, and compared with what
+        After a failure it can be run again: everything is listed again then, and compared with what
         is known. What is known may be half of a change.
         """
         self._failure = asyncio.get_running_loop().create_future()
@@ -224,7 +224,7 @@ class KubernetesSource:
             self._begin(self._timing.clock())
 
     def _stop_publishing(self) -> None:
-        """Publish nothing more until all is published anew."""
+        """Publish nothing more until all is published again."""
         self._publisher.started = self._beginning = False
         self._beginnings += 1
         self._merging.forget()
@@ -376,7 +376,7 @@ class KubernetesSource:
         )
 
     def _begin_epoch(self, informer: object) -> None:
-        """Start a new epoch, and have the others listed anew: they are of the old history."""
+        """Start a new epoch, and have the others listed again: they are of the old history."""
         version = self._base()
         self._publisher.begin_epoch(version)
         for other in self._informers:

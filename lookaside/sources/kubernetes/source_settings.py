@@ -1,4 +1,4 @@
-"""What can be tuned of a Kubernetes source."""
+"""The settings of a Kubernetes source."""
 
 from msgspec import Struct
 

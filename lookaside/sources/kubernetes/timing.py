@@ -1,4 +1,4 @@
-"""Time and chance, so that tests can have their own."""
+"""Clock, timers and random numbers, so that tests can have their own."""
 
 import asyncio
 import random
@@ -24,12 +24,12 @@ def _call_later(seconds: float, call: Callable[[], None]) -> Timer:
 
 
 class Timing(Struct, frozen=True):
-    """Time and chance.
+    """Clock, timers and random numbers.
 
     Attributes:
         clock: A monotonic clock, in seconds.
-        sleep: Pauses for so many seconds.
-        call_later: Arranges a call after so many seconds.
+        sleep: Pauses for a number of seconds.
+        call_later: Schedules a call after a number of seconds.
         rng: The source of jitter.
     """
 
@@ -56,7 +56,7 @@ class Alarm:
         return self._timer is not None
 
     def set(self, seconds: float, call: Callable[[], None]) -> None:
-        """Arrange a call after so many seconds, in the place of the last one."""
+        """Schedule a call after a number of seconds; it replaces the last one."""
         self.cancel()
 
         def ring() -> None:

@@ -118,7 +118,7 @@ NAN = float("nan")
 )
 def test_a_value_that_is_none_of_an_arguments_is_named(name: str, values: list[Any]) -> None:
     for value in values:
-        wrong = re.escape(f"{name} {value!r} is not ")
+        wrong = f"{name} must be .+; got {re.escape(repr(value))}$"
         with pytest.raises(ValueError, match=f"^{wrong}"):
             settings(**{name: value})
 
@@ -131,20 +131,20 @@ def test_every_argument_has_a_rule_or_is_checked_by_its_reader() -> None:
 
 
 def test_an_idle_timeout_has_a_meaning_for_lazy_channels_alone() -> None:
-    with pytest.raises(ValueError, match="idle_timeout has a meaning with connect='lazy' alone"):
+    with pytest.raises(ValueError, match="idle_timeout has no effect without connect='lazy'"):
         settings(idle_timeout=5.0)
 
 
 @pytest.mark.parametrize("value", ["x", grpc.ssl_server_credentials([(b"", b"")])])
 def test_credentials_that_are_none_are_refused(value: Any) -> None:
-    with pytest.raises(TypeError, match=r"^balancer_credentials .* no grpc\.ChannelCredentials"):
+    with pytest.raises(TypeError, match=r"^balancer_credentials must be grpc\.ChannelCredentials"):
         settings(balancer_credentials=value)
 
 
 @pytest.mark.parametrize("secure", [client_resolver.secure_channel, aio.secure_channel])
 @pytest.mark.parametrize("value", [None, "x"])
 def test_a_secure_channel_is_never_made_without_credentials(secure: Any, value: Any) -> None:
-    with pytest.raises(TypeError, match=r"^credentials .* is no grpc\.ChannelCredentials"):
+    with pytest.raises(TypeError, match=r"^credentials must be grpc\.ChannelCredentials"):
         secure("static:///a:1", value)
 
 

@@ -1,4 +1,4 @@
-"""Where an API server is, and what a connection to it needs: TLS, a proxy, headers.
+"""The parameters of a connection to an API server: address, TLS, proxy, headers.
 
 What is checked of a server's certificate is what Go's crypto/tls checks for client-go
 (https://pkg.go.dev/k8s.io/client-go/transport#TLSConfigFor).
@@ -21,7 +21,7 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\s.*?-----END CERTIFICAT
 
 
 class Tls(Struct, frozen=True, repr_omit_defaults=True):
-    """How a connection is secured. Certificates and keys are PEM, as they were read.
+    """TLS parameters of a connection. Certificates and keys are PEM, as they were read.
 
     Attributes:
         ca: The authorities that are trusted; None: the system's.

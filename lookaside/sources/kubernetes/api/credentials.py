@@ -1,4 +1,4 @@
-"""Where the API server is and who one is to it: in a cluster, or by kubeconfig files.
+"""Address and credentials for the API server: in a cluster, or from kubeconfig files.
 
 Each load reads again what may have changed: service account tokens are rotated under a running
 Pod, certificates too, and exec plugins give credentials that expire.

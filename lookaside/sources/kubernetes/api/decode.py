@@ -196,7 +196,7 @@ def each(
 
 
 class Codec(Generic[J, T]):
-    """How the objects of one resource are read.
+    """The codec of one resource.
 
     Args:
         strict: The JSON of a well-formed object.

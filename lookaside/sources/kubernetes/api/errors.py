@@ -1,4 +1,4 @@
-"""What can go wrong between this process and an API server, whatever library noticed it.
+"""Errors between this process and an API server, whichever library raised them.
 
 - `KubernetesError`
     - `Unreachable`: no connection
@@ -31,7 +31,7 @@ class Unreachable(KubernetesError):
 
 
 class ReadTimeout(KubernetesError):
-    """Nothing was received within the read timeout; the peer may be gone."""
+    """Nothing was received within the read timeout."""
 
     reason = "silent"
 

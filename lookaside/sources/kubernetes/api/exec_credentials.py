@@ -31,7 +31,7 @@ _REAPED_WITHIN = 5.0
 
 
 class Credential(Struct, frozen=True):
-    """What a plugin gave.
+    """The credentials from a plugin.
 
     Attributes:
         token: A bearer token, or "".
@@ -196,7 +196,7 @@ def _info(plugin: Exec, cluster: Cluster, ca: bytes | None) -> str:
 
 
 class _Run(asyncio.SubprocessProtocol):
-    """What a process prints, and the end of what it complains of.
+    """The output of a process, and the end of its stderr.
 
     Attributes:
         printed: Its standard output, read no further than one chunk beyond `_LONGEST`.

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 DEEPEST = 64
-"""How deep values may be nested. Those that are wanted of any object are nested less than 20."""
+"""Maximum depth of nested values. The fields in use are nested less than 20."""
 
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)

@@ -24,7 +24,7 @@ from lookaside.sources.kubernetes.api.kubeconfig_entries import (
 
 
 class Config(Struct, frozen=True):
-    """What one file holds, or several together; entries are read when they are selected."""
+    """The contents of one kubeconfig or several; entries are read when they are selected."""
 
     current_context: str = ""
     contexts: Mapping[str, Entry] = {}

@@ -1,4 +1,4 @@
-"""Which requests go through a proxy, as the environment says. Pure.
+"""Selects a proxy for a request, from the environment. Pure.
 
 The rules are those of Go's net/http (https://pkg.go.dev/golang.org/x/net/http/httpproxy), which
 kubectl follows.
