@@ -77,7 +77,7 @@ ROWS: Final[Sequence[Row]] = (
                         ),
                     )
                 ],
-                "Attempts that ended, retries among them, of the twenty busiest.",
+                "Ended attempts per second, including retries, of the twenty busiest backends.",
                 "reqps",
             ),
             Panel(
@@ -86,7 +86,7 @@ ROWS: Final[Sequence[Row]] = (
                     (f"{{{{target}}}} {word}", f"{function}({_RATES}) by (target)")
                     for function, word in (("min", "least"), ("avg", "mean"), ("max", "most"))
                 ],
-                "What the idlest backend, the mean one and the busiest get.",
+                "Requests of the least busy, the mean and the busiest backend.",
                 "reqps",
             ),
             Panel(
@@ -97,7 +97,7 @@ ROWS: Final[Sequence[Row]] = (
                         f"max({_SHARE}) by (target) / avg({_SHARE}) by (target)",
                     )
                 ],
-                "What the busiest backend gets per weight, in shares of the mean. 1 is even.",
+                "Requests of the busiest backend per weight, relative to the mean. 1 is even.",
             ),
             Panel(
                 "Failed attempts",
@@ -110,7 +110,7 @@ ROWS: Final[Sequence[Row]] = (
                         ),
                     )
                 ],
-                "By backend and status code, the twenty most.",
+                "By backend and status code, the top twenty.",
                 "reqps",
             ),
             Panel(
@@ -127,7 +127,7 @@ ROWS: Final[Sequence[Row]] = (
                     )
                     for percent in (50, 99)
                 ],
-                "What the application waits for, with all attempts.",
+                "RPC latency for the application, including all attempts.",
                 "s",
             ),
             Panel(
@@ -138,7 +138,7 @@ ROWS: Final[Sequence[Row]] = (
                         f"sum(rate(grpc_client_failures_total{_CHOSEN}[5m])) by (target, code)",
                     )
                 ],
-                "What the application sees, after all attempts.",
+                "Failures for the application, after all attempts.",
                 "reqps",
             ),
             Panel(
@@ -169,17 +169,17 @@ ROWS: Final[Sequence[Row]] = (
                         ),
                     )
                 ],
-                "Every client keeps one to each backend. The twenty with the fewest.",
+                "Every client keeps one to each backend. The twenty backends with the fewest.",
             ),
             Panel(
                 "Connections by state",
                 [("{{state}}", f"sum(grpc_client_connection_state{_CHOSEN}) by (state)")],
-                "Of all clients of the target to all of its backends.",
+                "All connections of the target's clients to its backends.",
             ),
             Panel(
                 "Requests in flight",
                 [("{{backend}}", f"topk(20, sum(grpc_client_in_flight{_CHOSEN}) by (backend))")],
-                "The twenty backends that carry most.",
+                "The twenty backends with the most requests in flight.",
             ),
             Panel(
                 "Ejected backends",
@@ -196,7 +196,7 @@ ROWS: Final[Sequence[Row]] = (
                         ),
                     ),
                 ],
-                "In how many clients outlier detection has it out, and how often it threw it out.",
+                "Number of clients that have ejected it, and number of ejections.",
             ),
             Panel(
                 "Age of lists",
@@ -213,7 +213,7 @@ ROWS: Final[Sequence[Row]] = (
                     )
                     for function, word in (("min", "fewest"), ("max", "most"))
                 ],
-                "The same for all, but for subsets and zones.",
+                "The same for all clients, except for subsets and zones.",
             ),
             Panel(
                 "Losses of the balancer",
@@ -226,7 +226,7 @@ ROWS: Final[Sequence[Row]] = (
                         ),
                     )
                 ],
-                "A replica that is replaced costs each of its clients one, and no request.",
+                "Each client of a replaced replica counts one loss, and no failed request.",
             ),
         ),
     ),
@@ -258,7 +258,7 @@ ROWS: Final[Sequence[Row]] = (
                         f"max(lookaside_source_last_contact_age_seconds{_SERVED}) by (pod, source)",
                     )
                 ],
-                "Since a source confirmed its view. A quiet cluster confirms about once a minute.",
+                "Time since a source was confirmed. A quiet cluster confirms about once a minute.",
                 "s",
             ),
             Panel(
@@ -291,7 +291,7 @@ ROWS: Final[Sequence[Row]] = (
                     (word, f"max(lookaside_{word}{_SERVED})")
                     for word in ("services", "endpoints", "snapshots")
                 ],
-                "What the largest replica knows.",
+                "From the replica with the most.",
             ),
             Panel(
                 "Changes and messages",
@@ -299,7 +299,7 @@ ROWS: Final[Sequence[Row]] = (
                     (word, f"sum(rate(lookaside_{word}_total{_SERVED}[5m]))")
                     for word in ("changes", "pushes", "superseded")
                 ],
-                "Changes of sources, messages to watches, lists that a newer one replaced.",
+                "Changes of sources, messages to watches, lists superseded before they were read.",
                 "ops",
             ),
             Panel(
@@ -335,7 +335,7 @@ ROWS: Final[Sequence[Row]] = (
                         ),
                     )
                 ],
-                "Each is refused alone; its last good value holds.",
+                "Each is refused alone; its last good value stays in use.",
             ),
             Panel(
                 "CPU",
@@ -391,7 +391,7 @@ def dashboard() -> Json:
     return {
         "uid": "lookaside",
         "title": "Lookaside",
-        "description": "Requests by backend, and the balancer that says where they go.",
+        "description": "Requests by backend, and the balancer that lists the backends.",
         "tags": ["grpc", "lookaside"],
         "schemaVersion": 39,
         "version": 1,
