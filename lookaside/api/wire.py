@@ -55,7 +55,7 @@ class WireEncoder:
         if len(encoded) > RECEIVE_LIMIT and snapshot.service not in self._large:
             self._large.add(snapshot.service)
             _log.warning(
-                "a list is larger than gRPC's clients take by default: raise their receive limit",
+                "a list is larger than gRPC's clients accept by default: raise their receive limit",
                 service=str(snapshot.service),
                 endpoints=len(snapshot.endpoints),
                 bytes=len(encoded),

@@ -192,8 +192,8 @@ def _once_each_address(ranked: list[_Candidate]) -> list[_Candidate]:
         if one.reason or (first := counts[one.endpoint.address, one.port]) is one:
             return one
         same = first.held is one.held
-        where = "once more in the same slice" if same else f"in slice {first.held.slice.name} too"
-        return replace(one, reason=f"stands {where}, which counts")
+        where = "another entry of its slice" if same else f"slice {first.held.slice.name}"
+        return replace(one, reason=f"duplicate, listed from {where}")
 
     return [judged(one) for one in ranked]
 

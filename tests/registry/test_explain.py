@@ -180,7 +180,7 @@ def test_the_address_that_another_endpoint_has_is_told_with_its_slice() -> None:
     cluster.set_slice(Slice(KEY, "b", "IPv4", ports, (unready,)))
     (record,) = cluster.records()
     assert reasons(record, WHOLE) == [
-        (False, "stands in slice b too, which counts"),
+        (False, "duplicate, listed from slice b"),
         (False, "not ready"),
     ]
 

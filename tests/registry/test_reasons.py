@@ -53,11 +53,11 @@ REASONS: dict[str, tuple[list[HeldSlice], list[tuple[bool, str]]]] = {
     ),
     "in two slices": (
         [held(one(ready=True)), held(one(ready=True), name="b")],
-        [(True, "ready"), (False, "stands in slice a too, which counts")],
+        [(True, "ready"), (False, "duplicate, listed from slice a")],
     ),
     "twice in one slice": (
         [held(one(ready=True, zone="x"), one(ready=True, zone="y"))],
-        [(False, "stands once more in the same slice, which counts"), (True, "ready")],
+        [(False, "duplicate, listed from another entry of its slice"), (True, "ready")],
     ),
     "both families": (
         [held(POD_V4), held(POD_V6, name="six", family="IPv6")],

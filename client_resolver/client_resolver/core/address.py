@@ -45,7 +45,7 @@ def parse_address(text: str) -> Address:
             raise ValueError(f"{text!r} has no IPv6 address in its brackets") from error
         return Address(inner, f"ipv6:{inner}")
     if ":" in host:
-        raise ValueError(f"{text!r}: an IPv6 address stands in brackets")
+        raise ValueError(f"{text!r}: an IPv6 address must be in brackets")
     if re.fullmatch(r"[0-9.]+", host):
         try:
             inner = f"{IPv4Address(host)}:{port}"

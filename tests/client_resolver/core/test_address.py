@@ -29,7 +29,7 @@ def test_addresses_are_read(text: str, normal: str, target: str) -> None:
         ("host:65536", "no port"),
         ("host:http", "no port"),
         ("host:٣", "no port"),
-        ("::1:80", "stands in brackets"),
+        ("::1:80", "must be in brackets"),
         ("[::g]:80", "no IPv6 address"),
         ("256.1.1.1:80", "malformed IPv4"),
         ("1.2.3:80", "malformed IPv4"),
