@@ -25,7 +25,7 @@ class CacheWriter:
         self._stopped = asyncio.Event()
 
     def keep(self, current: ServerList | None) -> None:
-        """Take in the list that holds."""
+        """The current list changed."""
         if worth_keeping(current):
             self._newest = current
             self._changed.set()

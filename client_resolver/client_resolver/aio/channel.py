@@ -113,7 +113,7 @@ class Channel(grpc.aio.Channel):
         return self._driver.snapshot()
 
     def resolve_now(self) -> None:
-        """Have the backends listed anew at once, whatever the next time for it would be."""
+        """Have the backends listed again at once, before the next regular time."""
         self._driver.resolve_now()
 
     def unary_unary(

@@ -21,14 +21,14 @@ class EndedCall(
     grpc.aio.StreamUnaryCall[Req, Res],
     grpc.aio.StreamStreamCall[Req, Res],
 ):
-    """Stands where a call of any kind would.
+    """An ended call of any kind.
 
     Args:
         code: Its status code.
         details: Its status's text.
         initial: Its initial metadata. None: none.
         trailing: Its trailing metadata. None: none.
-        locally: The application cancelled it: whoever awaits it gets `asyncio.CancelledError`.
+        locally: The application cancelled it: awaiting it raises `asyncio.CancelledError`.
 
     Attributes:
         status: Its status code.

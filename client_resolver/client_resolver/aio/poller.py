@@ -20,13 +20,13 @@ Look: TypeAlias = Callable[[], Awaitable[ServerList]]
 
 
 class Listener(Protocol):
-    """Who wants the answers."""
+    """Receives the answers."""
 
     def found(self, answer: ServerList) -> None:
-        """Take in an answer."""
+        """An answer came."""
 
     def failed(self, why: str) -> None:
-        """Take in that there was none."""
+        """There was no answer."""
 
 
 def look_of(
@@ -58,7 +58,7 @@ class Poller:
     Args:
         look: Is awaited for each look, one at a time.
         polling: Says when.
-        listener: Is told what came of it.
+        listener: Receives the result.
     """
 
     def __init__(self, look: Look, polling: Polling, listener: Listener) -> None:
@@ -87,7 +87,7 @@ class Poller:
         self._tell(self._polling.resolve_now)
 
     def backend_failed(self) -> None:
-        """Take in that a backend can't be reached: the next look comes soon."""
+        """A backend can't be reached: the next lookup comes soon."""
         self._tell(self._polling.backend_failed)
 
     def stop(self) -> None:

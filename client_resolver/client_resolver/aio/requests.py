@@ -137,12 +137,12 @@ class Requests(Generic[Req]):
             await self._news()
 
     def end(self) -> None:
-        """Take in that there are no more requests."""
+        """There are no more requests."""
         self._ended = True
         self._tell()
 
     def close(self) -> None:
-        """Let go of everything: the RPC has ended."""
+        """Release everything: the RPC has ended."""
         self._closed = self._ended = True
         for reader in self._readers:
             reader.live = False

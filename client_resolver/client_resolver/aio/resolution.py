@@ -35,7 +35,7 @@ class Resolution:
 
     Args:
         settings: The channel's settings.
-        sink: Is told of every event, on the event loop.
+        sink: Receives every event, on the event loop.
         fallback_after: Seconds after which the fallback is used where there is no list.
         first_message: Seconds that one of several balancers has to say something.
     """
@@ -98,7 +98,7 @@ class Resolution:
             self._poller.resolve_now()
 
     def backend_failed(self) -> None:
-        """Take in that a backend can't be reached."""
+        """A backend can't be reached."""
         if self._poller is not None:
             self._poller.backend_failed()
 

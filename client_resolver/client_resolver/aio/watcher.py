@@ -28,7 +28,7 @@ class Watcher:
     Args:
         settings: The channel's settings.
         balancers: Who is asked.
-        sink: Is told of every event and says what follows.
+        sink: Receives every event and says what follows.
         first_message: Seconds that one of several balancers has to say something.
     """
 
@@ -75,7 +75,7 @@ class Watcher:
             await self._pause(delay)
 
     def _lost(self, ended: "_Ended") -> float:
-        """Take in how a watch has ended. Return the seconds until the next."""
+        """A watch ended. Return the seconds until the next one."""
         details = self._balancers.place(ended.details)
         lost = self._sink.lost(ended.code, details, misread=ended.misread)
         self._log.lost(lost)

@@ -13,12 +13,12 @@ H = TypeVar("H")
 C = TypeVar("C")
 
 LOCALLY_CANCELLED: Final = "Locally cancelled by application!"
-"""What grpc says of a call that was cancelled here, in both of its Python APIs."""
+"""grpc's text for a call that was cancelled here, in both of its Python APIs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How an attempt or an RPC ended.
+    """The status of an attempt or an RPC.
 
     Attributes:
         code: The name of its status code.
@@ -42,7 +42,7 @@ class Attempt(Generic[H, C]):
         backend: The backend.
         number: 0 for the RPC's first attempt.
         began: When it started, on the machine's clock.
-        told: What observers are told of it. None: none wants to know.
+        told: Its record for observers. None: no observer wants it.
         seconds: How long it took. None: its end was not accounted for yet.
         timeout: What grpc is to be given as its timeout, in seconds. None: none.
         limited: That timeout is the policy's for an attempt, not what the RPC has left.

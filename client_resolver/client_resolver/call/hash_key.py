@@ -1,4 +1,4 @@
-"""The 64-bit key of an RPC: what keyed policies (`ring_hash`, `maglev`) go by."""
+"""The 64-bit key of an RPC for keyed policies (`ring_hash`, `maglev`)."""
 
 from collections.abc import Iterable
 from random import Random

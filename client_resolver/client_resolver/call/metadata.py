@@ -23,7 +23,7 @@ def kept(metadata: Metadata) -> tuple[tuple[str, str | bytes], ...]:
     Raises:
         TypeError: A key or a value is neither text nor bytes, or a binary value is text. The words
             are grpc's own.
-        ValueError: An item is no pair.
+        ValueError: An item isn't a pair.
     """
     items = tuple(metadata)
     given: tuple[tuple[object, object], ...] = items

@@ -1,4 +1,4 @@
-"""Which of several balancers is asked next."""
+"""Selects the next of several balancers."""
 
 from collections.abc import Sequence
 from random import Random

@@ -19,9 +19,9 @@ Steps: TypeAlias = Generator[None, None, Picker[B]]
 """Builds a picker, which it returns, and yields between any two steps."""
 
 SMALL = 1024
-"""A table of so many entries is built at once, within a millisecond or so, as other pickers are."""
+"""A table of up to this many entries is built at once, within a millisecond or so."""
 STEP = 1000
-"""How many entries, backends or points are worked on in a step: about a millisecond."""
+"""Number of entries, backends or points per step: about a millisecond."""
 
 
 class Build(Generic[B]):

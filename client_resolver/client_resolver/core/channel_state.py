@@ -1,4 +1,4 @@
-"""What the next RPC meets: a picker, a failure, or a reason to wait."""
+"""The published state of the channel: a picker, a failure, or a reason to wait."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ __all__ = ["Outlook", "describe", "survey"]
 H = TypeVar("H")
 
 _SHOWN = 5
-"""How many backends an error names one by one."""
+"""Maximum number of backends that an error names."""
 
 
 @dataclass(frozen=True, slots=True)

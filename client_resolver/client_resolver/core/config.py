@@ -1,4 +1,4 @@
-"""What a pool goes by: the part of a service config that it carries out, and a channel's own."""
+"""The configuration of a pool: its part of a service config, and a channel's own settings."""
 
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ class PoolConfig:
         outlier: When backends are ejected. None: never.
         slow_start: How a backend that arrives is warmed up. None: it gets its share at once.
         limits: What the circuit breakers allow.
-        panic_threshold: In percent of the backends that are ready: if fewer than so many are not
+        panic_threshold: In percent of the backends that are ready: if fewer than this are not
             ejected, ejections are ignored. 0: never.
         priorities: Which backends are preferred by where they are. None: all are alike.
         subset_size: How many of the listed backends are used. None: all.
@@ -38,7 +38,7 @@ class PoolConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolOptions:
-    """What a channel itself decides, for as long as it lives.
+    """The channel's own settings for the pool; they never change.
 
     Attributes:
         drain_timeout: How long a backend that has left the list may finish its RPCs, in seconds.

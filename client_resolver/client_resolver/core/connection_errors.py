@@ -1,4 +1,4 @@
-"""Why connections fail: gRPC tells it in no state, only in the details of an RPC."""
+"""Finds out why connections fail: gRPC reports that only in the details of an RPC."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

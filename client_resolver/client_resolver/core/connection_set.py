@@ -1,4 +1,4 @@
-"""Which of the listed backends have a connection: all, those that were picked, or so many."""
+"""Selects the backends that are connected: all, those that were picked, or a subset."""
 
 from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
@@ -24,8 +24,8 @@ _ENDED = (Connectivity.READY, Connectivity.TRANSIENT_FAILURE)
 class ConnectionSet(Generic[H]):
     """Opens and closes the connections of a channel's backends, as data.
 
-    Without a limit, all listed backends are connected; lazily, those that were picked. With one, so
-    many that can be reached are connected at most, in the order of preference. One that fails
+    Without a limit, all listed backends are connected; lazily, those that were picked. With one, at
+    most that number of reachable backends is connected, in the order of preference. One that fails
     doesn't count, stays open for C-core to try again, and makes place for the next; so does one
     whose attempt takes longer than `ATTEMPT_DELAY`. Once there are enough that are ready, the
     others are closed. Backends that drain count, yet one that may be
@@ -91,7 +91,7 @@ class ConnectionSet(Generic[H]):
     def arrange(
         self, preferred: Sequence[Backend[H]], others: Sequence[Backend[H]]
     ) -> list[Action[H]]:
-        """Take in which backends there are.
+        """The list of backends changed.
 
         Args:
             preferred: Those that may be picked, best first.
@@ -123,7 +123,7 @@ class ConnectionSet(Generic[H]):
         return actions
 
     def wanted(self, backend: Backend[H]) -> list[Action[H]]:
-        """Take in that a backend was picked that may have no connection."""
+        """A backend was picked that may have no connection."""
         if backend not in self._ranks:
             return []
         if backend.opened:
@@ -141,7 +141,7 @@ class ConnectionSet(Generic[H]):
         return found
 
     def observed(self, backend: Backend[H], connectivity: Connectivity) -> list[Action[H]]:
-        """Take in the state that an open connection is in now."""
+        """The state of an open connection changed."""
         before = backend.connectivity
         if connectivity is not before:
             backend.connectivity = connectivity

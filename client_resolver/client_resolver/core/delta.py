@@ -1,4 +1,4 @@
-"""Changes of a list, sent in the place of the whole."""
+"""Changes of a list, sent instead of the whole."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

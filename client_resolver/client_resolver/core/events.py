@@ -1,4 +1,4 @@
-"""What happens to a channel, as records for those who look on."""
+"""Events of a channel, as records for observers."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -80,7 +80,7 @@ class ListConfirmed:
 
 @dataclass(frozen=True, slots=True)
 class BalancerLost:
-    """What lists the backends can't be reached, or has ended the watch.
+    """The balancer or resolver can't be reached, or has ended the watch.
 
     Attributes:
         text: What has happened, in words.

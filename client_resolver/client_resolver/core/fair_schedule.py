@@ -26,7 +26,7 @@ _BITS = 20
 class _Slot(Generic[T]):
     """One's next turn: due from the end of the one before on, and before its own end.
 
-    Times are counted in turns of all, in integers: whole ones, and parts of which `weight` are one.
+    Times are counted in turns of all, in integers: whole turns, and parts, `weight` to a turn.
     So nothing drifts.
     """
 
@@ -112,7 +112,7 @@ class FairSchedule(Generic[T]):
     def take(self) -> T:
         """Return whose turn it is, and go on. Any thread may call it at any time.
 
-        Whoever interrupts his own thread while it is in here gets one at random: the order is
+        Code that interrupts its own thread in here gets a random one: the order is
         between two turns.
         """
         return self._guard.run(self._take, self._draw)
@@ -149,7 +149,7 @@ class FairSchedule(Generic[T]):
         return slot.item
 
     def _sort(self) -> None:
-        """Queue all slots anew.
+        """Queue all slots again.
 
         An exception of a signal handler may have come between two steps of `_take`: the slots are
         whole then, while one may be in no queue.

@@ -139,7 +139,7 @@ def number(
     high: float = math.inf,
     above: float = -math.inf,
 ) -> float | D:
-    """Read a number, which may stand in a string."""
+    """Read a number, which may be a string."""
     value = config.get(name)
     if value is None:
         return default
@@ -158,7 +158,7 @@ def whole(
     low: int = 0,
     high: int = 2**32 - 1,
 ) -> int | D:
-    """Read a whole number, which may stand in a string or be written as 5.0."""
+    """Read a whole number, which may be a string or be written as 5.0."""
     value = config.get(name)
     if value is None:
         return default

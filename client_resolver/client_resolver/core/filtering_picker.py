@@ -11,13 +11,13 @@ B = TypeVar("B", bound=Hashable)
 
 
 class FilteringPicker(Generic[B]):
-    """Passes over the backends that can't be picked at present.
+    """Skips the backends that can't be picked at present.
 
-    For pickers that go by a key: when a backend fails or is ejected, its keys go to others and come
+    For keyed pickers: when a backend fails or is ejected, its keys go to others and come
     back with it, and no other key moves. gRFC A42 has it so for `ring_hash`.
 
     Args:
-        inner: Picks. It knows more backends than `present`, and heeds what it is told as tried.
+        inner: Picks. It knows more backends than `present`, and avoids those given as tried.
         present: The backends that can be picked: at least one.
         absent: The others that `inner` knows.
     """
@@ -37,7 +37,7 @@ class FilteringPicker(Generic[B]):
         absent = self._absent
         backend = self._pick(key, absent.union(tried) if tried else absent)
         if backend in absent:
-            # Those that are present were all tried, or `inner` heeds nothing.
+            # All present ones were tried, or `inner` ignores `tried`.
             backend = self._pick(key, absent)
         return self._present[key % len(self._present)] if backend in absent else backend
 

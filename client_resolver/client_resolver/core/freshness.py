@@ -3,8 +3,8 @@
 __all__ = ["QUIET", "Freshness"]
 
 QUIET = 6.0
-"""Seconds after which a watch that named the list as known and has been told nothing counts as one
-that works: longer than a connection is given to come about."""
+"""Seconds after which a watch that named the list as known and has received nothing counts as
+working: longer than a connection is given to come about."""
 
 
 class Freshness:
@@ -23,7 +23,7 @@ class Freshness:
         self._watched = False
 
     def begun(self, now: float, *, known: bool) -> None:
-        """Take in that a watch begins.
+        """A watch starts.
 
         Args:
             now: The time on the monotonic clock, in seconds.
@@ -33,7 +33,7 @@ class Freshness:
         self._asked = now if known else None
 
     def heard(self, now: float, *, current: bool) -> None:
-        """Take in an answer, and whether the list that holds then is current by it."""
+        """An answer came; `current` says whether the list held is current by it."""
         self._asked = None
         if current:
             self._since = None
@@ -42,7 +42,7 @@ class Freshness:
         self._heard = now
 
     def lost(self, now: float, *, reached: bool) -> None:
-        """Take in that the watch has ended or that an answer failed.
+        """The watch ended or an answer failed.
 
         Args:
             now: The time on the monotonic clock, in seconds.

@@ -42,7 +42,7 @@ class HedgingPolicy:
 
     @classmethod
     def parse(cls, config: Mapping[str, object]) -> Self:
-        """Read the policy. More attempts than `MAX_ATTEMPTS` are taken for so many.
+        """Read the policy. More attempts than `MAX_ATTEMPTS` count as that number.
 
         Raises:
             ValueError: It is malformed; the text names the field, the value and what is allowed.
@@ -56,7 +56,7 @@ class HedgingPolicy:
 
 
 class Verdict(Enum):
-    """What the failure of one attempt means for its RPC."""
+    """The consequence of one attempt's failure for its RPC."""
 
     FINAL = "the RPC ends with this failure, and its other attempts are cancelled"
     START = "the next attempt is to be started at once"
@@ -71,9 +71,9 @@ class HedgeState:
     tells how each attempt ends:
 
     * With success, or the first response message of a stream: `succeeded`. The others are
-      cancelled, and nothing more is told or asked.
-    * With a failure: `failed`, and goes by its verdict.
-    * An attempt that no server took up is put on another backend and not told.
+      cancelled, and no other method is called.
+    * With a failure: `failed`, and the verdict says what follows.
+    * An attempt that no server processed goes to another backend and is not reported.
 
     When `start` refuses and `over` holds, the RPC ends with the failure told last: the throttle has
     closed since, or `stop` was called.
@@ -129,13 +129,13 @@ class HedgeState:
         self.next_at = None
 
     def succeeded(self) -> None:
-        """Take in that an attempt brought the RPC's answer."""
+        """An attempt brought the RPC's answer."""
         self._throttle.succeeded()
         self.running -= 1
         self.next_at = None
 
     def failed(self, code: str, pushback: str | None, now: float) -> Verdict:
-        """Take in that an attempt failed.
+        """An attempt failed.
 
         Args:
             code: The name of its status code.

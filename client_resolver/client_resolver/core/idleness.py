@@ -1,4 +1,4 @@
-"""Which connections have carried nothing for so long that they are closed."""
+"""Closes connections that have been idle for too long."""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Generic, TypeVar
@@ -11,7 +11,7 @@ __all__ = ["Idleness", "UsePicker"]
 H = TypeVar("H")
 
 _GRAIN = 10
-"""A connection is closed at most one part of so many of the timeout too late."""
+"""A connection is closed late by at most this fraction (1/`_GRAIN`) of the timeout."""
 
 
 class Idleness(Generic[H]):
@@ -29,7 +29,7 @@ class Idleness(Generic[H]):
         self.wake_at: float | None = None
 
     def opened(self, backend: Backend[H], now: float) -> None:
-        """Take in that a connection is opened."""
+        """A connection was opened."""
         backend.used_at = now
         if self.wake_at is None:
             self.wake_at = now + self._timeout

@@ -1,4 +1,4 @@
-"""What a backend says of its own load: an ORCA report (gRFC A51), with RPCs or out of band."""
+"""Load reports of backends: ORCA (gRFC A51), with RPCs or out of band."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

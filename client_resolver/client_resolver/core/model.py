@@ -50,7 +50,7 @@ class Connectivity(Enum):
 
 
 class ListState(Enum):
-    """What a list means: `lookaside.State`."""
+    """The state of a list: `lookaside.State`."""
 
     UNSPECIFIED = 0
     PRESENT = 1
@@ -61,7 +61,7 @@ class ListState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """Which state of a list a message carries: `lookaside.Revision`.
+    """The revision of a list: `lookaside.Revision`.
 
     Attributes:
         digest: Equal for equal lists. Empty: the balancer gives none.
@@ -120,7 +120,7 @@ class ServerList:
         revision: Which state of the list it is.
         set_aside: The servers that were left out.
         service_config: The service config, JSON, for channels with none of their own. Empty: none.
-        provisional: It stands in until the target itself has given a list.
+        provisional: It is used until the target itself has given a list.
     """
 
     endpoints: tuple[Endpoint, ...]
@@ -133,7 +133,7 @@ class ServerList:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an RPC fails without having been sent."""
+    """A failure of RPCs that are not sent."""
 
     code: Code
     details: str

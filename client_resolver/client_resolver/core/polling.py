@@ -7,7 +7,7 @@ from client_resolver.core.backoff import FullJitter
 __all__ = ["MIN_GAP", "Polling"]
 
 MIN_GAP = 5.0
-"""Seconds between two looks that failing backends cause. It is what CoreDNS lets the records of a
+"""Seconds between two lookups that failing backends cause. It is what CoreDNS lets the records of a
 Kubernetes Service live: asking sooner would bring the answer from before."""
 
 _RETRY = 1.0
@@ -25,9 +25,9 @@ class Polling:
     that grows up to `interval`. A backend that can't be reached brings the next look forward.
 
     Args:
-        interval: Seconds between two looks, give or take a tenth.
+        interval: Seconds between two lookups, give or take a tenth.
         rng: The source of all that is drawn.
-        gap: The least time between two looks that `backend_failed` causes, in seconds. No more
+        gap: The least time between two lookups that `backend_failed` causes, in seconds. No more
             than `interval` counts.
     """
 
@@ -41,23 +41,23 @@ class Polling:
         """When the next look is due, on the monotonic clock."""
 
     def begun(self, now: float) -> None:
-        """Take in that a look begins."""
+        """A lookup starts."""
         self._began = now
         # Nothing but what is asked for meanwhile brings another before this one has ended.
         self.due_at = float("inf")
 
     def succeeded(self, now: float) -> None:
-        """Take in an answer."""
+        """An answer came."""
         self._backoff.reset()
         spread = self._interval * _SPREAD
         self._bring_forward(now + self._interval + self._rng.uniform(-spread, spread))
 
     def failed(self, now: float) -> None:
-        """Take in that there was no answer."""
+        """There was no answer."""
         self._bring_forward(now + self._backoff.next())
 
     def backend_failed(self, now: float) -> None:
-        """Take in that a backend can't be reached: the list may be out of date."""
+        """A backend can't be reached: the list may be out of date."""
         earliest = now if self._began is None else max(now, self._began + self._gap)
         self._bring_forward(earliest + self._rng.uniform(0, self._gap * _SPREAD))
 

@@ -16,12 +16,12 @@ from client_resolver.core.priority_picker import Level, PriorityPicker
 __all__ = ["LEVELS", "Level", "LocalityPriorities", "PriorityPicker"]
 
 LEVELS = ("node", "zone")
-"""What a level may be, in the order that levels stand in."""
+"""The levels that there can be, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalityPriorities:
-    """Which backends come first.
+    """Priorities of backends.
 
     Attributes:
         levels: Of `LEVELS`, in that order: backends on the client's own node, in its zone. One

@@ -1,4 +1,4 @@
-"""A picker over the pickers of several levels, each of which gets exactly its share."""
+"""A picker over the pickers of several levels; each level gets exactly its share."""
 
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
@@ -42,13 +42,13 @@ class PriorityPicker(Generic[B]):
     """Picks a level, and has its picker pick the backend.
 
     Levels come in the order of `core.fair_schedule`: none is ever off its share by a pick.
-    RPCs with a key go by the key instead, so that one key stays with one level for as long as the
-    shares hold.
+    RPCs with a key are assigned by the key instead: one key stays with one level while the
+    shares do not change.
 
     Args:
         levels: At least one of a share above 0. What the shares sum to is all RPCs.
         rng: The source of the starting point.
-        keyed: The pickers go by the key.
+        keyed: The pickers use the key.
 
     Attributes:
         levels: What it was built from.
@@ -81,7 +81,7 @@ class PriorityPicker(Generic[B]):
         """Return the backend for the next RPC. Never waits, never fails.
 
         Args:
-            key: The RPC's hash, 64 bits, for the policies that go by one.
+            key: The RPC's hash, 64 bits, for keyed policies.
             tried: The backends that it was tried on: another is returned where there is one, of
                 another level if need be.
         """

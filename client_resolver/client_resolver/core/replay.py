@@ -1,23 +1,23 @@
-"""Which failures show that a server never took the RPC up, so that another backend may get it.
+"""Classifies failures: whether a server may have processed the RPC, or another backend may get it.
 
 A client library must not send twice what may have been processed. What C-core tells through Python
 is a code, a text and the connection's state afterwards. By experiment with grpcio 1.85, nearly all
 failures that a gracefully stopping server leaves are of two kinds, which show that:
 
-* The connection was gone before the RPC was put on it, or a GOAWAY named its stream as not taken
-  up. C-core then sends it again by itself on the same channel (gRFC A6, transparent retries), and
-  the new connection is refused. Nothing was processed.
+* The connection was gone before the RPC was sent, or a GOAWAY named its stream as not
+  processed. C-core then sends it again by itself on the same channel (gRFC A6, transparent
+  retries), and the new connection is refused. Nothing was processed.
 * The RPC reached the server between its shutdown and the client's receipt of the GOAWAY. The server
   cancels it before any handler sees it. The same code and text without a GOAWAY is a handler's own
   doing, so the connection must have gone too.
 
-Where backends are asked for their health (gRFC A17), their channels go by C-core's round_robin,
+Where backends are asked for their health (gRFC A17), their channels use C-core's round_robin,
 which says the first kind in other words, and also fails RPCs to a backend that isn't well. Those
 never leave the client either.
 
 There is a third kind: about one stop in 150 to 200 under CPU load fails an RPC that arrives
-meanwhile with "Cancelling all calls" or "Stream removed (… GOAWAY …)". An RPC that a handler was at
-work on fails in the very same way, so neither is repeated.
+meanwhile with "Cancelling all calls" or "Stream removed (… GOAWAY …)". An RPC that a handler was
+processing fails in the same way, so neither is repeated.
 """
 
 from enum import Enum
@@ -31,7 +31,7 @@ _UNREACHABLE = (
     "failed to connect to all addresses; last error: ",
     "connections to all backends failing; last error: ",
 )
-"""How C-core's pick_first and round_robin begin to say that they have no connection."""
+"""Prefixes of the details with which C-core's pick_first and round_robin report no connection."""
 
 
 _LOCAL = {
@@ -45,11 +45,11 @@ _LOCAL = {
     "UNAVAILABLE": ("Getting metadata from plugin failed with error: ",),
     "UNKNOWN": ("Exception iterating requests!",),
 }
-"""How grpc begins to say, by code, that a failure is of the client's own making."""
+"""Prefixes of grpc's details, by code, for failures made by the client itself."""
 
 
 class Evidence(Enum):
-    """What a failure says, given that the backend's connection is no longer ready."""
+    """The evidence of a failure, given that the backend's connection is no longer ready."""
 
     NONE = "the server may have processed it"
     UNSENT = "it never left the client"

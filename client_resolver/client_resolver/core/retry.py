@@ -3,7 +3,7 @@
 https://github.com/grpc/proposal/blob/master/A6-client-retries.md
 
 What is decided here concerns attempts that a server may have processed. An attempt that no server
-took up (`client_resolver.core.replay`) is repeated at once and not told here at all.
+processed (`client_resolver.core.replay`) is repeated at once and not reported here at all.
 """
 
 import math
@@ -84,7 +84,7 @@ class RetryPolicy:
 
     @classmethod
     def parse(cls, config: Mapping[str, object]) -> Self:
-        """Read the policy. More attempts than `MAX_ATTEMPTS` are taken for so many.
+        """Read the policy. More attempts than `MAX_ATTEMPTS` count as that number.
 
         Raises:
             ValueError: It is malformed; the text names the field, the value and what is allowed.
@@ -158,7 +158,7 @@ class Throttle:
         self.configure(throttling)
 
     def configure(self, throttling: Throttling | None) -> None:
-        """Go by this setting from now on. The share of tokens that are left stays what it is."""
+        """Use this setting from now on. The share of the remaining tokens stays the same."""
         before, tokens = self._max, self._tokens
         self._max = _thousandths(throttling.max_tokens) if throttling else 0
         self._ratio = _thousandths(throttling.token_ratio) if throttling else 0
@@ -175,12 +175,12 @@ class Throttle:
         return not self._max or self._tokens * 2 > self._max
 
     def succeeded(self) -> None:
-        """Take in that an attempt succeeded."""
+        """An attempt succeeded."""
         if self._tokens < self._max or self._changes:
             self._change(self._ratio)
 
     def failed(self) -> None:
-        """Take in that an attempt failed in a way that the policy is for, or with "don't retry"."""
+        """An attempt failed with a code of the policy, or with "don't retry"."""
         self._change(-1000)
 
     def _change(self, change: int) -> None:
@@ -202,7 +202,7 @@ class Retries:
 
     The shell starts the first attempt, and tells how each ends: `succeeded`, `failed` or
     `timed_out`. What the last two return is the wait until the next attempt, or that the RPC ends
-    with this outcome. Nothing is told of attempts that no server took up, that the application
+    with this outcome. Not reported are attempts that no server processed, that the application
     cancelled, or that failed when the RPC was committed (a response message or initial metadata
     had reached the application).
 
@@ -231,11 +231,11 @@ class Retries:
         return self.attempts < self._policy.max_attempts
 
     def succeeded(self) -> None:
-        """Take in that the RPC succeeded."""
+        """The RPC succeeded."""
         self._throttle.succeeded()
 
     def failed(self, code: str, pushback: str | None = None) -> float | None:
-        """Take in that an attempt failed.
+        """An attempt failed.
 
         Args:
             code: The name of its status code.
@@ -251,7 +251,7 @@ class Retries:
         return self._next(wait) if retryable else None
 
     def timed_out(self) -> float | None:
-        """Take in that an attempt was given up after the policy's `per_attempt_timeout`.
+        """An attempt was abandoned after the policy's `per_attempt_timeout`.
 
         Returns:
             As `failed`. None: the RPC fails with DEADLINE_EXCEEDED.

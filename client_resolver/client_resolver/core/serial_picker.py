@@ -1,4 +1,4 @@
-"""A picker of which one thread at a time picks, whoever interrupts it."""
+"""Serialises a picker: one thread at a time picks, even if code interrupts it."""
 
 from collections.abc import Callable, Collection, Sequence
 from itertools import count
@@ -31,7 +31,7 @@ class SerialPicker(Generic[B]):
         self._backends = tuple(backends)
         self._guard = guard
         self._next: Callable[[], int] = count().__next__
-        # Whoever asks whether it wants to be told looks for these.
+        # Callers check for these methods.
         if isinstance(inner, Reporting):
             ended = inner.ended
             self.ended = lambda *told: guard.run(lambda: ended(*told), _not_now)

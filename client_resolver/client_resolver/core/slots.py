@@ -5,7 +5,7 @@ from weakref import ref
 __all__ = ["Live", "Slot"]
 
 Live = set[object]
-"""Who is counted now: a weak reference for each. Its length is the count."""
+"""The counted objects: a weak reference for each. Its length is the count."""
 
 
 class Slot:

@@ -18,7 +18,7 @@ _STEPS = 20
 
 @dataclass(frozen=True, slots=True)
 class SlowStart:
-    """How a backend's weight grows after it has become ready.
+    """The growth of a backend's weight after it has become ready.
 
     It is of no use while all backends are new: they would share the load as they do without it.
 
@@ -58,7 +58,7 @@ class SlowStart:
 
     @property
     def step(self) -> float:
-        """Seconds after which the weights of backends that ramp up are to be worked out anew."""
+        """Seconds after which the weights of backends that ramp up are to be computed again."""
         return self.window / _STEPS
 
     def factor(self, age: float) -> float:

@@ -63,7 +63,7 @@ class ChannelSnapshot:
         stale_for: Seconds since the list was last known to be current. 0: what gives the lists is
             there and says nothing else. None: there was none yet.
         balancer: Why the watch was lost. Empty: it works, or has not failed yet.
-        panic: So many backends are ejected that ejections are ignored.
+        panic: Too many backends are ejected, so ejections are ignored.
         settled: RPCs meet all of this already; nothing is about to be published.
         waiting_calls: Calls that wait for a backend, or for a retry, and hold no thread meanwhile.
         breaker_requests: RPCs that the circuit breaker counts as under way. 0 where it has no limit

@@ -35,10 +35,10 @@ _REFUSALS = frozenset(
         Code.UNIMPLEMENTED,
     }
 )
-"""What a balancer answers to a request that it will refuse again."""
+"""Codes of a balancer for a request that it will refuse again."""
 
 _UNREACHED = ("failed to connect to all addresses", "DNS resolution failed")
-"""What C-core says of a watch that never came to a balancer."""
+"""Codes of C-core for a watch that never reached a balancer."""
 
 _SETTLED = 3.0
 """Seconds after which a watch that need not say anything counts as one that works."""
@@ -46,13 +46,13 @@ _SETTLED = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """What to do after a watch has ended.
+    """The next step after a watch has ended.
 
     Attributes:
         delay: Seconds to wait before the next attempt.
         text: What has happened, in words.
-        expected: Nobody need read it: the balancer ended the watch in good order, or the attempt
-            before this one failed as well.
+        expected: Not worth a warning: the balancer ended the watch cleanly, or the previous
+            attempt failed as well.
         all_asked: Every balancer has been asked by now.
     """
 
@@ -66,17 +66,17 @@ class ListSink(Protocol):
     """Where resolvers report: a `Watch` behind a shell's lock and clock."""
 
     def begun(self) -> Revision | None:
-        """Take in that a watch begins. Return what to name as known."""
+        """A watch starts. Return the revision to name as known."""
 
     def received(self, message: ServerList | Delta) -> ServerList | None:
-        """Take in a message. Return the list that holds then.
+        """A message came. Return the resulting list.
 
         Raises:
-            UnknownBase: The watch must be begun anew.
+            UnknownBase: The watch must be started again.
         """
 
     def lost(self, code: Code, details: str, *, misread: bool = False) -> Lost:
-        """Take in that the watch has ended, or that the backends could not be looked up.
+        """The watch ended, or the backends could not be looked up.
 
         Args:
             code: The status's code.
@@ -85,7 +85,7 @@ class ListSink(Protocol):
         """
 
     def fallback_failed(self, why: str) -> None:
-        """Take in that the fallback could not be looked up."""
+        """The fallback could not be looked up."""
 
 
 def is_firm(listed: ServerList | None) -> TypeGuard[ServerList]:
@@ -99,7 +99,7 @@ def is_firm(listed: ServerList | None) -> TypeGuard[ServerList]:
 
 
 class Watch:
-    """Decides what each event of a watch means. Holds the last known list for ever.
+    """Decides what each event of a watch means. Holds the last known list forever.
 
     It takes the answers of a resolver that is polled as well, each as a list of its own. A
     provisional list is taken as long as there is no other.
@@ -111,7 +111,7 @@ class Watch:
     A delta applies to the list that the same stream sent last, taken or put off, or to the one that
     the stream was begun with.
 
-    The waits between attempts begin anew after a watch that worked, however it ended: a balancer
+    The waits between attempts are reset after a watch that worked, however it ended: a balancer
     that ends its watches to have its clients spread is asked again almost at once.
 
     Where several are asked in turn, RPCs wait for the first list until each has been asked once,
@@ -156,7 +156,7 @@ class Watch:
 
     @property
     def listed(self) -> ServerList | None:
-        """The list that RPCs go by: `current`, unless a fallback is to come that is better."""
+        """The list that RPCs use: `current`, unless a better fallback is expected."""
         if self._awaits_fallback and not is_firm(self.current):
             return None
         return self.current
@@ -175,7 +175,7 @@ class Watch:
         return None if self._older is None else self._older_until
 
     def begun(self, now: float) -> Revision | None:
-        """Take in that the balancer is asked for a watch.
+        """A watch was requested from the balancer.
 
         Returns:
             The revision to name as known. None: the whole list is needed.
@@ -188,10 +188,10 @@ class Watch:
         return None if self._known is None else self._known.revision
 
     def received(self, message: ServerList | Delta, now: float) -> bool:
-        """Take in a message of the watch. Return whether `current` has changed.
+        """A message of the watch came. Return whether `current` has changed.
 
         Raises:
-            UnknownBase: It is a delta of a list that is not held: the watch must be begun anew.
+            UnknownBase: It is a delta of a list that is not held: start a new watch.
         """
         if isinstance(message, Delta):
             message = self._whole(message)
@@ -229,7 +229,7 @@ class Watch:
         self.current = before
 
     def lost(self, code: Code, details: str, now: float, *, misread: bool = False) -> Lost:
-        """Take in that the watch has ended or that it could not be started.
+        """The watch ended or could not be started.
 
         Args:
             code: The status's code.
@@ -272,7 +272,7 @@ class Watch:
         return Lost(delay, text, expected, all_asked)
 
     def fallback_failed(self, why: str) -> None:
-        """Take in that the fallback could not be looked up."""
+        """The fallback could not be looked up."""
         self._awaits_fallback = False
         self._fallback_failed = f"; the fallback can't be used: {why}"
 

@@ -88,7 +88,7 @@ class BackendConnections:
 
         Args:
             backends: All that there are.
-            observed: Is told each state that is another than before, or IDLE.
+            observed: Called with each state that differs from before, or is IDLE.
 
         Returns:
             Seconds until the next look.
@@ -106,7 +106,7 @@ class BackendConnections:
                 continue
             state = handle.look()
             if state is None:
-                # Soon again. Nobody waits for it in here, where the others are taken in.
+                # Again soon. Nothing waits for it here, while the others are processed.
                 settled = False
                 continue
             if state is not before or state is Connectivity.IDLE:

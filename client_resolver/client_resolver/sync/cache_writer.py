@@ -24,7 +24,7 @@ class CacheWriter:
         self._stopped = threading.Event()
 
     def keep(self, current: ServerList | None) -> None:
-        """Take in the list that holds. Waits for nothing."""
+        """The current list changed. Does not block."""
         if worth_keeping(current):
             with self._changed:
                 self._newest = current

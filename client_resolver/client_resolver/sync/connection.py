@@ -92,7 +92,7 @@ def why(handle: "Handle") -> str:
 
 
 class Connections:
-    """Several connections of one backend, which its RPCs take in turn."""
+    """Several connections of one backend, which its RPCs use in turn."""
 
     __slots__ = ("_turn", "parts")
 
@@ -134,7 +134,7 @@ class Connections:
 
 
 class Undialled:
-    """Stands where a connection would, if the application could not say how to dial it."""
+    """Takes a connection's place if the application's `dial` failed."""
 
     __slots__ = ()
 
@@ -156,7 +156,7 @@ Place: TypeAlias = backend.Place[Handle]
 
 
 def one_of(handle: Handle | None) -> Handle | None:
-    """Return the single connection that a backend's next RPC is to be put on."""
+    """Return the connection for a backend's next RPC."""
     return handle.next() if isinstance(handle, Connections) else handle
 
 

@@ -1,4 +1,4 @@
-"""What only the channel beneath a grpc channel can do: tell its state, and end calls with a code.
+"""Access to the channel beneath a grpc channel: its state, and ending calls with a code.
 
 The public way to the state, `grpc.Channel.subscribe`, holds a thread per channel that polls five
 times a second: 300 backends cost 300 threads and a fifth of a core. The channel beneath can be
@@ -88,7 +88,7 @@ def steady(channel: grpc.Channel) -> Lock | None:
 
     `Condition.__enter__` and `__exit__` are functions of Python's around those of a lock. A handler
     may run at the beginning of the second or the end of the first, and if it raises, the lock stays
-    the main thread's: every other thread that uses the channel then waits for ever, as with grpc
+    the main thread's: every other thread that uses the channel then waits forever, as with grpc
     alone. It isn't rare, since signals are seen late, where a thread comes back from C: there.
 
     Returns:

@@ -13,7 +13,7 @@ __all__ = ["EndedCall"]
 
 
 class EndedCall(grpc.RpcError, grpc.Call, grpc.Future):  # type: ignore[type-arg]
-    """Stands where a call of any kind would, and is the error that it raises.
+    """An ended call of any kind, and the error that it raises.
 
     Args:
         code: Its status code.

@@ -12,7 +12,7 @@ class Fallback:
 
     Args:
         poller: Looks the fallback up.
-        after: Seconds after which it is wanted without a word.
+        after: Seconds after which it is used if `wanted` is not called.
     """
 
     def __init__(self, poller: Poller, after: float) -> None:
@@ -26,7 +26,7 @@ class Fallback:
         self._poller.run()
 
     def wanted(self) -> None:
-        """Take in that the balancer can't be reached, or knows of nothing."""
+        """The balancer can't be reached, or has no list."""
         self._decided.set()
 
     def over(self) -> None:

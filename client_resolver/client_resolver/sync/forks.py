@@ -1,4 +1,4 @@
-"""What begins anew in the child of a process that forks.
+"""Restarts channels in the child of a process that forks.
 
 Python never takes a fork hook back, so there is one for the whole process: a hook for each channel
 would outlive the channel.
@@ -15,7 +15,7 @@ class Forkable(Protocol):
     """Something whose threads and sockets stay behind in the parent."""
 
     def forget(self) -> None:
-        """Let go of what is the parent's. Called in the child."""
+        """Forget what belongs to the parent. Called in the child."""
 
 
 _followed: weakref.WeakSet[Forkable] = weakref.WeakSet()

@@ -28,7 +28,7 @@ from client_resolver.telemetry.log import reportless
 __all__ = ["LoadReader", "Source"]
 
 _TOGETHER = 16
-"""How many streams are under way at once."""
+"""Maximum number of concurrent streams."""
 _WAIT = 2.0
 """Seconds that a backend has for its report."""
 
@@ -50,12 +50,12 @@ class Source(Protocol):
         """Return the reporting period in seconds, None for the end, and whom to ask."""
 
     def loaded(self, backend: Backend, report: LoadReport) -> None:
-        """Take in a report."""
+        """A load report came."""
 
 
 @dataclass(slots=True)
 class _Asked:
-    """What is known of one connection.
+    """The state of one connection.
 
     Attributes:
         due: When to ask again, on the monotonic clock. inf: never.
@@ -97,7 +97,7 @@ class LoadReader:
             self._thread.start()
 
     def close(self, timeout: float) -> None:
-        """End the thread and its calls. Waits for it, so many seconds at most."""
+        """End the thread and its calls. Waits for it, `timeout` seconds at most."""
         self._closed = True
         self._wake.put(None)
         for call in list(self._calls):

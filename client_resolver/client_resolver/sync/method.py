@@ -93,8 +93,8 @@ class Method(Generic[M]):
             if isinstance(handle, Connections):
                 return self.on(handle.next())
             assert isinstance(handle, Connection)  # noqa: S101
-            # grpc's factories are not thread-safe for registered methods. Whoever interrupts one of
-            # them on its own thread finds it between two steps of C's, of which each is whole.
+            # grpc's factories are not thread-safe for registered methods. Code that interrupts one
+            # of them on its own thread runs between two complete steps of C code.
             bind = partial(self._bind, handle)
             bound = self.bound[handle] = self.driver.binding.run(bind, bind)
         return bound
@@ -119,7 +119,7 @@ class Method(Generic[M]):
         if self.serializer is not None:
             try:
                 message = self.serializer(request)
-            except Exception:  # noqa: BLE001 (grpc logs it, and goes by None)
+            except Exception:  # noqa: BLE001 (grpc logs it, and uses None)
                 message = None
         if message is None:
             raise EndedCall(grpc.StatusCode.INTERNAL, "Exception serializing request!")

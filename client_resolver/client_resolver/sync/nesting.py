@@ -23,7 +23,7 @@ def is_nested() -> bool:
 
     Then a signal handler or a finaliser has interrupted it, or it has called something of the
     application's. The thread may hold a lock below that the channel's other threads need: one of
-    grpc's as well, of which nobody can tell who holds it. So it is not to wait for those threads.
+    grpc's as well, whose holder can't be known. So it is not to wait for those threads.
     """
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
     within = True

@@ -20,13 +20,13 @@ Look: TypeAlias = Callable[[], ServerList]
 
 
 class Listener(Protocol):
-    """Who wants the answers."""
+    """Receives the answers."""
 
     def found(self, answer: ServerList) -> None:
-        """Take in an answer."""
+        """An answer came."""
 
     def failed(self, why: str) -> None:
-        """Take in that there was none."""
+        """There was no answer."""
 
 
 def look_of(
@@ -49,7 +49,7 @@ class Poller:
     Args:
         look: Is called for each look, one at a time.
         polling: Says when.
-        listener: Is told what came of it, on the poller's thread.
+        listener: Receives the result, on the poller's thread.
     """
 
     def __init__(self, look: Look, polling: Polling, listener: Listener) -> None:
@@ -78,7 +78,7 @@ class Poller:
         self._tell(self._polling.resolve_now)
 
     def backend_failed(self) -> None:
-        """Take in that a backend can't be reached: the next look comes soon."""
+        """A backend can't be reached: the next lookup comes soon."""
         self._tell(self._polling.backend_failed)
 
     def stop(self) -> None:

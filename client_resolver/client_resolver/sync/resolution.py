@@ -35,7 +35,7 @@ class Resolution:
 
     Args:
         settings: The channel's settings.
-        sink: Is told of every event, on threads of this object.
+        sink: Receives every event, on threads of this object.
         fallback_after: Seconds after which the fallback is used where there is no list.
         first_message: Seconds that one of several balancers has to say something.
     """
@@ -97,7 +97,7 @@ class Resolution:
             self._poller.resolve_now()
 
     def backend_failed(self) -> None:
-        """Take in that a backend can't be reached. Waits for nothing."""
+        """A backend can't be reached. Does not block."""
         if self._poller is not None:
             self._poller.backend_failed()
 
@@ -125,7 +125,7 @@ class Resolution:
         return Poller(look, Polling(self._settings.refresh_interval, self._rng), listener)
 
     def _after_loading(self, run: Callable[[], None]) -> Callable[[], None]:
-        # On the thread of `run`: whoever makes the channel's first RPC doesn't wait for a disk.
+        # On the thread of `run`: the channel's first RPC doesn't wait for a disk.
         def load_and_run() -> None:
             kept = None if self._file is None else self._file.load()
             if kept is not None:

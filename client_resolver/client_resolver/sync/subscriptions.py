@@ -1,4 +1,4 @@
-"""Who is told of a channel's state: connectivity callbacks, and observers of its events."""
+"""Receivers of a channel's state: connectivity callbacks, and observers of its events."""
 
 import logging
 from collections import deque
@@ -22,7 +22,7 @@ Listener = Callable[[grpc.ChannelConnectivity], None]
 
 
 class Subscriptions:
-    """Keeps who wants to know, and what they have not been told yet.
+    """Keeps the listeners, and what they have not received yet.
 
     `listen` and `unlisten` may be called on any thread at any time. The owner serialises `happened`
     and `note`. It calls `tell` on one thread, while it holds nothing: what is called there is the
@@ -66,14 +66,14 @@ class Subscriptions:
         self._events.extend(events)
 
     def note(self, state: str) -> None:
-        """Take in the channel's state: the name of a `grpc.ChannelConnectivity`."""
+        """The channel's state changed: the name of a `grpc.ChannelConnectivity`."""
         for one in list(self._listeners):
             if one.told != state:
                 one.told = state
                 self._news.append((one.listener, state))
 
     def tell(self) -> None:
-        """Tell what has not been told."""
+        """Deliver what has not been delivered."""
         if self._events:
             tell_events(self._observers, self._target, _taken(self._events))
         for listener, state in _taken(self._news):
@@ -84,7 +84,7 @@ class Subscriptions:
 
 
 class _Listening:
-    """A listener, and the state that it was told last."""
+    """A listener, and the state that it received last."""
 
     __slots__ = ("listener", "told")
 

@@ -1,7 +1,7 @@
-"""How threads wait for each other: without a lock that a signal handler could find taken.
+"""Wakeups between threads, without a lock that a signal handler could find taken.
 
 `threading.Event`, `Condition` and `queue.Queue` are written in Python around a lock. A handler that
-interrupts one of their methods and calls another waits for its own thread, for ever; and if it
+interrupts one of their methods and calls another waits for its own thread, forever; and if it
 raises there, the lock may stay taken. What is here consists of single steps of C.
 """
 

@@ -28,7 +28,7 @@ class Watcher:
     Args:
         settings: The channel's settings.
         balancers: Who is asked.
-        sink: Is told of every event and says what follows.
+        sink: Receives every event and says what follows.
         first_message: Seconds that one of several balancers has to say something.
     """
 
@@ -158,7 +158,7 @@ class _Ending:
         self._timer: threading.Timer | None = None
 
     def follow(self, call: grpc.RpcContext, patience: float | None) -> None:
-        """Take in the watch. Cancel it after so many seconds unless `calm` comes first."""
+        """A watch started. Cancel it after `patience` seconds unless `calm` is called first."""
         self._call = call
         if patience is not None:
             why = _Ended(Code.DEADLINE_EXCEEDED, f"no answer within {patience:g} s")
@@ -167,7 +167,7 @@ class _Ending:
             self._timer.start()
 
     def calm(self) -> None:
-        """Take in that the balancer has said something."""
+        """The balancer has answered."""
         if self._timer is not None:
             self._timer.cancel()
 

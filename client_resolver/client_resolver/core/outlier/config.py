@@ -17,7 +17,7 @@ __all__ = [
 DEFAULT_ERROR_CODES = frozenset(
     {"DATA_LOSS", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "UNKNOWN"}
 )
-"""What counts as an error unless it is said: what a sound server has no reason to answer."""
+"""The default error codes: those that a sound server has no reason to return."""
 
 _UINT32 = 2**32 - 1
 
@@ -116,7 +116,7 @@ class OutlierDetection:
             always be, unless this is 0.
         success_rate: Ejects those that are worse than the others. None: off.
         failure_percentage: Ejects those that are worse than a fixed threshold. None: off.
-        consecutive_errors: Ejects, at once, one that fails so many RPCs in a row. None: off.
+        consecutive_errors: The number of failed RPCs in a row that ejects a backend. None: off.
         error_codes: The status codes that count as an error.
 
     Raises:

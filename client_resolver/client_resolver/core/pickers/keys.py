@@ -1,4 +1,4 @@
-"""What `ring_hash` and `maglev` hash backends and RPCs by."""
+"""The keys of backends and RPCs for `ring_hash` and `maglev`."""
 
 from collections.abc import Mapping, Sequence
 

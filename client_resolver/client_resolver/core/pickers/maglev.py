@@ -27,10 +27,10 @@ _MOST = 5_000_011
 """The largest table that Envoy allows."""
 
 _LOOKS = 10_000
-"""How many entries are looked at in a step of the building: about a millisecond."""
+"""Number of entries per step of building: about a millisecond."""
 
 _STEPS = 1024
-"""How far a pick looks on from an entry whose backend was tried."""
+"""Maximum number of further entries that a pick checks after a tried backend."""
 
 
 class MaglevPicker(Generic[C]):
@@ -175,7 +175,7 @@ class Maglev(BasePolicy):
         return cls(size, text(config, "endpointHashKey", ""), hash_header(config))
 
     def capped(self, most: int) -> "Maglev":
-        """Return the policy with a table of at most so many entries: the largest prime, from 2."""
+        """Return the policy with a table of at most `most` entries: the largest prime, from 2."""
         if self.table_size <= most:
             return self
         return replace(self, table_size=next(n for n in range(most, 1, -1) if _is_prime(n)))

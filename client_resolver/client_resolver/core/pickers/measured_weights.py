@@ -12,12 +12,12 @@ __all__ = ["History", "MeasuredPicker", "MeasuredWeights"]
 C = TypeVar("C", bound=Candidate)
 
 _STEPS = 2**16 - 1
-"""What the largest weight is scaled to: the picker's weights are whole numbers."""
+"""Scale of the largest weight: the picker's weights are whole numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the reports of one backend have told.
+    """The measurements from one backend's reports.
 
     Attributes:
         weight: By its latest report that told any.
@@ -32,7 +32,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredWeights:
-    """How load reports become weights.
+    """The parameters by which load reports become weights.
 
     Attributes:
         blackout_period: For how long after a backend's first report it is not believed yet, in

@@ -1,7 +1,7 @@
 """Turns that backends sit out for RPCs that failed on them.
 
-A backend that fails at once is always idle and looks fast, so a picker that goes by load or latency
-would send it nearly everything. Each failed RPC therefore costs its backend `_FAILURE_TURNS` turns,
+A backend that fails at once is always idle and looks fast, so a picker by load or latency would
+send it nearly everything. Each failed RPC therefore costs its backend `_FAILURE_TURNS` turns,
 a turn being as many picks as there are for one of its own when every backend has its share. However
 fast it fails, it gets at most its share: more would be more turns to sit out than there are picks.
 
@@ -30,8 +30,8 @@ _OVERLOAD_TURNS = 3.0
 class Penalties(Generic[C]):
     """Says which backends sit out, and for how many more picks.
 
-    Any thread may call it at any time. Whoever interrupts his own thread in here gets the backend
-    that was drawn first, and a failure that he tells costs no turn.
+    Any thread may call it at any time. Code that interrupts its own thread in here gets the backend
+    that was drawn first, and a failure that it reports costs no turn.
 
     Args:
         backends: The backends that are picked from.

@@ -36,7 +36,7 @@ class PickFirst(BasePolicy):
     """The policy `pick_first`.
 
     Attributes:
-        shuffles: Each client goes by an order of its own (gRFC A62): without it, all clients that
+        shuffles: Each client uses its own order (gRFC A62): without it, all clients that
             have the same list go to the same backend.
     """
 

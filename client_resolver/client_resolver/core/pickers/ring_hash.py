@@ -23,7 +23,7 @@ _MOST = 8 * 1024 * 1024
 """The largest ring that gRFC A42 allows to ask for."""
 
 _HASH = 64
-"""How many bits a hash has."""
+"""Number of bits in a hash."""
 
 _RANK = 32
 _RANKS = 2**_RANK - 1
@@ -31,9 +31,9 @@ _RANKS = 2**_RANK - 1
 
 
 class RingPicker(Generic[C]):
-    """A ring of points, each of which belongs to a backend.
+    """A ring of points; each point belongs to a backend.
 
-    Of the points that come and go with a change of backends, each moves only the keys of its own
+    Each point that is added or removed with a change of backends moves only the keys of its own
     arc: a key goes elsewhere only if its point has gone or a new point lies before it.
 
     Attributes:
@@ -174,7 +174,7 @@ class RingHash(BasePolicy):
         return cls(low, high, text(config, "endpointHashKey", ""), hash_header(config))
 
     def capped(self, most: int) -> "RingHash":
-        """Return the policy with rings of at most so many points (gRFC A42: `ring_size_cap`)."""
+        """Return the policy with rings of at most `most` points (gRFC A42: `ring_size_cap`)."""
         low, high = min(self.min_ring_size, most), min(self.max_ring_size, most)
         return replace(self, min_ring_size=low, max_ring_size=high)
 

@@ -21,8 +21,8 @@ class CyclicPicker(Generic[C]):
     anywhere, and so do all if there was none: a random order rather than a random start alone, so
     that clients that start together don't follow each other from backend to backend.
 
-    A backend that an RPC passes over because it was tried there loses that turn. The others keep
-    theirs, so that any two that were not passed over differ by one pick at most.
+    A backend that an RPC skips because it was tried there loses that turn. The others keep
+    theirs, so that any two that were not skipped differ by one pick at most.
 
     Args:
         backends: The backends.
@@ -48,7 +48,7 @@ class CyclicPicker(Generic[C]):
         """See `Picker.pick`."""
         if not tried:
             return self._next()
-        # After one round the order stands where it stood: that pick is right if all were tried.
+        # After one round the order is as before: that pick is right if all were tried.
         for _ in self._order:
             backend = self._next()
             if backend not in tried:
@@ -61,7 +61,7 @@ class CyclicPicker(Generic[C]):
 
     def debts(self) -> dict[C, float]:
         """Return what each backend is owed, in picks."""
-        # After one round the order stands where it stood, and what was owed is what it was.
+        # After one round the order is as before, and so is what is owed.
         first, *_ = [self._next() for _ in self._order]
         had = self._order.index(first)
         due = had / len(self._order)

@@ -24,11 +24,11 @@ _LEAST_PERIOD = 0.1
 class ExactPicker(Generic[C]):
     """Picks in the order of `client_resolver.core.fair_schedule`: O(log n) a pick.
 
-    What backends are owed outlasts changes of their weights. Where there are other backends, all
-    begin anew.
+    What backends are owed outlasts changes of their weights. If the set of backends changes, all
+    start again.
 
-    A backend that an RPC passes over because it was tried there loses that turn, and the order
-    goes on: the others' picks stay within the bound of the turns that have gone by. Where the
+    A backend that an RPC skips because it was tried there loses that turn, and the order
+    goes on: the others' picks stay within the bound of the turns that have passed. Where the
     tried backends are so heavy that no other comes up in as many turns as there are backends, one
     is drawn by weight, outside the order.
 
