@@ -1,7 +1,7 @@
 """A backend whose handlers do as a test's script says."""
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
 import grpc
@@ -40,6 +40,10 @@ class Scripted:
     @property
     def address(self) -> str:
         return self._backend.address
+
+    def peers(self) -> Counter[str]:
+        """How many RPCs came by each connection."""
+        return Counter(one.peer for one in self._backend.received)
 
     @property
     def calls(self) -> int:

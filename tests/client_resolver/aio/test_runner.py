@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from client_resolver import Observer
+from client_resolver import ChannelSnapshot, Observer
 from client_resolver.aio.method import Method
 from client_resolver.core.model import Connectivity
 from client_resolver.telemetry.observer import Attempt
@@ -33,11 +33,9 @@ def retrying(**more: Any) -> dict[str, Any]:
 
 def at_rest(channel: Any) -> bool:
     """Whether nothing of any RPC is counted any more."""
-    driver = channel._driver
-    breaker = driver.rpcs.breaker
-    counts = (breaker.requests, breaker.pending, breaker.retries)
-    carried = [len(backend.in_flight) for backend in driver._machine.pool]
-    return counts == (0, 0, 0) and not driver.pending and not any(carried)
+    now: ChannelSnapshot = channel.snapshot()
+    counts = (now.breaker_requests, now.breaker_pending, now.breaker_retries, now.waiting_calls)
+    return not any(counts) and not now.in_flight
 
 
 def all_ready(channel: Any) -> bool:
@@ -299,15 +297,15 @@ async def test_several_connections_per_backend_share_its_rpcs(
     server: Start, connect: Connect
 ) -> None:
     channel, servers = await connected(server, connect, 1, connections_per_backend=3)
-    (backend,) = channel._driver._machine.pool
-    ready = grpc.ChannelConnectivity.READY
-    await until(lambda: all(c.get_state() is ready for c in backend.handle.channels))
-    used = set()
+    (one,) = servers
+    async with asyncio.timeout(BOUND):
+        # Those that are not connected yet are passed over.
+        while len(one.peers()) < 3:
+            await start(channel, "unary_unary")
+    before = one.peers()
     for _ in range(6):
         assert await start(channel, "unary_unary") == b"a"
-        used.add(backend.handle.channel)
-    assert len(used) == 3
-    assert servers[0].calls == 6
+    assert one.peers() - before == dict.fromkeys(before, 2)
 
 
 async def test_a_lazy_channel_connects_what_it_picks(server: Start, connect: Connect) -> None:
@@ -329,8 +327,7 @@ async def test_closing_the_channel_ends_and_accounts_for_the_rpcs_on_backends(
     await channel.close()
     assert await call.code() is grpc.StatusCode.CANCELLED
     assert call.cancelled()
-    breaker = channel._driver.rpcs.breaker
-    assert (breaker.requests, breaker.pending, breaker.retries) == (0, 0, 0)
+    assert at_rest(channel)
 
 
 @pytest.mark.parametrize("config", [{}, retrying()], ids=["plain", "retried"])
