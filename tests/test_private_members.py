@@ -77,7 +77,7 @@ PENDING: Final = {
         "one._advance",
     },
     "tests/conformance": {"client.channel._driver", "client.channel._driver._machine"},
-    "tests/registry": {"contributions._member", "world.store._absent"},
+    "tests/registry": {"contributions._member"},
 }
 """What the tests of a folder read still."""
 

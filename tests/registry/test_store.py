@@ -9,6 +9,7 @@ from lookaside.errors import (
     ServiceNotFound,
 )
 from lookaside.model import Endpoint, ServiceKey, ServiceName, ServicePort, ServiceRecord, State
+from lookaside.registry.snapshots import absent
 from lookaside.registry.subscription import Subscription
 from tests.registry.conftest import KEY, NAME, World, record, watch, wire
 
@@ -153,10 +154,10 @@ def test_an_absence_holds_up_to_a_version_too(world: World) -> None:
     world.sync(record("10.0.0.1"))
     subscription = watch(world)
     world.first.update({KEY: None}, version=30, at=0)
-    revision = world.store._absent(subscription.name).revision
+    revision = absent(subscription.name, world.store.feeds.values()).revision
     assert (revision.version, revision.epoch) == (30, "e")
     world.second.replace([], version=5, epoch="other", at=0)
-    revision = world.store._absent(subscription.name).revision
+    revision = absent(subscription.name, world.store.feeds.values()).revision
     assert (revision.version, revision.epoch) == (0, "")
 
 
