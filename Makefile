@@ -41,6 +41,7 @@ test-cluster: setup ## Run the tests on a real API server. Needs root and, once,
 
 bench: setup ## Measure: what a pick costs, a change costs, and the Kubernetes source beside client-go.
 	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.instructions
 	$(BIN)/python -m benchmarks.idle
 	$(BIN)/python -m benchmarks.churn
 	$(BIN)/python -m benchmarks.turns
