@@ -21,6 +21,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from threading import Lock
 from typing import TypeAlias
 
@@ -83,11 +84,14 @@ class Prometheus(Observer, Collector):
         self._clock = clock
         # prometheus-client's own counters have a lock each and cost several times as much.
         self._noted: deque[Callable[[], None]] = deque()
+        self._attempts_ended: deque[tuple[Attempt, str]] = deque()
+        self._rpcs_ended: deque[tuple[str, str, str, float]] = deque()
         self._adding = Lock()
         self._process = os.getpid()
         self._running: list[tuple[str, Snapshot]] = []
-        self._attempts: Counter[Labels] = Counter()
+        self._attempts: Counter[tuple[Attempt, str]] = Counter()
         self._failures: Counter[Labels] = Counter()
+        # Of backends whose series are gone: the others are in `_attempts`.
         self._retries: Counter[Labels] = Counter()
         self._hedges: Counter[Labels] = Counter()
         self._ejections: Counter[Labels] = Counter()
@@ -108,11 +112,14 @@ class Prometheus(Observer, Collector):
 
     def attempt_ended(self, attempt: Attempt, code: str, seconds: float) -> None:  # noqa: ARG002
         """See `Observer.attempt_ended`."""
-        self._note(partial(self._count_attempt, attempt, code))
+        self._attempts_ended.append((attempt, code))
 
     def rpc_ended(self, target: str, method: str, code: str, seconds: float, attempts: int) -> None:  # noqa: ARG002
         """See `Observer.rpc_ended`."""
-        self._note(partial(self._count_rpc, target, method, code, seconds))
+        ended = self._rpcs_ended
+        ended.append((target, method, code, seconds))
+        if len(ended) >= _GATHERED:
+            self._add_up()
 
     def ejected(self, target: str, backend: str, seconds: float, reason: str) -> None:  # noqa: ARG002
         """See `Observer.ejected`."""
@@ -175,6 +182,12 @@ class Prometheus(Observer, Collector):
         with self._adding:
             while self._noted:
                 self._noted.popleft()()
+            # Counted by one function of C, by what they are noted as: a series' labels are worked
+            # out at a scrape.
+            ended = self._attempts_ended
+            self._attempts.update(islice(iter(ended.popleft, None), len(ended)))
+            while self._rpcs_ended:
+                self._count_rpc(*self._rpcs_ended.popleft())
             if then is not None:
                 then()
 
@@ -182,12 +195,6 @@ class Prometheus(Observer, Collector):
         # A counter that is born at 1 has no increase: rate() and increase() miss its first.
         for counts in (self._retries, self._hedges, self._losses):
             counts[(target,)] += 0
-
-    def _count_attempt(self, attempt: Attempt, code: str) -> None:
-        target, method, backend, number, hedge = attempt
-        self._attempts[target, backend, method, code] += 1
-        if number:
-            (self._hedges if hedge else self._retries)[(target,)] += 1
 
     def _count_rpc(self, target: str, method: str, code: str, seconds: float) -> None:
         self._latencies.observe((target, method), seconds)
@@ -197,21 +204,26 @@ class Prometheus(Observer, Collector):
     def _forget(self, listed: set[Labels]) -> None:
         """Drop the series of backends that have been gone for long."""
         now = self._clock()
-        known = {key[:2] for key in self._attempts} | set(self._ejections)
+        known = {(one.target, one.backend) for one, _ in self._attempts} | set(self._ejections)
         self._gone = {pair: self._gone.get(pair, now) for pair in known - listed}
         over = {pair for pair, since in self._gone.items() if now - since >= KEPT}
         if over:
-            for key in [key for key in self._attempts if key[:2] in over]:
-                del self._attempts[key]
+            for key in [key for key in self._attempts if (key[0].target, key[0].backend) in over]:
+                _count_again(key[0], self._attempts.pop(key), self._retries, self._hedges)
             for pair in over:
                 self._ejections.pop(pair, None)
 
     def _counted(self) -> Iterator[Metric]:
+        attempts: Counter[Labels] = Counter()
+        retries, hedges = self._retries.copy(), self._hedges.copy()
+        for (one, code), number in self._attempts.items():
+            attempts[one.target, one.backend, one.method, code] += number
+            _count_again(one, number, retries, hedges)
         yield _counter(
             "grpc_client_requests",
             "RPC attempts on a backend that have ended.",
             _BY_ATTEMPT,
-            self._attempts,
+            attempts,
         )
         yield self._latencies.metric(
             "grpc_client_request_duration_seconds",
@@ -228,13 +240,13 @@ class Prometheus(Observer, Collector):
             "grpc_client_retries",
             "Attempts that were made because one had failed, and have ended.",
             _BY_TARGET,
-            self._retries,
+            retries,
         )
         yield _counter(
             "grpc_client_hedges",
             "Attempts that were started beside another of the same RPC, and have ended.",
             _BY_TARGET,
-            self._hedges,
+            hedges,
         )
         yield _counter(
             "grpc_client_ejections",
@@ -252,6 +264,14 @@ class Prometheus(Observer, Collector):
 
 def _count(counts: Counter[Labels], key: Labels) -> None:
     counts[key] += 1
+
+
+def _count_again(
+    attempt: Attempt, number: int, retries: Counter[Labels], hedges: Counter[Labels]
+) -> None:
+    """Count `number` attempts like this one among those that weren't their RPC's first."""
+    if attempt.number:
+        (hedges if attempt.hedge else retries)[(attempt.target,)] += number
 
 
 def _taken(target: str, snapshot: Snapshot) -> ChannelSnapshot | None:

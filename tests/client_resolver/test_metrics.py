@@ -414,10 +414,15 @@ def test_what_is_told_is_added_up_though_nobody_scrapes(
     metrics: Prometheus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("client_resolver.metrics._GATHERED", 10)
+    attempt = Attempt(TARGET, METHOD, ONE, 0, False)
     for _ in range(35):
         metrics.balancer_lost(TARGET, "gone")
-    assert len(metrics._noted) < 10
-    assert metrics._losses[(TARGET,)] >= 30
+        metrics.attempt_ended(attempt, "OK", 0.1)
+        metrics.rpc_ended(TARGET, METHOD, "OK", 0.1, 1)
+    waiting = (metrics._noted, metrics._attempts_ended, metrics._rpcs_ended)
+    assert all(len(notes) <= 10 for notes in waiting)
+    assert metrics._losses[(TARGET,)] >= 25
+    assert metrics._attempts[attempt, "OK"] >= 25
 
 
 def test_a_child_that_was_forked_while_its_parent_added_up_adds_up_as_well(

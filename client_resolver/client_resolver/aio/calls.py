@@ -530,15 +530,19 @@ class UnaryUnaryCall(_UnaryResponse, grpc.aio.UnaryUnaryCall[Req, Res]):
     _attempt: Attempt
 
     def _begin(self) -> None:
-        method = self._method
-        backend = method.pick() if method.light else None
+        method, arguments = self._method, self._arguments
+        rpcs, backend = method.driver.rpcs, None
+        if method.light:
+            key = 0
+            if rpcs.keyed:
+                key = rpcs.key(method.path, arguments.metadata, arguments.request)
+            backend = method.pick(key)
         if backend is None:
             super()._begin()
             return
-        arguments, timeout = self._arguments, self._arguments.timeout
+        timeout = arguments.timeout
         if method.config.timeout is not None:
             timeout = method.config.bounded(timeout)
-        rpcs = method.driver.rpcs
         self._accounted = True
         self._began = began = rpcs.now()
         if timeout is not None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Protocol, TypeAlias, TypeVar, cast
+from typing import Final, Protocol, TypeAlias, TypeVar, cast
 
 import grpc
 import grpc.experimental
@@ -12,7 +12,16 @@ from client_resolver.core import backend as backends
 from client_resolver.core.connection_errors import EXPLAIN_METHOD, EXPLAIN_TIMEOUT, cause
 from client_resolver.core.model import Connectivity
 
-__all__ = ["Action", "Backend", "Connection", "Undialled", "end_calls", "open_channel", "peek"]
+__all__ = [
+    "READY",
+    "Action",
+    "Backend",
+    "Connection",
+    "Undialled",
+    "end_calls",
+    "open_channel",
+    "peek",
+]
 
 T = TypeVar("T")
 
@@ -20,6 +29,8 @@ _END = 0.25
 """Seconds that the end of a connection waits for its followers. gRPC ends them at once, but not
 while the application still refers to one of the connection's calls, even to one that has ended."""
 _READY = grpc.ChannelConnectivity.READY
+READY: Final[int] = _READY.value[0]
+"""The state of a channel that is ready, as C-core has it: see `Connection.check`."""
 _FAILING = grpc.ChannelConnectivity.TRANSIENT_FAILURE
 _TOGETHER = (
     Connectivity.READY,
@@ -39,14 +50,17 @@ class Connection:
 
     Attributes:
         channel: The channel for the next RPC.
+        check: Returns the state of the first channel, as `READY` is one: for an RPC whose backends
+            have one each. Given True, an idle channel begins to connect.
         followers: The tasks that follow the states of the channels until these are closed.
     """
 
-    __slots__ = ("_turn", "channel", "channels", "followers")
+    __slots__ = ("_turn", "channel", "channels", "check", "followers")
 
     def __init__(self, channels: Sequence[grpc.aio.Channel]) -> None:
         self.channels = tuple(channels)
         self.channel = self.channels[0]
+        self.check = _check(self.channel)
         self.followers: list[asyncio.Task[None]] = []
         self._turn = 0
 
@@ -89,6 +103,24 @@ class Connection:
             _, left = await asyncio.wait(self.followers, timeout=_END)
             for follower in left:
                 follower.cancel()
+
+
+def _check(channel: grpc.aio.Channel) -> Callable[[bool], int]:
+    """Return what tells the state of a channel.
+
+    `Channel.get_state` is Python around a function of C, and every RPC asks. That one is a private
+    name of grpc's: where it is missing, the public one is taken.
+    """
+    core = getattr(channel, "_channel", None)
+    check: Callable[[bool], int] | None = getattr(core, "check_connectivity_state", None)
+    if check is not None:
+        return check
+
+    def ask(connect: bool) -> int:
+        state: int = channel.get_state(connect).value[0]
+        return state
+
+    return ask
 
 
 def _reason(call: grpc.aio.UnaryUnaryCall[bytes, bytes]) -> str:

@@ -12,6 +12,7 @@ from typing import Protocol
 import grpc
 
 from client_resolver.aio.connection import (
+    READY,
     Action,
     Backend,
     Connection,
@@ -28,7 +29,6 @@ from client_resolver.config.settings import Settings, describe
 from client_resolver.core import backend as backends
 from client_resolver.core.channel_state import Outlook
 from client_resolver.core.delta import Delta
-from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Code, Connectivity, Failure, Revision, ServerList
 from client_resolver.core.picker import Picker
 from client_resolver.core.snapshot import ChannelSnapshot, of_channel
@@ -87,7 +87,8 @@ class Driver:
             self._machine,
             now=self.now,
             rng=rng,
-            ended=self._ended,
+            attempt_failed=self._attempt_failed,
+            wake=self._waken,
         )
         self._central.add(self.rpcs)
         self._load_streams = LoadStreams(settings, self._machine.loaded, self.now, rng)
@@ -180,8 +181,11 @@ class Driver:
         self._machine.fallback_failed(why)
         self._publish()
 
-    def pick(self) -> Backend | None:
+    def pick(self, key: int = 0) -> Backend | None:
         """Pick a backend that is ready, for an RPC that needs nothing else. None: there is none.
+
+        Args:
+            key: The RPC's, where the policy is keyed.
 
         Raises:
             RuntimeError, grpc.aio.UsageError: See `start`.
@@ -191,9 +195,9 @@ class Driver:
         if loop is None or not loop.is_running() or get_ident() != self._thread:
             self.start()
         while (picker := self._picker) is not None:
-            backend = picker.pick()
+            backend = picker.pick(key)
             connection = backend.handle
-            if connection is not None and connection.channel.get_state() is _READY:
+            if connection is not None and connection.check(False) == READY:
                 return backend
             if not self._lost_sight_of(backend):
                 return None
@@ -493,20 +497,18 @@ class Driver:
         elif build is not None and self.loop is not None:
             self._building = self.loop.call_soon(self._build, context=Context())
 
-    def _ended(
-        self,
-        backend: Backend,
-        code: str,
-        seconds: float,
-        load: LoadReport | None,
-        now: float,
-        *,
-        pushback: bool = False,
+    def _attempt_failed(
+        self, backend: Backend, code: str, seconds: float, now: float, *, pushback: bool = False
     ) -> None:
-        """See `client_resolver.call.shared.Ended`."""
-        machine = self._machine
-        if machine.ended(backend, code, seconds, load, now, pushback=pushback) or machine.changed:
+        """See `client_resolver.call.shared.AttemptFailed`."""
+        if self._machine.failed(backend, code, seconds, now, pushback=pushback):
             self._publish()
+
+    def _waken(self, now: float) -> None:
+        """See `client_resolver.core.pool.Pool.wake`."""
+        self._machine.pool.wake(now)
+        if self.loop is not None:
+            self._arm(self.loop)
 
     def _tell(self, what: Callable[[Observer, str, Callable[[], ChannelSnapshot]], None]) -> None:
         tell(self.settings.observers, what, self.settings.target.text, self.snapshot)

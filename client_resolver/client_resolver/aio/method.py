@@ -112,6 +112,8 @@ class Method(Generic[C]):
         """
         serializer = self.serializer
         message: object = request if serializer is None else serializer(request)
+        if type(message) is bytes:
+            return message
         return None if message is None else refuse_unless_bytes(message, "request")
 
     def check_credentials(self) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from client_resolver.call.attempt import Attempt
-from client_resolver.call.hash_key import key_of
 from client_resolver.call.load_report import (
     LOAD_REPORT,
     LOAD_REPORT_TEXT,
@@ -99,17 +98,7 @@ class Rpc(Generic[H]):
             self.retries = Retries(config.retry, rpcs.throttle, rpcs.rng)
         elif config.hedging is not None:
             self.hedges = HedgeState(config.hedging, rpcs.throttle)
-        policy = rpcs.machine.config.policy
-        self.key = 0
-        if policy.keyed:
-            self.key = key_of(
-                path,
-                self._metadata or (),
-                request,
-                hash_key=rpcs.settings.hash_key,
-                header=policy.request_hash_header,
-                rng=rpcs.rng,
-            )
+        self.key = rpcs.key(path, self._metadata, request) if rpcs.keyed else 0
         self._failures: list[str] = []
         # Of the breaker. Whatever ends the RPC, its counts end with it.
         self._counted: Slot | None = None
@@ -212,18 +201,24 @@ class Rpc(Generic[H]):
         rpcs = self._rpcs
         if trial.seconds is not None:
             return False
-        machine = rpcs.machine
+        pool, backend = rpcs.pool, trial.backend
         now = rpcs.now()
         trial.seconds = seconds = now - trial.began
-        pushback = False
-        if code == "OK":
-            wanted = machine.tracked and not ours
+        if ours:
+            wanted = False
+        elif code == "OK":
+            wanted = pool.tracked
+            if wanted and pool.succeeded(backend, seconds):
+                rpcs.wake(now)
         else:
-            wanted = machine.tracks_failures and not ours and not is_local(code, details)
-            pushback = pushback_in(trailing or ()) is not None
-        if wanted:
-            load = _load(trailing, now) if trailing and machine.wants_load else None
-            rpcs.ended(trial.backend, code, seconds, load, now, pushback=pushback)
+            wanted = pool.tracks_failures and not is_local(code, details)
+            if wanted:
+                pushback = pushback_in(trailing or ()) is not None
+                rpcs.attempt_failed(backend, code, seconds, now, pushback=pushback)
+        if wanted and trailing and rpcs.machine.wants_load:
+            load = _load(trailing, now)
+            if load is not None:
+                rpcs.machine.loaded(backend, load)
         if trial.told is not None:
             tell_each(rpcs.attempt_ends, trial.told, code, seconds)
         return True

@@ -14,6 +14,8 @@ def is_plain(settings: Settings, config: ServiceConfig, method: MethodConfig) ->
         _is_involved(settings, config, method)
         or settings.observers
         or (config.outlier is not None and config.outlier.counts)
+        or config.policy.keyed
+        or config.policy.measured
         or method.timeout is not None
         or method.retry is not None
     )
@@ -41,8 +43,6 @@ def _is_involved(settings: Settings, config: ServiceConfig, method: MethodConfig
     return bool(
         settings.lazy
         or settings.connections_per_backend > 1
-        or policy.keyed
-        or policy.measured
         or policy.load_reports
         or config.limits.bounds_rpcs
         or method.hedging is not None

@@ -6,6 +6,7 @@ from weakref import ref
 
 from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Connectivity, Endpoint
+from client_resolver.core.outlier import Host
 from client_resolver.core.slots import Live, Slot
 
 __all__ = ["Action", "Backend", "Close", "Connect", "Explain", "Open", "Place"]
@@ -35,6 +36,7 @@ class Backend(Generic[H]):
         weight: Its share of picks at present, relative to the others that may be picked.
         late: It arrived when others were listed already: it is one to be warmed up.
         ready_since: When it was ready for the first time. None: never.
+        host: Where outlier detection counts its RPCs that succeed. None: it doesn't.
         ejected_until: Outlier detection keeps it from being picked until then. None: it doesn't.
         used_at: When it was last picked, as far as anybody keeps count.
         level: How near it is, by the locality priorities: 0 is the nearest.
@@ -50,6 +52,7 @@ class Backend(Generic[H]):
         "explaining",
         "failing",
         "handle",
+        "host",
         "in_flight",
         "last_error",
         "late",
@@ -79,6 +82,7 @@ class Backend(Generic[H]):
         self.weight = endpoint.weight
         self.late = False
         self.ready_since: float | None = None
+        self.host: Host | None = None
         self.ejected_until: float | None = None
         self.used_at = 0.0
         self.level = 0

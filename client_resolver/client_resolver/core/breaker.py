@@ -105,7 +105,13 @@ class Breaker:
 
     def enter(self) -> Slot | Failure:
         """Count an RPC in, or say why it is refused."""
-        return self._count(self._requests, "max_requests")
+        with self._lock:
+            slot = Slot(self._requests)
+            limit = self.limits.max_requests
+            if limit is None or len(self._requests) <= limit:
+                return slot
+            slot.give_back()
+        return _reached("max_requests", limit)
 
     def begin_pending(self) -> Slot | Failure:
         """Count in an RPC that has to wait for a backend, or say why it is refused."""
@@ -122,10 +128,14 @@ class Breaker:
             if limit is None or len(live) <= limit:
                 return slot
             slot.give_back()
-        return Failure(Code.UNAVAILABLE, f"circuit breaker: {name} ({limit}) reached")
+        return _reached(name, limit)
 
     def __repr__(self) -> str:
         return (
             f"<Breaker: {self.requests} requests, {self.pending} pending, {self.retries} retries;"
             f" {self.limits}>"
         )
+
+
+def _reached(name: str, limit: int) -> Failure:
+    return Failure(Code.UNAVAILABLE, f"circuit breaker: {name} ({limit}) reached")

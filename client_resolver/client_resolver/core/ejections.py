@@ -20,6 +20,9 @@ class Ejections(Generic[H]):
         config: When backends are ejected. None: never.
         rng: Handed to the detector.
         log: Takes the events.
+
+    Attributes:
+        detector: What `Backend.host` of each backend belongs to. None: nobody is ejected.
     """
 
     def __init__(self, config: OutlierDetection | None, rng: Random, log: EventLog) -> None:
@@ -28,7 +31,7 @@ class Ejections(Generic[H]):
         self._backends: dict[str, Backend[H]] = {}
         self._ejected: dict[str, Backend[H]] = {}
         self._config = config
-        self._detector = None if config is None else Detector(config, rng)
+        self.detector = None if config is None else Detector(config, rng)
 
     @property
     def on(self) -> bool:
@@ -38,7 +41,7 @@ class Ejections(Generic[H]):
     @property
     def wake_at(self) -> float | None:
         """When `sweep` is due. None: not at all."""
-        return None if self._detector is None else self._detector.wake_at
+        return None if self.detector is None else self.detector.wake_at
 
     def __len__(self) -> int:
         return len(self._ejected)
@@ -49,31 +52,35 @@ class Ejections(Generic[H]):
             return False
         self._config = config
         if config is None:
-            self._detector = None
-        elif self._detector is None:
-            self._detector = Detector(config, self._rng)
-            self._detector.keep(self._backends)
+            self.detector = None
+        elif self.detector is None:
+            self.detector = Detector(config, self._rng)
+            self.detector.keep(self._backends)
         else:
-            self._detector.configure(config)
+            self.detector.configure(config)
+        self._count()
         return self._mark(now)
 
     def keep(self, backends: Iterable[Backend[H]]) -> None:
         """Take in which backends may be picked. Any other is forgotten, and clean."""
+        for backend in self._backends.values():
+            backend.host = None
         self._backends = {backend.address: backend for backend in backends}
-        if self._detector is not None:
-            self._detector.keep(self._backends)
+        if self.detector is not None:
+            self.detector.keep(self._backends)
+        self._count()
         for address in [known for known in self._ejected if known not in self._backends]:
             self._ejected.pop(address).ejected_until = None
 
     def ended(self, backend: Backend[H], code: str, now: float) -> bool:
-        """Take in how an RPC ended. Return whether who is ejected has changed.
+        """An RPC ended. Return whether who is ejected has changed.
 
         Args:
             backend: Where.
             code: The name of its gRPC status code.
             now: The time.
         """
-        detector, config = self._detector, self._config
+        detector, config = self.detector, self._config
         if detector is None or config is None:
             return False
         ok = not config.is_error(code)
@@ -81,10 +88,16 @@ class Ejections(Generic[H]):
 
     def sweep(self, now: float) -> bool:
         """Do what is due. Return whether who is ejected has changed."""
-        return self._detector is not None and self._detector.sweep(now) and self._mark(now)
+        return self.detector is not None and self.detector.sweep(now) and self._mark(now)
+
+    def _count(self) -> None:
+        """Have the successes of each backend counted, where anything is counted at all."""
+        detector = self.detector if self.on else None
+        for address, backend in self._backends.items():
+            backend.host = None if detector is None else detector.host(address)
 
     def _mark(self, now: float) -> bool:
-        detector = self._detector
+        detector = self.detector
         ends = {} if detector is None else detector.ejections()
         back = [address for address in self._ejected if address not in ends]
         for address in back:

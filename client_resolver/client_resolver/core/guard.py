@@ -4,7 +4,7 @@ from collections.abc import Callable
 from threading import Lock, RLock, get_ident
 from typing import Protocol, TypeVar, cast
 
-__all__ = ["Guard", "RLock", "owned"]
+__all__ = ["Guard", "Lock", "RLock", "owned"]
 
 T = TypeVar("T")
 

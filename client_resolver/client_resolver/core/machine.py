@@ -56,12 +56,12 @@ class Machine(Generic[H]):
 
     @property
     def tracked(self) -> bool:
-        """Whether `ended` is to be called for each attempt of an RPC."""
+        """Whether each attempt of an RPC that succeeds is to be told."""
         return self.pool.tracked
 
     @property
     def tracks_failures(self) -> bool:
-        """Whether `ended` is to be called for each attempt that fails."""
+        """Whether `failed` is to be called for each attempt that fails."""
         return self.pool.tracks_failures
 
     @property
@@ -96,7 +96,8 @@ class Machine(Generic[H]):
     def wake_at(self) -> float | None:
         """When `tick` must be called next. None: not at all.
 
-        It changes with every batch of actions, with a new outlook, and where `ended` says so.
+        It changes with every batch of actions, with a new outlook, where `failed` says so, and with
+        `Pool.wake`.
         """
         times = (self.watch.wake_at, self.pool.wake_at, self._errors.wake_at)
         return min((time for time in times if time is not None), default=None)
@@ -183,30 +184,22 @@ class Machine(Generic[H]):
         self.pool.changed = True
         return self.pool.observed(backend, Connectivity.TRANSIENT_FAILURE)
 
-    def ended(
-        self,
-        backend: Backend[H],
-        code: str,
-        seconds: float,
-        load: LoadReport | None,
-        now: float,
-        *,
-        pushback: bool = False,
+    def failed(
+        self, backend: Backend[H], code: str, seconds: float, now: float, *, pushback: bool = False
     ) -> bool:
-        """Take in how an attempt of an RPC ended. It tells the picker as well, if that learns.
+        """An attempt of an RPC failed. One that succeeded goes to `Pool.succeeded`.
 
         Args:
             backend: Where.
             code: The name of its gRPC status code.
             seconds: How long it took.
-            load: The report in its trailing metadata. None: there was none.
             now: The time on the monotonic clock, in seconds.
             pushback: The server said when to try again (gRFC A6).
 
         Returns:
             Whether to publish, and to look at `wake_at` again.
         """
-        return self.pool.ended(backend, code, seconds, load, now, pushback=pushback)
+        return self.pool.failed(backend, code, seconds, now, pushback=pushback)
 
     @property
     def load_period(self) -> float | None:
@@ -214,7 +207,10 @@ class Machine(Generic[H]):
         return self.pool.config.policy.load_period
 
     def loaded(self, backend: Backend[H], load: LoadReport) -> None:
-        """Take in a backend's load report. The policy looks at it when it is refreshed."""
+        """A backend has reported its load. The policy looks at it when it is refreshed.
+
+        Any thread may call it at any time.
+        """
         backend.load = load
 
     def idle_picked(self, backend: Backend[H], now: float) -> list[Action[H]]:

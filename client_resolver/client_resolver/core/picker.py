@@ -77,7 +77,11 @@ class Picker(Protocol[B_co]):
 
 @runtime_checkable
 class Reporting(Protocol):
-    """A picker that learns from how RPCs end. Those of a `measured` policy are such."""
+    """A picker that learns from how RPCs end. Those of a `measured` policy are such.
+
+    It is told by the thread that sees the end. What `Picker` says of threads holds for `ended` and
+    `failed` as for `pick`.
+    """
 
     def ended(self, backend: Candidate, seconds: float, ok: bool) -> None:
         """Take in how an attempt ended.

@@ -16,7 +16,6 @@ from client_resolver.core.connection_set import ConnectionSet
 from client_resolver.core.ejections import Ejections
 from client_resolver.core.events import EventLog
 from client_resolver.core.idleness import Idleness, UsePicker
-from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Connectivity, Endpoint
 from client_resolver.core.outlier import shows_overload
 from client_resolver.core.picker import Picker
@@ -74,6 +73,7 @@ class Pool(Generic[H]):
         self._idleness: Idleness[H] | None = None if timeout is None else Idleness(timeout)
         self._ready_line: PickerBuilder[H] = PickerBuilder(rng, now)
         self._idle_line: PickerBuilder[H] = PickerBuilder(rng, now)
+        self._lines = (self._ready_line, self._idle_line)
         self._seed = (
             xxhash.xxh64_intdigest(options.client_id.encode())
             if options.client_id
@@ -174,26 +174,42 @@ class Pool(Generic[H]):
             self._touch(urgent=not more)
         return self._noted(actions)
 
-    def ended(
-        self,
-        backend: Backend[H],
-        code: str,
-        seconds: float,
-        load: LoadReport | None,
-        now: float,
-        *,
-        pushback: bool = False,
+    def succeeded(self, backend: Backend[H], seconds: float) -> bool:
+        """An RPC succeeded. Where `tracked`, each is told here, in the thread that saw it.
+
+        Unlike all else here, any thread may call it at any time, also one that has interrupted
+        another call of the pool: it adds to counts that are made for that, and to nothing else.
+
+        Returns:
+            Whether `wake` is to be called: it is the first after a rest.
+        """
+        if self._measured:
+            for line in self._lines:
+                reporting = line.reporting
+                if reporting is not None:
+                    reporting.ended(backend, seconds, True)
+        host = backend.host
+        if host is None:
+            return False
+        next(host.successes)
+        if host.in_a_row:
+            host.in_a_row.clear()
+        detector = self._ejections.detector
+        return detector is not None and detector.resting
+
+    def wake(self, now: float) -> None:
+        """RPCs end again: `wake_at` may have changed."""
+        detector = self._ejections.detector
+        if detector is not None and detector.resting:
+            detector.begin(now)
+
+    def failed(
+        self, backend: Backend[H], code: str, seconds: float, now: float, *, pushback: bool = False
     ) -> bool:
-        """Take in how an RPC ended. Return whether `changed` or `wake_at` may have changed."""
-        if load is not None:
-            backend.load = load
-        if code != "OK":
-            overload = pushback or shows_overload(code, self.config.outlier)
-            self._ready_line.failed(backend, seconds, overload=overload)
-            self._idle_line.failed(backend, seconds, overload=overload)
-        elif self.config.policy.measured:
-            self._ready_line.succeeded(backend, seconds)
-            self._idle_line.succeeded(backend, seconds)
+        """An RPC failed. Return whether `changed` or `wake_at` may have changed."""
+        overload = pushback or shows_overload(code, self.config.outlier)
+        for line in self._lines:
+            line.failed(backend, seconds, overload=overload)
         rested = self._ejections.wake_at is None
         if self._ejections.ended(backend, code, now):
             self._touch()
@@ -302,6 +318,7 @@ class Pool(Generic[H]):
 
     def _track(self) -> None:
         policy = self.config.policy
+        self._measured = policy.measured
         self.tracked = self._ejections.on or policy.measured or policy.load_reports
         self.tracks_failures = self.tracked or policy.counts_failures
 

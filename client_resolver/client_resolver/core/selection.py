@@ -83,6 +83,7 @@ class PickerBuilder(Generic[H]):
     Attributes:
         picker: The present one. None: there is nothing to pick, or the first is being built.
         builds: Those that are being built, by level.
+        reporting: The present picker, where it wants to be told of RPCs that succeed.
     """
 
     def __init__(self, rng: Random, now: Callable[[], float]) -> None:
@@ -92,7 +93,7 @@ class PickerBuilder(Generic[H]):
         self._levels: dict[int, _Built[H]] = {}
         self.builds: dict[int, Build[Backend[H]]] = {}
         self.picker: Picker[Backend[H]] | None = None
-        self._reporting: Reporting | None = None
+        self.reporting: Reporting | None = None
         self._counting: CountingFailures | None = None
 
     def renew(
@@ -120,7 +121,7 @@ class PickerBuilder(Generic[H]):
             self.picker = self._by_level(config, chosen, known, usable)
         # Asked once: to look for a protocol's methods takes longer than to call one.
         picker: object = self.picker
-        self._reporting = picker if isinstance(picker, Reporting) else None
+        self.reporting = picker if isinstance(picker, Reporting) else None
         self._counting = picker if isinstance(picker, CountingFailures) else None
 
     def built(self, build: Build[Backend[H]]) -> bool:
@@ -133,17 +134,12 @@ class PickerBuilder(Generic[H]):
                 return True
         return False
 
-    def succeeded(self, backend: Backend[H], seconds: float) -> None:
-        """Tell the picker that an RPC has succeeded, if it wants to know."""
-        if self._reporting is not None:
-            self._reporting.ended(backend, seconds, True)
-
     def failed(self, backend: Backend[H], seconds: float, *, overload: bool) -> None:
         """Tell the picker that an RPC has failed, if it wants to know."""
         if self._counting is not None:
             self._counting.failed(backend, seconds, overload=overload)
-        elif self._reporting is not None:
-            self._reporting.ended(backend, seconds, not overload)
+        elif self.reporting is not None:
+            self.reporting.ended(backend, seconds, not overload)
 
     def _by_level(
         self,

@@ -131,8 +131,9 @@ def light(
         metadata = tuple(metadata)
     rest = (metadata, credentials, wait_for_ready, compression)
     if picker is None:
-        return whole(method, request, timeout, *rest, with_call=False)
-    backend = picker.pick()
+        return whole(method, request, timeout, *rest)
+    rpcs = driver.rpcs
+    backend = picker.pick(rpcs.key(method.path, metadata, request) if rpcs.keyed else 0)
     limit = timeout if config.timeout is None else config.bounded(timeout)
     began = monotonic()
     failed, used, ready = None, None, False
@@ -151,16 +152,16 @@ def light(
         failed = _Failed(backend, used, began, error)
     except BaseException:
         if ready:
-            driver.rpcs.tell_end(method.path, backend, "UNKNOWN", monotonic() - began)
+            rpcs.tell_end(method.path, backend, "UNKNOWN", monotonic() - began)
         raise
     finally:
         in_flight.discard(mark)
         if backend.draining:
             driver.drained(backend)
     if failed is None and ready:
-        driver.rpcs.succeeded(method.path, config, backend, began)
+        rpcs.succeeded(method.path, config, backend, began)
         return response
-    return whole(method, request, timeout, *rest, with_call=False, first=failed)
+    return whole(method, request, timeout, *rest, first=failed)
 
 
 def whole(
@@ -172,7 +173,7 @@ def whole(
     wait_for_ready: bool | None,
     compression: grpc.Compression | None,
     *,
-    with_call: bool,
+    with_call: bool = False,
     first: _Failed | None = None,
 ) -> Any:
     """Make an RPC that goes by the whole service config, hedging aside.
@@ -193,12 +194,13 @@ def whole(
     """
     config = method.config
     # Before observers are told of the RPC.
-    method.driver.start()
+    if not method.driver.started or method.driver.closed:
+        method.driver.start()
     rpc: Rpc[Handle] = Rpc(method.driver.rpcs, method.path, config, metadata, request)
     if config.timeout is not None:
         timeout = config.bounded(timeout)
     began = rpc.began if first is None else first.began
-    deadline = deadline_after(began, timeout)
+    deadline = None if timeout is None else deadline_after(began, timeout)
     if wait_for_ready is None:
         wait_for_ready = config.wait_for_ready
     if method.kind == "stream_unary":

@@ -98,7 +98,12 @@ class Driver:
         self._machine: Machine[Handle] = self.settings.machine(rng, self._central.adopt, monotonic)
         self.outlook: Outlook[Handle] = self._machine.outlook
         self.rpcs: Rpcs[Handle] = Rpcs(
-            self.settings, self._machine, now=monotonic, rng=rng, ended=self._ended
+            self.settings,
+            self._machine,
+            now=monotonic,
+            rng=rng,
+            attempt_failed=self._attempt_failed,
+            wake=self._wake,
         )
         self._central.add(self.rpcs)
         self.binding = Guard()
@@ -283,10 +288,11 @@ class Driver:
         self.observe(place.backend)
 
     def release(self, place: Place) -> None:
-        """Take in that an RPC has ended. Doing so again does nothing."""
+        """An RPC has ended. Doing so again does nothing."""
         place.give_back()
-        if place.backend.draining:
-            self.drained(place.backend)
+        backend = place.backend
+        if backend.draining:
+            self.drained(backend)
 
     def drained(self, backend: Backend) -> None:
         """Take in that an RPC of a backend that drains has ended. The driver looks as well."""
@@ -353,37 +359,28 @@ class Driver:
         if failed and before is not state and self._resolution is not None:
             self._resolution.backend_failed()
 
-    def _ended(
-        self,
-        backend: Backend,
-        code: str,
-        seconds: float,
-        load: LoadReport | None,
-        now: float,
-        *,
-        pushback: bool = False,
+    def _attempt_failed(
+        self, backend: Backend, code: str, seconds: float, now: float, *, pushback: bool = False
     ) -> None:
-        """See `client_resolver.call.shared.Ended`."""
-        serializer, ended = self._serializer, self._machine.ended
-        due: bool | None = None
-        # A success is added to a sum or two.
-        if code == "OK":
-            due = serializer.tally(ended, backend, code, seconds, load, now)
-        if due:
-            serializer.post(self._publish_soon)
-        elif due is None:
+        """See `client_resolver.call.shared.AttemptFailed`."""
 
-            def end() -> None:
-                if ended(backend, code, seconds, load, now, pushback=pushback):
-                    self._publish_soon()
+        def take() -> None:
+            if self._machine.failed(backend, code, seconds, now, pushback=pushback):
+                self._publish()
+                # A time of the machine's may have come up.
+                self._work.set()
 
-            # A failure may eject a backend: the thread's next RPC is not to go there any more.
-            (serializer.post if code == "OK" else serializer.await_post)(end)
+        # It may eject the backend: the thread's next RPC is not to go there any more.
+        self._serializer.await_post(take)
 
-    def _publish_soon(self) -> None:
-        self._publish()
-        # A time of the machine's may have come up.
-        self._work.set()
+    def _wake(self, now: float) -> None:
+        """See `client_resolver.core.pool.Pool.wake`."""
+
+        def wake() -> None:
+            self._machine.pool.wake(now)
+            self._work.set()
+
+        self._serializer.post(wake)
 
     def wait(
         self, deadline: float | None, *, wait_for_ready: bool, rpc: Rpc[Handle] | None = None

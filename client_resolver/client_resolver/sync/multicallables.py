@@ -154,10 +154,9 @@ class UnaryUnaryMultiCallable(_UnaryResponse, grpc.UnaryUnaryMultiCallable):  # 
                     driver.drained(backend)
             if timeout is not None:
                 timeout -= monotonic() - began
-        elif method.light and not method.plain:
-            return blocking.light(
-                method, request, timeout, metadata, credentials, wait_for_ready, compression
-            )
+        elif not method.plain and method.config.hedging is None:
+            way = blocking.light if method.light else blocking.whole
+            return way(method, request, timeout, metadata, credentials, wait_for_ready, compression)
         return self._wait_for(
             request, timeout, metadata, credentials, wait_for_ready, compression, with_call=False
         )

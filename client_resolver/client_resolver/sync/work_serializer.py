@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from threading import Lock, get_ident, main_thread
-from typing import Generic, TypeVar, TypeVarTuple
+from typing import Generic, TypeVar
 
 from client_resolver.sync.nesting import is_nested
 from client_resolver.sync.wakeups import Wakeup
@@ -18,7 +18,6 @@ from client_resolver.sync.wakeups import Wakeup
 __all__ = ["WorkSerializer"]
 
 T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
 _PATIENCE = 1.0
 """Seconds that a thread waits for another that is inside, where it wants to know something. It is
@@ -35,8 +34,8 @@ class WorkSerializer:
     """Does work of any thread, one piece at a time and in order.
 
     Signal handlers run on the main thread, and may raise. So no change is made there, or it could
-    be cut in two: the main thread leaves all of them to `hand_over`. What it does itself is reading
-    and `tally`.
+    be cut in two: the main thread leaves all of them to `hand_over`. What it does itself is
+    reading.
 
     No thread waits for a lock that it has seen taken. Where it is taken by another in between, the
     wait is for one who took it later than the waiting thread took whatever it holds: so there is no
@@ -76,29 +75,6 @@ class WorkSerializer:
         self.post(waited)
         if not is_nested():
             waited.done.wait(_MOMENT)
-
-    def tally(self, work: Callable[[*Ts], T], *args: *Ts) -> T | None:
-        """Do work that an exception may cut short anywhere, also on the main thread.
-
-        It is for what every RPC does: it costs hardly more than a lock.
-
-        Returns:
-            What comes of it. None: somebody is inside, so it is to be posted.
-        """
-        lock = self._lock
-        if lock.locked():
-            return None
-        me = get_ident()
-        try:
-            with lock:
-                self._holder = me
-                try:
-                    return work(*args)
-                finally:
-                    self._holder = 0
-        finally:
-            if self._queue:
-                self._leave()
 
     def read(self, work: Callable[[], T]) -> T | None:
         """Do work that changes nothing, while nothing changes. None: that can't be had now.

@@ -95,7 +95,8 @@ class Player:
             machine,
             now=lambda: self.now,
             rng=Unjittered(1),
-            ended=self._ended,
+            attempt_failed=self._failed,
+            wake=lambda _now: None,
         )
         self.backend: Backend[Any] = Backend(Endpoint(parse_address("10.0.0.0:80")))
         self.kept = Kept() if requests else None
@@ -112,8 +113,8 @@ class Player:
         self.attempts: list[Attempt[Any, None]] = []
         self.starts = self.machine.starts(self.now)
 
-    def _ended(self, *_: object, **__: object) -> None:
-        """See `client_resolver.rpcs.Ended`."""
+    def _failed(self, *_: object, **__: object) -> None:
+        """See `client_resolver.call.shared.AttemptFailed`."""
 
     def play(self, *events: str) -> str:
         """Play events, and return what the machine has decided after the last."""

@@ -64,12 +64,13 @@ class Channel:
             machine,
             now=lambda: self.now,
             rng=Random(1),
-            ended=self.ended,
+            attempt_failed=self.failed,
+            wake=machine.pool.wake,
         )
 
-    def ended(self, *args: Any, **kwargs: Any) -> None:
-        """See `client_resolver.call.shared.Ended`."""
-        self.rpcs.machine.ended(*args, **kwargs)
+    def failed(self, *args: Any, **kwargs: Any) -> None:
+        """See `client_resolver.call.shared.AttemptFailed`."""
+        self.rpcs.machine.failed(*args, **kwargs)
 
     def rpc(self, metadata: Any = None) -> Rpc[Any]:
         return Rpc(self.rpcs, PATH, self.config.method(PATH), metadata, b"")
@@ -216,11 +217,11 @@ def test_the_pool_is_told_of_failures_that_are_not_the_clients_own(
     channel = Channel(loadBalancingConfig=[{"least_request": {}}])
     seen: list[str] = []
 
-    def ended(backend: object, code: str, *_: object, pushback: bool) -> bool:
+    def failed(backend: object, code: str, *_: object, pushback: bool) -> bool:
         seen.append(f"{code}, pushback" if pushback else code)
         return False
 
-    monkeypatch.setattr(channel.rpcs.machine, "ended", ended)
+    monkeypatch.setattr(channel.rpcs.machine, "failed", failed)
     channel.rpcs.failed(BACKENDS[0], code, details, trailing)
     rpc = channel.rpc()
     rpc.end(rpc.begin(BACKENDS[0]), code, trailing, details=details)

@@ -69,8 +69,8 @@ def test_what_applies_to_a_method_decides(method: dict[str, object], way: str) -
         ({"circuitBreaker": {"maxRequests": 1}}, "whole"),
         ({"circuitBreaker": {"maxConnections": 1}}, "plain"),
         ({"loadBalancingConfig": [{"least_request": {}}]}, "plain"),
-        ({"loadBalancingConfig": [{"ring_hash": {}}]}, "whole"),
-        ({"loadBalancingConfig": [{"peak_ewma": {}}]}, "whole"),
+        ({"loadBalancingConfig": [{"ring_hash": {}}]}, "light"),
+        ({"loadBalancingConfig": [{"peak_ewma": {}}]}, "light"),
         ({"loadBalancingConfig": [{"weighted_round_robin": {"backendMetrics": True}}]}, "whole"),
     ],
 )

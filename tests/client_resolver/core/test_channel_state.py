@@ -103,7 +103,7 @@ def test_what_is_the_matter_with_a_backend_is_told() -> None:
     subject = pool(1, 1, 1)
     one, two, three = subject
     subject.observed(one, Connectivity.READY)
-    subject.ended(one, "UNAVAILABLE", 0.1, None, 0.0)
+    subject.failed(one, "UNAVAILABLE", 0.1, 0.0)
     two.last_error = "refused"
     subject.observed(two, Connectivity.TRANSIENT_FAILURE)
     three.in_flight.add(object())

@@ -89,9 +89,11 @@ class Simulation:
     def end(self) -> None:
         self.now, _, backend, code, seconds = heapq.heappop(self.running_rpcs)
         backend.in_flight.pop()
-        if self.pool.tracked if code == "OK" else self.pool.tracks_failures:
-            pushback = code != "OK" and self.pushback
-            self.pool.ended(backend, code, seconds, None, self.now, pushback=pushback)
+        if code != "OK":
+            if self.pool.tracks_failures:
+                self.pool.failed(backend, code, seconds, self.now, pushback=self.pushback)
+        elif self.pool.tracked:
+            self.pool.succeeded(backend, seconds)
 
     def share(self) -> float:
         """Run it, and return the failing backend's share of the RPCs."""
@@ -172,7 +174,7 @@ def test_where_all_fail_alike_all_get_their_share(policy: str) -> None:
         backend = picker.pick()
         simulation.picked[port_of(backend)] += 1
         simulation.now += 0.01
-        pool.ended(backend, "NOT_FOUND", 0.01, None, simulation.now)
+        pool.failed(backend, "NOT_FOUND", 0.01, simulation.now)
     assert all(abs(picks / RPCS - 0.25) < 0.05 for picks in simulation.picked.values())
 
 
@@ -183,7 +185,7 @@ def test_what_it_sits_out_goes_over_to_the_next_picker(policy: str) -> None:
     bad, _ = pool
     pool.pickers()
     for _ in range(50):
-        pool.ended(bad, "NOT_FOUND", FAST, None, 0.0)
+        pool.failed(bad, "NOT_FOUND", FAST, 0.0)
     pool.update([endpoint(port) for port in (1, 2, 3)], 0.0)
     pool.observed(list(pool)[2], Connectivity.READY)
     picker, _ = pool.pickers()

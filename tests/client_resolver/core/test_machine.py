@@ -139,7 +139,7 @@ def test_an_ejection_is_published() -> None:
     for action in (one, two):
         subject.observed(action.backend, Connectivity.READY)
     subject.publish()
-    assert subject.ended(one.backend, "UNAVAILABLE", 0.1, None, 0.0)
+    assert subject.failed(one.backend, "UNAVAILABLE", 0.1, 0.0)
     assert subject.publish()
     assert subject.outlook.picker is not None
     assert {subject.outlook.picker.pick() for _ in range(9)} == {two.backend}
@@ -182,7 +182,7 @@ def test_events_tell_what_has_happened_once() -> None:
     subject.observed(one.backend, Connectivity.READY)
     subject.observed(one.backend, Connectivity.READY)
     assert subject.observed(one.backend, Connectivity.IDLE) == [Connect(one.backend)]
-    subject.ended(one.backend, "INTERNAL", 0.1, None, 0.0)
+    subject.failed(one.backend, "INTERNAL", 0.1, 0.0)
     assert subject.events() == [
         ConnectionChanged(name, Connectivity.IDLE, Connectivity.READY),
         ConnectionChanged(name, Connectivity.READY, Connectivity.IDLE),
@@ -225,7 +225,7 @@ def test_a_snapshot_tells_the_whole_state() -> None:
     for action in (one, two):
         subject.observed(action.backend, Connectivity.READY)
     one.backend.in_flight.add(object())
-    subject.ended(one.backend, "INTERNAL", 0.1, None, 10.0)
+    subject.failed(one.backend, "INTERNAL", 0.1, 10.0)
     subject.publish()
     lost = subject.lost(Code.UNAVAILABLE, "gone", 11.0)
     seen = subject.snapshot(15.0)

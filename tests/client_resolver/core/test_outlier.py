@@ -1,5 +1,6 @@
 """Outlier detection: which backends are ejected, and until when."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
@@ -428,3 +429,39 @@ def test_the_reason_of_an_ejection_is_told(config: OutlierDetection, reason: str
     rpcs(tested, {"a": 10, "b": 0, "c": 0, "d": 0}, 0.0)
     tested.sweep(10.0)
     assert tested.reason("a") == reason
+
+
+# Successes, which any thread counts
+
+
+def test_each_success_is_in_one_interval_whoever_counts_it_while_a_sweep_reads() -> None:
+    host = detector(FAILURES).host("a")
+    assert host is not None
+    begin, each = threading.Barrier(5), 5000
+    read: list[int] = []
+
+    def succeed() -> None:
+        begin.wait(60)
+        for _ in range(each):
+            next(host.successes)
+
+    threads = [threading.Thread(target=succeed) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    begin.wait(60)
+    while any(thread.is_alive() for thread in threads):
+        host.read()
+        read.append(host.ok)
+    host.read()
+    assert sum(read) + host.ok == 4 * each
+
+
+def test_what_succeeded_while_nothing_was_swept_is_in_no_interval() -> None:
+    tested = detector(IN_A_ROW)
+    rpcs(tested, {"a": 0}, 0.0, total=1000)
+    tested.configure(FAILURES)
+    assert tested.resting
+    rpcs(tested, {"a": 10, "b": 0, "c": 0, "d": 0}, 1.0)
+    assert tested.wake_at == 11.0
+    assert tested.sweep(11.0)
+    assert tested.ejected("a")

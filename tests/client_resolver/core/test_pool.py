@@ -7,7 +7,7 @@ from client_resolver.core.breaker import Limits
 from client_resolver.core.config import PoolConfig, PoolOptions
 from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Connectivity
-from client_resolver.core.outlier import OutlierDetection
+from client_resolver.core.outlier import OutlierDetection, SuccessRateEjection
 from client_resolver.core.pickers import policy_named
 from client_resolver.core.pool import Pool
 from client_resolver.core.priorities import LocalityPriorities
@@ -220,8 +220,8 @@ def test_a_backend_that_fails_again_and_again_is_ejected_and_comes_back() -> Non
     one, _ = listed(subject, 1, 2)
     assert picked(subject) == {1, 2}
     assert subject.tracked
-    assert not subject.ended(one, "INTERNAL", 0.1, None, 0.0)
-    assert subject.ended(one, "INTERNAL", 0.1, None, 1.0)
+    assert not subject.failed(one, "INTERNAL", 0.1, 0.0)
+    assert subject.failed(one, "INTERNAL", 0.1, 1.0)
     assert subject.urgent
     assert picked(subject) == {2}
     assert snapshot_of(one, 1.0).ejected_for == 30.0
@@ -237,7 +237,7 @@ def test_errors_that_are_the_callers_own_eject_nobody() -> None:
     subject = make_pool(PoolConfig(outlier=STRICT))
     one, _ = listed(subject, 1, 2)
     for _ in range(9):
-        assert not subject.ended(one, "INVALID_ARGUMENT", 0.1, None, 0.0)
+        assert not subject.failed(one, "INVALID_ARGUMENT", 0.1, 0.0)
     assert not one.ejected
 
 
@@ -245,7 +245,7 @@ def test_ejected_backends_are_used_where_no_other_is_ready() -> None:
     subject = make_pool(PoolConfig(outlier=STRICT))
     one, two = listed(subject, 1, 2)
     for backend in (one, two) * 2:
-        subject.ended(backend, "UNAVAILABLE", 0.1, None, 0.0)
+        subject.failed(backend, "UNAVAILABLE", 0.1, 0.0)
     assert one.ejected
     assert two.ejected
     assert picked(subject) == {1, 2}
@@ -261,7 +261,7 @@ def test_fewer_well_backends_than_the_panic_threshold_end_ejections(
     subject = make_pool(PoolConfig(outlier=STRICT, panic_threshold=threshold))
     one, two, _, _ = listed(subject, 1, 2, 3, 4)
     for backend in (one, two) * 2:
-        subject.ended(backend, "UNAVAILABLE", 0.1, None, 0.0)
+        subject.failed(backend, "UNAVAILABLE", 0.1, 0.0)
     assert picked(subject) == ({1, 2, 3, 4} if panics else {3, 4})
     assert subject.panic is panics
 
@@ -271,7 +271,7 @@ def test_an_ejected_backend_that_leaves_comes_back_clean() -> None:
     one, _, _ = listed(subject, 1, 2, 3)
     one.in_flight.add(object())
     for _ in range(2):
-        subject.ended(one, "UNAVAILABLE", 0.1, None, 0.0)
+        subject.failed(one, "UNAVAILABLE", 0.1, 0.0)
     subject.update(endpoints([2, 3]), 1.0)
     assert not one.ejected
     subject.update(endpoints([1, 2, 3]), 2.0)
@@ -282,7 +282,7 @@ def test_a_config_without_outlier_detection_brings_all_back() -> None:
     subject = make_pool(PoolConfig(outlier=STRICT))
     one, _ = listed(subject, 1, 2)
     for _ in range(2):
-        subject.ended(one, "UNAVAILABLE", 0.1, None, 0.0)
+        subject.failed(one, "UNAVAILABLE", 0.1, 0.0)
     assert picked(subject) == {2}
     subject.configure(PoolConfig(), 1.0)
     assert subject.update(endpoints([1, 2]), 1.0) == []
@@ -295,8 +295,18 @@ def test_the_first_rpc_that_counts_sets_the_time_of_the_sweep() -> None:
     subject = make_pool(PoolConfig(outlier=rates))
     one, _ = listed(subject, 1, 2)
     assert wakes(subject) is None
-    assert subject.ended(one, "INTERNAL", 0.1, None, 5.0)
+    assert subject.failed(one, "INTERNAL", 0.1, 5.0)
     assert wakes(subject) == 15.0
+
+
+def test_the_first_success_that_counts_asks_for_the_time_of_the_sweep() -> None:
+    subject = make_pool(PoolConfig(outlier=replace(STRICT, success_rate=SuccessRateEjection())))
+    one, _ = listed(subject, 1, 2)
+    assert [subject.succeeded(one, 0.1), wakes(subject)] == [True, None]
+    subject.wake(5.0)
+    assert [subject.succeeded(one, 0.1), wakes(subject)] == [False, 15.0]
+    subject.update(endpoints([2]), 6.0)
+    assert not subject.succeeded(one, 0.1), "it has left the list"
 
 
 def test_a_backend_that_arrives_is_warmed_up() -> None:
@@ -360,7 +370,7 @@ def test_when_a_backend_fails_or_is_ejected_its_keys_move_and_no_other(policy: s
     assert set(before) == {1, 2, 3, 4}
     subject.observed(those[0], FAILED)
     for _ in range(5):
-        subject.ended(those[1], "UNAVAILABLE", 0.1, None, 1.0)
+        subject.failed(those[1], "UNAVAILABLE", 0.1, 1.0)
     assert those[1].ejected
     during = homes(subject)
     assert set(during) == {3, 4}
@@ -617,9 +627,8 @@ def test_load_reports_are_kept_and_pickers_renewed_as_often_as_the_policy_asks()
     subject.pickers()
     assert policy.refresh is not None
     assert wakes(subject) == policy.refresh
-    report = LoadReport(qps=10, cpu_utilization=0.5)
-    subject.ended(one, "OK", 0.1, report, 0.0)
-    assert one.load is report
+    one.load = LoadReport(qps=10, cpu_utilization=0.5)
+    subject.succeeded(one, 0.1)
     assert news(subject) == ""
     clock.now = policy.refresh
     subject.tick(policy.refresh)
@@ -652,8 +661,8 @@ def test_a_measured_policy_is_told_how_rpcs_end() -> None:
     subject = make_pool(PoolConfig(policy=Measuring()))
     (one,) = listed(subject, 1)
     subject.pickers()
-    subject.ended(one, "OK", 0.5, None, 0.0)
-    subject.ended(one, "UNAVAILABLE", 0.25, None, 0.0)
-    subject.ended(one, "NOT_FOUND", 0.125, None, 0.0)
+    subject.succeeded(one, 0.5)
+    subject.failed(one, "UNAVAILABLE", 0.25, 0.0)
+    subject.failed(one, "NOT_FOUND", 0.125, 0.0)
     assert picker is not None
     assert picker.ends == [(one, 0.5, True), (one, 0.25, False), (one, 0.125, True)]

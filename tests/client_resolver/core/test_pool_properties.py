@@ -186,14 +186,17 @@ class PoolMachine(RuleBasedStateMachine):
     def an_rpc_fails_at_once(self, key: int) -> None:
         picker = self.pool.pickers()[0]
         if picker is not None:
-            self.pool.ended(picker.pick(key), "UNAVAILABLE", 0.1, None, self.clock.now)
+            self.pool.failed(picker.pick(key), "UNAVAILABLE", 0.1, self.clock.now)
 
     @precondition(lambda self: self.calls)
     @rule(code=st.sampled_from(["OK", "UNAVAILABLE", "UNAVAILABLE"]))
     def an_rpc_ends(self, code: str) -> None:
         backend = self.calls.pop(0)
         backend.in_flight.pop()
-        self.pool.ended(backend, code, 0.1, None, self.clock.now)
+        if code != "OK":
+            self.pool.failed(backend, code, 0.1, self.clock.now)
+        elif self.pool.succeeded(backend, 0.1):
+            self.pool.wake(self.clock.now)
         if backend.draining and not backend.in_flight:
             self.perform(self.pool.drained(backend, self.clock.now))
 

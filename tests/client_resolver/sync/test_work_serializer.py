@@ -84,20 +84,6 @@ def test_work_that_raises_is_logged_and_harms_no_other(caplog: pytest.LogCapture
     assert "of the application" in caplog.text
 
 
-def test_an_exception_that_cuts_a_tally_short_leaves_the_lock_free() -> None:
-    handed: list[None] = []
-    serializer = WorkSerializer(lambda: handed.append(None))
-
-    def struck() -> None:
-        serializer.post(lambda: None)
-        raise LookupError
-
-    with pytest.raises(LookupError):
-        serializer.tally(struck)
-    assert serializer.read(lambda: "free") == "free"
-    assert handed
-
-
 def test_a_reader_waits_for_another_threads_change() -> None:
     inside, leave = threading.Event(), threading.Event()
     serializer = WorkSerializer(lambda: None)

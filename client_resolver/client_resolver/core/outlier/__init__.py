@@ -7,12 +7,13 @@ from client_resolver.core.outlier.config import (
     SuccessRateEjection,
     shows_overload,
 )
-from client_resolver.core.outlier.detector import Detector
+from client_resolver.core.outlier.detector import Detector, Host
 
 __all__ = [
     "DEFAULT_ERROR_CODES",
     "Detector",
     "FailurePercentageEjection",
+    "Host",
     "OutlierDetection",
     "SuccessRateEjection",
     "shows_overload",

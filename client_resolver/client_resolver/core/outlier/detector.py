@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterator, Mapping
+from itertools import count
 from random import Random
 
 from client_resolver.core.outlier.config import (
@@ -10,22 +11,42 @@ from client_resolver.core.outlier.config import (
     SuccessRateEjection,
 )
 
-__all__ = ["Detector"]
+__all__ = ["Detector", "Host"]
 
 
-class _Host:
-    """What is known of one backend."""
+class Host:
+    """What is known of one backend.
 
-    __slots__ = ("failed", "in_a_row", "multiplier", "ok", "reason", "since")
+    Successes are counted by whichever thread sees them, with no lock and no function of Python's:
+    `next(host.successes)`, and `host.in_a_row.clear()` if that isn't empty. Each is a single step
+    of C, so that no other thread and no signal handler finds it done by half. All else changes in
+    `Detector` alone, whose calls are serialised.
+
+    Attributes:
+        successes: Counts the RPCs that succeeded. To read it is to count one: `ok` allows for that.
+        in_a_row: One entry for each error since the last success.
+        ok: How many succeeded in the interval that is being looked at.
+        failed: How many RPCs of the present interval ended with an error.
+    """
+
+    __slots__ = ("_read", "failed", "in_a_row", "multiplier", "ok", "reason", "since", "successes")
 
     def __init__(self) -> None:
+        self.successes = count()
+        self._read = 0
         self.ok = 0
         self.failed = 0
-        self.in_a_row = 0
+        self.in_a_row: list[None] = []
         self.multiplier = 0
         self.since: float | None = None
         """When it was ejected. None: it is not."""
         self.reason = ""
+
+    def read(self) -> None:
+        """Set `ok` to the successes since the last time. What comes later is for the next time."""
+        successes = next(self.successes)
+        self.ok = successes - self._read
+        self._read = successes + 1
 
 
 class Detector:
@@ -46,18 +67,21 @@ class Detector:
     Args:
         config: What is looked for.
         rng: The source of the draws against the enforcement percentages.
+
+    Attributes:
+        resting: The next RPC that ends begins an interval: `begin` is to be called.
     """
 
-    __slots__ = ("_config", "_ejected", "_hosts", "_rng", "_started", "_window")
+    __slots__ = ("_config", "_ejected", "_hosts", "_rng", "_started", "_window", "resting")
 
     def __init__(self, config: OutlierDetection, rng: Random) -> None:
         self._config = config
         self._rng = rng
-        self._hosts: dict[str, _Host] = {}
+        self._hosts: dict[str, Host] = {}
         self._ejected = 0
         self._started: float | None = None
         # Whether RPCs are counted for the sweeps: the algorithms that need it are on.
-        self._window = _sweeps(config)
+        self._window = self.resting = _sweeps(config)
 
     @property
     def config(self) -> OutlierDetection:
@@ -78,7 +102,12 @@ class Detector:
         if config.counts and not self._config.counts:
             self._start_over()
         self._config = config
-        self._window = _sweeps(config)
+        before, self._window = self._window, _sweeps(config)
+        if self._window and not before:
+            for host in self._hosts.values():
+                # What succeeded until now was for no sweep.
+                host.read()
+        self._rest()
         if config.counts:
             return False
         changed = self._ejected > 0
@@ -88,11 +117,21 @@ class Detector:
     def keep(self, addresses: Collection[str]) -> None:
         """Take in the list of backends: those that left are forgotten, new ones start clean."""
         hosts = self._hosts
-        self._hosts = {address: hosts.get(address) or _Host() for address in addresses}
+        self._hosts = {address: hosts.get(address) or Host() for address in addresses}
         self._ejected = sum(host.since is not None for host in self._hosts.values())
 
+    def host(self, address: str) -> Host | None:
+        """Return where the successes of a backend are counted. None: it is not in the list."""
+        return self._hosts.get(address)
+
+    def begin(self, now: float) -> None:
+        """Begin an interval, if none has begun: RPCs are counted again."""
+        if self._started is None:
+            self._started = now
+            self.resting = False
+
     def ended(self, address: str, ok: bool, now: float) -> bool:
-        """Take in what an RPC has come to.
+        """An RPC ended.
 
         Args:
             address: The backend that it was on. One that is not in the list is ignored.
@@ -105,23 +144,21 @@ class Detector:
         host = self._hosts.get(address)
         if host is None:
             return False
-        if self._window:
-            if ok:
-                host.ok += 1
-            else:
-                host.failed += 1
-            if self._started is None:
-                self._started = now
+        if self.resting:
+            self.begin(now)
         if ok:
-            host.in_a_row = 0
+            next(host.successes)
+            host.in_a_row.clear()
             return False
-        host.in_a_row += 1
+        if self._window:
+            host.failed += 1
+        host.in_a_row.append(None)
+        errors = len(host.in_a_row)
         limit = self._config.consecutive_errors
-        if limit is None or host.in_a_row < limit or host.since is not None or self._full():
+        if limit is None or errors < limit or host.since is not None or self._full():
             return False
-        if self._started is None:
-            self._started = now
-        self._eject(host, now, f"{host.in_a_row} errors in a row")
+        self.begin(now)
+        self._eject(host, now, f"{errors} errors in a row")
         return True
 
     def sweep(self, now: float) -> bool:
@@ -134,20 +171,23 @@ class Detector:
         if due is None or now < due:
             return False
         before = [host.since is not None for host in self._hosts.values()]
+        for host in self._hosts.values():
+            host.read()
         if self._config.success_rate is not None:
             self._by_success_rate(self._config.success_rate, now)
         if self._config.failure_percentage is not None:
             self._by_failure_percentage(self._config.failure_percentage, now)
         busy = False
         for host in self._hosts.values():
-            busy = busy or host.ok + host.failed > 0
-            host.ok = host.failed = 0
+            busy = busy or (self._window and host.ok + host.failed > 0)
+            host.failed = 0
             if host.since is None:
                 host.multiplier = max(host.multiplier - 1, 0)
             elif now >= self._until(host):
                 self._return(host)
         busy = busy or any(host.multiplier for host in self._hosts.values())
         self._started = now if busy else None
+        self._rest()
         return before != [host.since is not None for host in self._hosts.values()]
 
     def ejected(self, address: str) -> bool:
@@ -198,7 +238,7 @@ class Detector:
                     host, now, f"failed {host.failed} of {total} RPCs, over {settings.threshold}%"
                 )
 
-    def _with_volume(self, volume: int) -> Iterator[_Host]:
+    def _with_volume(self, volume: int) -> Iterator[Host]:
         least = max(volume, 1)
         return (host for host in self._hosts.values() if host.ok + host.failed >= least)
 
@@ -208,27 +248,31 @@ class Detector:
     def _full(self) -> bool:
         return self._ejected * 100 >= self._config.max_ejection_percent * len(self._hosts)
 
-    def _eject(self, host: _Host, now: float, reason: str) -> None:
+    def _eject(self, host: Host, now: float, reason: str) -> None:
         host.since = now
         host.multiplier += 1
         host.reason = reason
         self._ejected += 1
 
-    def _return(self, host: _Host) -> None:
+    def _return(self, host: Host) -> None:
         host.since = None
         host.reason = ""
-        host.in_a_row = 0
+        host.in_a_row.clear()
         self._ejected -= 1
 
-    def _until(self, host: _Host) -> float:
+    def _until(self, host: Host) -> float:
         config = self._config
         longest = max(config.base_ejection_time, config.max_ejection_time)
         return (host.since or 0.0) + min(config.base_ejection_time * host.multiplier, longest)
 
     def _start_over(self) -> None:
-        self._hosts = {address: _Host() for address in self._hosts}
+        self._hosts = {address: Host() for address in self._hosts}
         self._ejected = 0
         self._started = None
+        self._rest()
+
+    def _rest(self) -> None:
+        self.resting = self._window and self._started is None
 
 
 def _sweeps(config: OutlierDetection) -> bool:

@@ -9,6 +9,7 @@ A failure says nothing of how soon a backend answers, so it never lowers the ave
 the backend a turn: see `client_resolver.core.pickers.penalties`.
 """
 
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
@@ -16,6 +17,7 @@ from random import Random
 from typing import ClassVar, Generic, TypeVar
 
 from client_resolver.core.fields import duration
+from client_resolver.core.guard import Lock
 from client_resolver.core.picker import BasePolicy, Candidate, Picker, untried
 from client_resolver.core.pickers.penalties import Penalties
 from client_resolver.core.pickers.sampling import sampler
@@ -34,27 +36,42 @@ _REDRAWS = 8
 class Latency:
     """The expected latency of one backend. Shared by the pickers that follow on each other.
 
+    Any thread may call it at any time, also one that has interrupted another call of it.
+
     Attributes:
         seconds: The average at `at`. 0: nothing is known.
         at: When it was worked out, in seconds.
     """
 
-    __slots__ = ("at", "seconds")
+    __slots__ = ("_lock", "_noted", "at", "seconds")
 
     def __init__(self, now: float) -> None:
         self.seconds = 0.0
         self.at = now
+        self._noted: deque[tuple[float, float]] = deque()
+        self._lock = Lock()
 
     def faded(self, now: float, decay: float) -> float:
         """Return what is left of the average now."""
         return self.seconds * exp((self.at - now) / decay) if now > self.at else self.seconds
 
     def observe(self, seconds: float, now: float, decay: float) -> None:
-        """Take in a latency."""
+        """Add a latency to the average."""
+        # Noted first, by one step of C: whoever is at it, on this thread or on another, adds this
+        # one up as well, so that nobody waits. He looks again after he has let go of the lock.
+        self._noted.append((seconds, now))
+        while self._noted:
+            if self._lock.locked():
+                return
+            with self._lock:
+                while self._noted:
+                    self._add(*self._noted.popleft(), decay)
+
+    def _add(self, seconds: float, now: float, decay: float) -> None:
         kept = exp((self.at - now) / decay) if now > self.at else 1.0
         average = self.seconds * kept
         self.seconds = max(seconds, average + seconds * (1.0 - kept))
-        self.at = now
+        self.at = max(self.at, now)
 
 
 class PeakEwmaPicker(Generic[C]):

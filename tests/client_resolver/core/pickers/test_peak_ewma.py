@@ -1,6 +1,10 @@
+import sys
+import threading
 from collections import Counter
 from math import exp, log
 from random import Random
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -141,3 +145,41 @@ def test_its_pickers_want_to_be_told() -> None:
 def test_a_field_that_cannot_be_used_is_named(config: dict[str, object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         PeakEwma.from_config(config)
+
+
+def test_a_latency_that_is_told_in_the_middle_of_another_counts_once_that_is_added() -> None:
+    """As by a signal handler or a finaliser: here, at each line in turn."""
+
+    def interrupted_at(number: int) -> bool:
+        latency, lines = Latency(0.0), 0
+
+        def trace(frame: FrameType, event: str, _arg: object) -> Any:
+            nonlocal lines
+            if event == "line" and frame.f_code.co_filename.endswith("peak_ewma.py"):
+                lines += 1
+                if lines == number:
+                    sys.settrace(None)
+                    latency.observe(5.0, 1.0, 10.0)
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            latency.observe(0.1, 1.0, 10.0)
+        finally:
+            sys.settrace(before)
+        assert lines < number or latency.seconds == 5.0
+        return lines >= number
+
+    def all_lines() -> None:
+        number = 1
+        while interrupted_at(number):
+            number += 1
+        interrupted.append(number)
+
+    interrupted: list[int] = []
+    thread = threading.Thread(target=all_lines, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert interrupted, "a call waits for its own thread, or a latency is lost"
+    assert interrupted[0] > 8
