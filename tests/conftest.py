@@ -1,4 +1,4 @@
-"""What holds for every test: how Hypothesis works, the collector, names, and Ctrl-C.
+"""What holds for every test: how Hypothesis works, the collector, names, proxies, and Ctrl-C.
 
 Hypothesis works alike on each machine and each time. Which examples are tried follows from the test
 alone, and none is judged by how long it takes. A failure is told at once, with what reproduces it;
@@ -8,6 +8,7 @@ it isn't made smaller, which may take minutes and run into the test's time limit
 
 import gc
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,19 @@ LONGEST = (
 )
 """Files that take long. They are begun first: several processes take turns at files, and would wait
 at the end for one that has just begun such a file."""
+
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy", "no_proxy", "no_grpc_proxy")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_proxy() -> Iterator[None]:
+    """Reach servers on loopback without the proxy that the environment may name."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in PROXIES:
+            patch.delenv(name, raising=False)
+            patch.delenv(name.upper(), raising=False)
+        yield
 
 
 def pytest_configure() -> None:

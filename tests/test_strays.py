@@ -55,6 +55,7 @@ def test_a_test_fails_in_which_an_exception_goes_astray(tmp_path: Path) -> None:
     options = [
         "-p",
         "no:cacheprovider",
+        "--color=no",
         "-c",
         str(ROOT / "pyproject.toml"),
         "--rootdir",

@@ -23,6 +23,11 @@ _NAMESPACES: Final = itertools.count(1)
 _ADDRESSES: Final = itertools.count(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_proxy() -> None:
+    """Leave the proxies of the environment as they are: Go may fetch modules through one."""
+
+
 @pytest.fixture(scope="session")
 def binaries() -> Binaries:
     """The programs that the runner has built; without the runner the test is skipped."""
