@@ -2,19 +2,19 @@
 
 - `LookasideError`
     - `ConfigError`: a setting, flag or file is wrong
-    - `ListenError`: it can't be listened where it is told to
-    - `SourceError`: a source can't be read, or refuses to say
+    - `ListenError`: an address can't be listened on
+    - `SourceError`: a source can't be read, or refuses
     - `RequestError`: a request can't be answered
         - `InvalidRequest`: it can't be read, or its fields don't go together
-        - `InvalidServiceName`: malformed, or names a port that the service has not
+        - `InvalidServiceName`: malformed, or names a port that the service doesn't have
         - `AmbiguousPort`: the service has several ports and the name says none
         - `ServiceNotFound`: no source knows the service
         - `ExternalNameService`: the service is a DNS alias and has no endpoints
         - `NotSynced`: nothing is known yet
-        - `Unidentified`: the caller shows no identity, or a token that is not good
+        - `Unidentified`: the caller has no identity, or an invalid token
         - `IdentityUnverified`: the caller's token can't be checked now
-        - `NotAllowed`: the caller may not ask for a namespace
-        - `TooManyStreams`: as many streams are open as are taken
+        - `NotAllowed`: the caller may not query a namespace
+        - `TooManyStreams`: too many streams are open
 
 Errors of other libraries are translated where they enter, with the original as `__cause__`.
 """
@@ -23,7 +23,7 @@ _QUOTED = 100
 
 
 def quoted(text: str) -> str:
-    """Return what a caller sent as an error may show it: escaped, and its beginning alone.
+    """Return a caller's text for an error: escaped, and shortened.
 
     A status is sent in the trailing metadata; clients accept 8 KiB of it by default.
     """
@@ -44,11 +44,11 @@ class ConfigError(LookasideError):
 
 
 class ListenError(LookasideError):
-    """It can't be listened where it is told to: the port is taken, say."""
+    """An address can't be listened on, for example because the port is taken."""
 
 
 class SourceError(LookasideError):
-    """A source can't be read, or refuses to say."""
+    """A source can't be read, or refuses."""
 
 
 class RequestError(LookasideError):
@@ -60,7 +60,7 @@ class InvalidRequest(RequestError):
 
 
 class InvalidServiceName(RequestError):
-    """The name is malformed, or names a port that the service has not."""
+    """The name is malformed, or names a port that the service doesn't have."""
 
 
 class AmbiguousPort(RequestError):
@@ -80,16 +80,16 @@ class NotSynced(RequestError):
 
 
 class Unidentified(RequestError):
-    """The caller shows no identity, or a token that is not good."""
+    """The caller has no identity, or an invalid token."""
 
 
 class IdentityUnverified(RequestError):
-    """The caller's token can't be checked now; it may be good."""
+    """The caller's token can't be checked now; it may be valid."""
 
 
 class NotAllowed(RequestError):
-    """The caller may not ask for a namespace, whatever is in it."""
+    """The caller may not query a namespace, whatever is in it."""
 
 
 class TooManyStreams(RequestError):
-    """As many streams are open as are taken, in all or from one host."""
+    """Too many streams are open, in total or from one host."""

@@ -42,9 +42,9 @@ def secure_channel(
             in the environment variable LOOKASIDE_ADDRESS, `dns:///HOST:PORT`,
             `static:///HOST:PORT,HOST:PORT` or `static:///unix:PATH`, or what one of `resolvers`
             knows.
-        credentials: Of the backends' connections. A backend is dialled by its address; its
-            certificate is checked against the service's name as the target has it, less its port,
-            or against the channel argument `grpc.ssl_target_name_override`.
+        credentials: The credentials of the backends' connections. A backend is dialled by its
+            address; its certificate is checked against the service's name in the target, without
+            the port, or against the channel argument `grpc.ssl_target_name_override`.
         options: Channel arguments of the backends' connections. `grpc.service_config` and
             `grpc.lb_policy_name` are read here.
         compression: The default compression of RPCs.
@@ -52,10 +52,10 @@ def secure_channel(
         keywords: See `client_resolver.Keywords`.
 
     Raises:
-        TargetError: A target cannot be understood.
-        ServiceConfigError: The service config cannot be understood, or names no known policy.
-        TypeError: There is no such keyword argument, or the credentials are none.
-        ValueError: A value is not what it must be.
+        TargetError: A target is invalid.
+        ServiceConfigError: The service config is invalid, or names no known policy.
+        TypeError: There is no such keyword argument, or the credentials have another type.
+        ValueError: A value is invalid; the error says what is expected.
     """
     check_credentials("credentials", credentials)
     return Channel(Settings.of(target, credentials, options, compression, keywords), interceptors)
