@@ -20,7 +20,7 @@ from lookaside.admin.server import AdminServer
 from lookaside.admin.status import MOST_SERVICES, ServiceStatus, SourceStatus, Status
 from lookaside.api.authorization import Authorizer
 from lookaside.api.calls import Bounds
-from lookaside.api.server import GrpcServer
+from lookaside.api.server import Doors, GrpcServer
 from lookaside.api.tls import TlsFiles
 from lookaside.api.token_cache import TokenCache
 from lookaside.api.watch import WatchLimits
@@ -153,6 +153,7 @@ class App:
             describe=settings.reflection,
             worker=self._worker,
             bounds=bounds,
+            doors=Doors(settings.grpclb, settings.load_reports),
         )
         self._admin = settings.admin and AdminServer(
             settings.admin,

@@ -21,11 +21,12 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import choose_encoder
 
+from lookaside.model import CallCounts, ServiceName
 from lookaside.policy.service_config import SERVICE_CONFIG
 from lookaside.policy.weights import WEIGHT, WEIGHTS
 
-DOORS: Final = ("LoadBalancer", "Health", "Reflection")
-"""The gRPC services that have streams."""
+DOORS: Final = ("LoadBalancer", "Health", "Reflection", "grpclb")
+"""What streams belong to: gRPC services that have any, and the door of a policy."""
 
 _PROPAGATION_BUCKETS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -45,7 +46,10 @@ _CODES: Final = (
     "UNAUTHENTICATED",
 )
 UNARY_METHODS: Final = ("GetServers", "ListServices", "Explain")
-METHODS: Final = (*UNARY_METHODS, "WatchServers", "Check", "List", "Watch", "ServerReflectionInfo")
+METHODS: Final = (
+    *UNARY_METHODS,
+    *("WatchServers", "BalanceLoad", "Check", "List", "Watch", "ServerReflectionInfo"),
+)
 
 
 class Metrics:
@@ -128,6 +132,12 @@ class Metrics:
         self._superseded = Counter(
             "lookaside_superseded",
             "Lists that a watch was not sent, since a newer one came before it took them.",
+            registry=self.registry,
+        )
+        self._reported_calls = Counter(
+            "lookaside_reported_calls",
+            "Calls that clients reported, by what became of them; asked for by --load-reports.",
+            ["service_name", "event"],
             registry=self.registry,
         )
         self._propagation = Histogram(
@@ -303,6 +313,11 @@ class Metrics:
     def stream_refused(self, door: str, bound: str) -> None:
         """A stream was refused by a bound, ``total`` or ``host``."""
         self._refused_streams.labels(door, bound).inc()
+
+    def calls_reported(self, service: ServiceName, counts: CallCounts) -> None:
+        """A client reported what its calls to a service came to since it did so last."""
+        for event in CallCounts.__struct_fields__:
+            self._reported_calls.labels(str(service), event).inc(getattr(counts, event))
 
     def superseded(self) -> None:
         """A list was replaced by a newer one before its watch took it."""

@@ -311,6 +311,24 @@ class Snapshot(Struct, frozen=True):
     external_name: str = ""
 
 
+class CallCounts(Struct, frozen=True):
+    """What the calls of one client to one service came to, since it reported them last.
+
+    Attributes:
+        started: Calls that began.
+        finished: Calls that ended.
+        not_sent: Those of them that could not be sent to a backend.
+        received: Those of them that a backend is known to have received.
+        dropped: Those of them that were dropped, as the list said.
+    """
+
+    started: int = 0
+    finished: int = 0
+    not_sent: int = 0
+    received: int = 0
+    dropped: int = 0
+
+
 def target(address: str, port: int) -> str:
     """Return ``HOST:PORT`` to dial, an IPv6 address in brackets."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -16,7 +16,7 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).parent
 STUBS = {
-    ROOT / "../lookaside/_pb": ("lookaside",),
+    ROOT / "../lookaside/_pb": ("lookaside", "grpclb"),
     ROOT / "../client_resolver/client_resolver/_pb": ("lookaside", "orca"),
     ROOT / "../lookaside/demo/_pb": ("greeter",),
     ROOT / "../examples/greeter/_pb": ("greeter", "orca"),

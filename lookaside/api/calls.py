@@ -22,7 +22,7 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 M = TypeVar("M", bound=Message)
 
-WATCHES, HEALTH, REFLECTION = DOORS
+WATCHES, HEALTH, REFLECTION, GRPCLB = DOORS
 
 
 class StreamBounds(Struct, frozen=True):
@@ -47,6 +47,7 @@ class Bounds(Struct, frozen=True):
             resets them at once (CVE-2023-44487).
         handshake: A connection that has not shown itself as HTTP/2 by then, after TLS, is closed.
         watches: Open calls of WatchServers.
+        grpclb: Open calls of BalanceLoad.
         health: Open calls of health's Watch.
         reflection: Open calls of reflection.
         reflection_age: The age at which a call of reflection is ended.
@@ -56,13 +57,19 @@ class Bounds(Struct, frozen=True):
     streams_per_connection: int = 250
     handshake: float = 10.0
     watches: StreamBounds = StreamBounds(50_000, 20_000)
+    grpclb: StreamBounds = StreamBounds(50_000, 20_000)
     health: StreamBounds = StreamBounds(10_000, 1_000)
     reflection: StreamBounds = StreamBounds(100, 20)
     reflection_age: float = 60.0
 
     def of(self, door: str) -> StreamBounds:
         """Return the bounds of one of `DOORS`."""
-        return {WATCHES: self.watches, HEALTH: self.health, REFLECTION: self.reflection}[door]
+        return {
+            WATCHES: self.watches,
+            HEALTH: self.health,
+            REFLECTION: self.reflection,
+            GRPCLB: self.grpclb,
+        }[door]
 
 
 class CallObserver(Protocol):

@@ -50,7 +50,7 @@ class Reflection:
     ) -> None:
         described = [*files, reflection_pb2.DESCRIPTOR]
         pool = _Pool()
-        for file in described:
+        for file in _with_dependencies(described):
             pool.add(_proto(file))
         pool.add(_v1())
         services = [name.full_name for file in described for name in file.services_by_name.values()]
@@ -79,7 +79,8 @@ class Reflection:
             try:
                 self._calls.admit(REFLECTION, context)
                 await watch.begin(context)
-                while (request := await self._read(watch, context)) is not None:
+                while (raw := await watch.read(context)) is not None:
+                    request = parsed(reflection_pb2.ServerReflectionRequest, raw)
                     answers = self._servicer.ServerReflectionInfo(_alone(request), context)
                     async for answer in answers:
                         await watch.write(context, answer)
@@ -92,26 +93,6 @@ class Reflection:
             except asyncio.CancelledError:
                 self._observer.request(_METHOD, "CANCELLED")
                 raise
-
-    async def _read(
-        self, watch: Watch, context: Context
-    ) -> reflection_pb2.ServerReflectionRequest | None:
-        """Return the next request; None when there is none any more, or the stream is to end.
-
-        Raises:
-            InvalidRequest: It can't be read.
-        """
-        reading: asyncio.Future[object] = asyncio.ensure_future(context.read())
-        ending = asyncio.ensure_future(watch.ended())
-        try:
-            await asyncio.wait((reading, ending), return_when=asyncio.FIRST_COMPLETED)
-            if ending.done() or not isinstance(raw := reading.result(), bytes):
-                return None
-            return parsed(reflection_pb2.ServerReflectionRequest, raw)
-        finally:
-            for task in (reading, ending):
-                task.cancel()
-            await asyncio.gather(reading, ending, return_exceptions=True)
 
 
 async def _alone(
@@ -140,6 +121,15 @@ class _Pool:
             return (
                 self._pool.FindServiceByName(parent).methods_by_name[method].containing_service.file
             )
+
+
+def _with_dependencies(files: Iterable[FileDescriptor]) -> list[FileDescriptor]:
+    """Return files after those that they import, each once."""
+    found: dict[str, FileDescriptor] = {}
+    for file in files:
+        found |= {needed.name: needed for needed in _with_dependencies(file.dependencies)}
+        found[file.name] = file
+    return list(found.values())
 
 
 def _proto(file: FileDescriptor) -> FileDescriptorProto:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import grpc
 from grpc_health.v1 import health_pb2
+from msgspec import Struct
 
-from lookaside._pb import lookaside_pb2
-from lookaside.api import health, reflection, servicer
+from lookaside._pb import grpclb_pb2, lookaside_pb2
+from lookaside.api import grpclb, health, reflection, servicer
 from lookaside.api.authorization import Authorizer
 from lookaside.api.calls import Bounds, Calls
-from lookaside.api.servicer import ApiObserver, LoadBalancer
+from lookaside.api.grpclb import GrpclbDoor, GrpclbObserver
+from lookaside.api.servicer import LoadBalancer
 from lookaside.api.tls import TlsFiles, server_credentials
 from lookaside.api.watch import FLUSH, WatchLimits
 from lookaside.api.worker import LoopWorker
@@ -63,8 +65,20 @@ def options(bounds: Bounds, limits: WatchLimits) -> list[tuple[str, int]]:
     return found
 
 
+class Doors(Struct, frozen=True):
+    """Which ways to the lists are open beside the LoadBalancer's own.
+
+    Attributes:
+        grpclb: That of gRPC's `grpclb` policy.
+        load_reports: How often clients are asked to report their load, in seconds; 0: never.
+    """
+
+    grpclb: bool = True
+    load_reports: float = 0.0
+
+
 class GrpcServer:
-    """Serves the LoadBalancer, health and reflection on one port.
+    """Serves the LoadBalancer, the other doors, health and reflection on one port.
 
     Args:
         store: What is known.
@@ -78,6 +92,7 @@ class GrpcServer:
         describe: Whether reflection is served.
         worker: Does what takes long.
         bounds: What callers may take.
+        doors: Which ways to the lists are open.
 
     Attributes:
         calls: The calls that are open.
@@ -88,7 +103,7 @@ class GrpcServer:
         self,
         store: Store,
         readiness: Readiness,
-        observer: ApiObserver,
+        observer: GrpclbObserver,
         *,
         authorizer: Authorizer,
         parse: Callable[[str], ServiceName],
@@ -98,9 +113,10 @@ class GrpcServer:
         describe: bool,
         worker: LoopWorker,
         bounds: Bounds | None = None,
+        doors: Doors | None = None,
     ) -> None:
         self._readiness = readiness
-        bounds = bounds or Bounds()
+        bounds, doors = bounds or Bounds(), doors or Doors()
         self.calls = calls = Calls(bounds, observer)
         self._server = grpc.aio.server(options=options(bounds, limits))
         handlers = [
@@ -113,22 +129,42 @@ class GrpcServer:
                 limits=limits,
                 calls=calls,
                 worker=worker,
-            ).handler(),
+            ).handler()
+        ]
+        services = {servicer.SERVICE, health.SERVICE}
+        files = [lookaside_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR]
+        if doors.grpclb:
+            services.add(grpclb.SERVICE)
+            files.append(grpclb_pb2.DESCRIPTOR)
+            handlers.append(
+                GrpclbDoor(
+                    store,
+                    readiness,
+                    observer,
+                    authorizer=authorizer,
+                    parse=parse,
+                    limits=limits,
+                    calls=calls,
+                    worker=worker,
+                    load_reports=doors.load_reports,
+                ).handler()
+            )
+        handlers.append(
             health.Health(
                 store,
                 readiness,
                 observer,
                 authorizer=authorizer,
-                services=frozenset({servicer.SERVICE, health.SERVICE}),
+                services=frozenset(services),
                 parse=parse,
                 limits=limits,
                 calls=calls,
-            ).handler(),
-        ]
+            ).handler()
+        )
         if describe:
             age = min(limits.max_age, bounds.reflection_age) or bounds.reflection_age
             handlers += reflection.Reflection(
-                [lookaside_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR],
+                files,
                 readiness,
                 observer,
                 limits=WatchLimits(age, limits.write_timeout),

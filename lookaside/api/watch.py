@@ -62,13 +62,30 @@ class Watch:
         await self._woken.wait()
         self._woken.clear()
         if self._readiness.draining:
-            self._end(grpc.StatusCode.UNAVAILABLE, "the balancer is shutting down")
+            self.end(grpc.StatusCode.UNAVAILABLE, "the balancer is shutting down")
         return not self._ended
 
     async def ended(self) -> None:
         """Wait until the watch is to end."""
         while await self.woken():
             pass
+
+    async def read(self, context: ServicerContext[bytes, Response]) -> bytes | None:
+        """Return the client's next message; None if it sends no more, or the watch is to end.
+
+        A change that wakes the watch meanwhile is not noticed: see `woken`.
+        """
+        reading: asyncio.Future[object] = asyncio.ensure_future(context.read())
+        ending = asyncio.ensure_future(self.ended())
+        try:
+            await asyncio.wait((reading, ending), return_when=asyncio.FIRST_COMPLETED)
+            if ending.done() or not isinstance(raw := reading.result(), bytes):
+                return None
+            return raw
+        finally:
+            for task in (reading, ending):
+                task.cancel()
+            await asyncio.gather(reading, ending, return_exceptions=True)
 
     async def begin(self, context: ServicerContext[Request, Response]) -> None:
         """Send the initial metadata, before any message.
@@ -91,7 +108,7 @@ class Watch:
             async with asyncio.timeout(timeout) as self._writing:
                 await context.write(message)
         except TimeoutError:
-            self._end(
+            self.end(
                 grpc.StatusCode.DEADLINE_EXCEEDED,
                 f"the watch was not read for {timeout:g} s",
             )
@@ -99,6 +116,12 @@ class Watch:
         finally:
             self._writing = None
         return True
+
+    def end(self, code: grpc.StatusCode, details: str) -> None:
+        """Have the watch end with a status, unless it is to end with another already."""
+        if not self._ended:
+            self._ended, self.code, self.details = True, code, details
+        self.wake()
 
     def finish(self, context: ServicerContext[Request, Response]) -> None:
         """Have the stream end with the status that the watch has ended with."""
@@ -125,9 +148,4 @@ class Watch:
         self.wake()
 
     def _expire(self) -> None:
-        self._end(grpc.StatusCode.OK, "")
-
-    def _end(self, code: grpc.StatusCode, details: str) -> None:
-        if not self._ended:
-            self._ended, self.code, self.details = True, code, details
-        self.wake()
+        self.end(grpc.StatusCode.OK, "")

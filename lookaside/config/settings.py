@@ -65,6 +65,8 @@ class Settings:
         allow: Who may ask for which namespaces; none: everyone for all.
         token_audience: The audience of Kubernetes tokens that callers may show; None: tokens are
             not looked at.
+        grpclb: Whether clients with gRPC's `grpclb` policy are served.
+        load_reports: How often clients are asked to report their load; 0 for never.
         reflection: Whether gRPC reflection is served.
         log_level: The least level that is logged.
         log_format: ``json``, ``console`` or ``auto``.
@@ -95,6 +97,8 @@ class Settings:
     tls_client_ca: Path | None = None
     allow: tuple[Allowance, ...] = ()
     token_audience: str | None = None
+    grpclb: bool = True
+    load_reports: float = 0.0
     reflection: bool = True
     log_level: str = "info"
     log_format: str = "auto"
@@ -376,6 +380,20 @@ SETTINGS: Final = (
         values.audience,
         "Accept Kubernetes tokens of this audience, reviewed by the API server, as identities.",
         default="tokens are ignored",
+    ),
+    Setting(
+        "grpclb",
+        "BOOL",
+        values.boolean,
+        "Serve clients with gRPC's grpclb policy.",
+        default="true",
+    ),
+    Setting(
+        "load_reports",
+        "DURATION",
+        values.duration,
+        "How often clients of grpclb report what became of their calls, for metrics; 0 for never.",
+        default="0s",
     ),
     Setting(
         "reflection",

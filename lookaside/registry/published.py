@@ -25,6 +25,13 @@ class Encoder(Protocol):
         """Encode what is appended to a snapshot's bytes to give them another revision."""
 
 
+class Form(Protocol):
+    """Another wire form of snapshots: that of a door whose messages are its own."""
+
+    def __call__(self, snapshot: Snapshot) -> Steps[bytes]:
+        """Encode a whole snapshot without its revision."""
+
+
 class Published:
     """A snapshot that is ready to be sent.
 
@@ -37,7 +44,7 @@ class Published:
         snapshot: The snapshot.
     """
 
-    __slots__ = ("_deltas", "_encoder", "_same", "_whole", "snapshot")
+    __slots__ = ("_deltas", "_encoder", "_forms", "_same", "_whole", "snapshot")
 
     def __init__(
         self, snapshot: Snapshot, encoder: Encoder, same: "Published | None" = None
@@ -47,6 +54,7 @@ class Published:
         self._same = same
         self._whole: bytes | None = None
         self._deltas: dict[str, bytes] = {}
+        self._forms: dict[Form, bytes] = {}
 
     @property
     def digest(self) -> str:
@@ -81,6 +89,15 @@ class Published:
             else:
                 self._whole = (yield from self._same.encoding()) + self._revision()
         return self._whole
+
+    def forming(self, form: Form) -> Steps[bytes]:
+        """Return the list in another form, made once for all who want it."""
+        if self._same is not None:
+            return (yield from self._same.forming(form))
+        encoded = self._forms.get(form)
+        if encoded is None:
+            encoded = self._forms[form] = yield from form(self.snapshot)
+        return encoded
 
     def comparing(self, base: Snapshot) -> Steps[bytes]:
         """Return what `since` does, in steps: it has it at hand then."""

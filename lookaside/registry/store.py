@@ -158,9 +158,19 @@ class Store:
             ServiceNotFound: No source knows the service.
             RequestError: Another of its kinds: the name can't be answered.
         """
+        published = yield from self.finding(name, view)
+        yield from published.encoding()
+        return published
+
+    def finding(self, name: ServiceName, view: View = WHOLE) -> Steps[Published]:
+        """Return what `getting` does, for who wants another form of it than its bytes.
+
+        Raises:
+            ServiceNotFound: No source knows the service.
+            RequestError: Another of its kinds: the name can't be answered.
+        """
         published = yield from self._publishing(name, view)
         self._require_known(published.snapshot)
-        yield from published.encoding()
         return published
 
     def count(self, name: ServiceName) -> int:
@@ -175,6 +185,19 @@ class Store:
             self._require_known(self._absent(name))
             return 0
         return len(record.endpoints.get(resolve_port(name, record).port, ()))
+
+    def resolve(self, name: ServiceName) -> ServiceName:
+        """Return a name with the port's own name instead of "" or a number.
+
+        Raises:
+            ServiceNotFound: No source knows the service.
+            RequestError: Another of its kinds: the name can't be answered.
+        """
+        _, record = self._lookup(name.key)
+        if record is None:
+            self._require_known(self._absent(name))
+            return name
+        return resolve_port(name, record)
 
     def explain(self, name: ServiceName, view: View = WHOLE) -> tuple[Snapshot, Explanation]:
         """Return the list of a service as it is now, and why it is so.

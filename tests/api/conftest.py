@@ -11,12 +11,19 @@ from lookaside._pb import lookaside_pb2 as pb
 from lookaside._pb.lookaside_pb2_grpc import LoadBalancerStub
 from lookaside.api.authorization import Authorizer
 from lookaside.api.calls import Bounds
-from lookaside.api.server import GrpcServer
+from lookaside.api.server import Doors, GrpcServer
 from lookaside.api.tls import TlsFiles
 from lookaside.api.watch import WatchLimits
 from lookaside.api.wire import WireEncoder
 from lookaside.api.worker import LoopWorker
-from lookaside.model import Endpoint, ServiceKey, ServiceName, ServicePort, ServiceRecord
+from lookaside.model import (
+    CallCounts,
+    Endpoint,
+    ServiceKey,
+    ServiceName,
+    ServicePort,
+    ServiceRecord,
+)
 from lookaside.registry.readiness import Readiness
 from lookaside.registry.store import Store
 
@@ -41,6 +48,7 @@ class Observer:
     at_doors: dict[str, int] = field(default_factory=dict)
     refused: list[tuple[str, str]] = field(default_factory=list)
     ends: list[float] = field(default_factory=list)
+    reported: list[tuple[str, CallCounts]] = field(default_factory=list)
 
     def services(self, source: str, count: int, endpoints: int) -> None: ...
     def source_stale(self, source: str, stale: bool) -> None: ...
@@ -55,6 +63,9 @@ class Observer:
 
     def stream_refused(self, door: str, bound: str) -> None:
         self.refused.append((door, bound))
+
+    def calls_reported(self, service: ServiceName, counts: CallCounts) -> None:
+        self.reported.append((str(service), counts))
 
     def watch_opened(self) -> None:
         self.watches += 1
@@ -80,6 +91,8 @@ class Balancer:
         tls: TlsFiles | None = None,
         describe: bool = True,
         bounds: Bounds | None = None,
+        doors: Doors | None = None,
+        port: int = 0,
     ) -> None:
         self.observer = Observer()
         self.readiness = Readiness(["test"])
@@ -100,11 +113,12 @@ class Balancer:
             authorizer=authorizer or Authorizer(),
             parse=ServiceName.parse,
             limits=limits or WatchLimits(max_age=0, write_timeout=30),
-            listen="127.0.0.1:0",
+            listen=f"127.0.0.1:{port}",
             tls=tls,
             describe=describe,
             worker=self.worker,
             bounds=bounds,
+            doors=doors,
         )
         # Not localhost: another process may listen on this port of ::1.
         self.address = f"127.0.0.1:{self.server.port}"

@@ -9,6 +9,7 @@ from tests.api.conftest import Balancer
 
 SERVICES = [
     "grpc.health.v1.Health",
+    "grpc.lb.v1.LoadBalancer",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
     "lookaside.LoadBalancer",
@@ -44,6 +45,8 @@ async def test_the_services_are_listed(channel: grpc.aio.Channel, version: str) 
         ("lookaside.LoadBalancer.GetServers", "lookaside/lookaside.proto"),
         ("lookaside.Server", "lookaside/lookaside.proto"),
         ("lookaside.Server.weight", "lookaside/lookaside.proto"),
+        ("grpc.lb.v1.Server", "grpclb/grpclb.proto"),
+        ("google.protobuf.Duration", "google/protobuf/duration.proto"),
         ("grpc.reflection.v1.ServerReflectionRequest", "grpc/reflection/v1/reflection.proto"),
     ],
 )
@@ -54,7 +57,8 @@ async def test_a_symbol_is_found(
     response = await ask(channel, version, request)
     texts = response.file_descriptor_response.file_descriptor_proto
     names = [FileDescriptorProto.FromString(text).name for text in texts]
-    assert file is None or names == [file]
+    # The files that it imports may come along.
+    assert file is None or names[0] == file
     assert names
 
 

@@ -164,7 +164,8 @@ def test_what_cannot_be_empty_is_missed_when_it_is_taken_away() -> None:
     assert whole == {("autoscaling", "behavior")}
     numbers = {path for path, value in _leaves(defaults()) if type(value) in (bool, int)}
     assert {path for path in lacking & numbers if path[0] not in _WHOLE} == {
-        ("autoscaling", "targetCPUUtilizationPercentage")
+        ("autoscaling", "targetCPUUtilizationPercentage"),
+        ("service", "grpclbPort"),
     }
 
 
