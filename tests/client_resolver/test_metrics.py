@@ -422,7 +422,6 @@ def test_what_is_told_is_added_up_though_nobody_scrapes(
     waiting = (metrics._noted, metrics._attempts_ended, metrics._rpcs_ended)
     assert all(len(notes) <= 10 for notes in waiting)
     assert metrics._losses[(TARGET,)] >= 25
-    assert metrics._attempts[attempt, "OK"] >= 25
 
 
 def test_a_child_that_was_forked_while_its_parent_added_up_adds_up_as_well(

@@ -186,7 +186,7 @@ async def test_a_connection_that_is_ready_again_has_no_reason(
 
 def question(client: Client, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[str]]:
     """How a channel asks why the connection to its one backend fails, although it doesn't."""
-    (backend,) = client.channel._driver._machine.pool
+    (backend,) = client.channel._driver.runner.machine.pool
     failing = grpc.ChannelConnectivity.TRANSIENT_FAILURE
     if isinstance(client.channel, grpc.aio.Channel):
         (channel,) = backend.handle.channels

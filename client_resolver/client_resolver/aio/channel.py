@@ -114,7 +114,7 @@ class Channel(grpc.aio.Channel):
 
     def resolve_now(self) -> None:
         """Have the backends listed again at once, before the next regular time."""
-        self._driver.resolve_now()
+        self._driver.lifecycle.resolve_now()
 
     def unary_unary(
         self,

@@ -245,9 +245,9 @@ class Runner:
         self._adopt()
         if machine.outcome is None and (placeless or not machine.running):
             # The driver tells of news, and of the channel's end.
-            driver.pending[self] = None
+            driver.pending.add(self)
         else:
-            driver.placed(self)
+            driver.pending.remove(self)
         self._arm()
 
     def _start(self, backend: Backend) -> None:

@@ -43,7 +43,7 @@ class Channel(grpc.Channel):
     def __del__(self) -> None:
         driver = getattr(self, "_driver", None)
         if driver is not None:
-            driver.abandon()
+            driver.lifecycle.abandon()
 
     def subscribe(
         self,
@@ -57,10 +57,10 @@ class Channel(grpc.Channel):
             try_to_connect: Start the watch and the connections unless they run.
         """
         if try_to_connect:
-            self._driver.connect()
+            self._driver.lifecycle.connect()
         else:
             self._driver.start(connect=False)
-        self._driver.listen(callback)
+        self._driver.subscriptions.listen(callback)
 
     def snapshot(self) -> ChannelSnapshot:
         """Return the whole state of the channel: its list, its backends, its policy."""
@@ -68,11 +68,11 @@ class Channel(grpc.Channel):
 
     def resolve_now(self) -> None:
         """Ask for the list of backends again, at once. Does not wait for it."""
-        self._driver.resolve_now()
+        self._driver.lifecycle.resolve_now()
 
     def unsubscribe(self, callback: Callable[[grpc.ChannelConnectivity], None]) -> None:
         """Undo `subscribe`."""
-        self._driver.unlisten(callback)
+        self._driver.subscriptions.unlisten(callback)
 
     def unary_unary(
         self,

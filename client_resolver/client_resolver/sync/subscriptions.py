@@ -10,6 +10,7 @@ import grpc
 
 from client_resolver.config.settings import Settings
 from client_resolver.core.events import Event
+from client_resolver.sync.wakeups import Wakeup
 from client_resolver.telemetry.dispatch import tell_events
 
 __all__ = ["Listener", "Subscriptions"]
@@ -24,15 +25,17 @@ Listener = Callable[[grpc.ChannelConnectivity], None]
 class Subscriptions:
     """Keeps the listeners, and what they have not received yet.
 
-    `listen` and `unlisten` may be called on any thread at any time. The owner serialises `happened`
-    and `note`. It calls `tell` on one thread, while it holds nothing: what is called there is the
-    application's.
+    There is no lock. `listen` and `unlisten` may be called on any thread at any time. The owner
+    serialises `happened`. It calls `note` and `tell` on one thread, while it holds nothing: what
+    `tell` calls is the application's.
 
     Args:
         settings: Have the observers.
+        work: Wakes the thread that calls `tell`.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, work: Wakeup) -> None:
+        self._work = work
         self._observers = settings.observers
         self._target = settings.target.text
         self._listeners: list[_Listening] = []
@@ -46,6 +49,7 @@ class Subscriptions:
     def listen(self, listener: Listener) -> None:
         """Tell a listener the state of the channel now and whenever it changes."""
         self._listeners.append(_Listening(listener))
+        self._work.set()
 
     def unlisten(self, listener: Listener) -> None:
         """Undo `listen`."""

@@ -341,7 +341,7 @@ async def test_a_connection_that_is_ready_again_when_it_is_looked_at_keeps_no_rp
 ) -> None:
     """There is no other state to be told of, so that nothing would wake the RPC."""
     channel, _ = await connected(server, connect, 1, service_config=config)
-    (backend,) = channel._driver._machine.pool
+    (backend,) = channel._driver.runner.machine.pool
     (own,) = backend.handle.channels
     looks = iter([grpc.ChannelConnectivity.CONNECTING, own.get_state()] * flickers)
     real = own.get_state

@@ -50,7 +50,7 @@ def nothing_left(channel: Any) -> bool:
 
     def nothing() -> bool:
         breaker = driver.rpcs.breaker
-        carried = sum(len(one.in_flight) for one in driver._machine.pool)
+        carried = sum(len(one.in_flight) for one in driver.runner.machine.pool)
         return not (carried or breaker.requests or breaker.pending or breaker.retries)
 
     return settles(nothing)

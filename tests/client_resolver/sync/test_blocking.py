@@ -235,7 +235,7 @@ def test_a_request_that_cannot_be_serialized_is_grpcs_own_error(
     with pytest.raises(grpc.RpcError, match="Exception serializing request") as caught:
         call(object(), timeout=20)
     assert caught.value.code() is grpc.StatusCode.INTERNAL
-    assert not any(len(one.in_flight) for one in channel._driver._machine.pool)
+    assert not any(len(one.in_flight) for one in channel._driver.runner.machine.pool)
 
 
 def test_the_shorter_timeout_holds(backend: Start, connect: Connect) -> None:

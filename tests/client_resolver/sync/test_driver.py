@@ -31,7 +31,7 @@ def test_a_call_that_still_waits_goes_on_again() -> None:
     call = Waiting(lambda _: True)
     for _ in range(2):
         one.defer(call)
-        one._advance(one.pending.due(one.outlook))
+        one.lifecycle.advance(one.pending.due(one.outlook))
     assert call.advanced == 2
     assert one.pending.all() == [call]
 
@@ -40,7 +40,7 @@ def test_a_call_that_has_started_is_let_go() -> None:
     one = driver()
     call = Waiting(lambda _: False)
     one.defer(call)
-    one._advance(one.pending.due(one.outlook))
+    one.lifecycle.advance(one.pending.due(one.outlook))
     assert not one.pending
 
 
@@ -53,7 +53,7 @@ def test_a_call_that_is_deferred_by_another_thread_as_soon_as_it_has_started_is_
 
     call = Waiting(fail_at_once)
     one.defer(call)
-    one._advance(one.pending.due(one.outlook))
+    one.lifecycle.advance(one.pending.due(one.outlook))
     assert one.pending.all() == [call]
 
 

@@ -86,9 +86,9 @@ def fork():
     codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 assert again()
-driver._serializer.read(fork)
+driver.runner.serializer.read(fork)
 driver.binding.run(fork, fork)
-driver._starting.run(fork, fork)
+driver.lifecycle.starting.run(fork, fork)
 print(codes, again(), [one.in_flight for one in channel.snapshot().backends])
 channel.close()
 """

@@ -28,7 +28,7 @@ def test_an_rpc_gets_a_backend_though_its_thread_has_been_interrupted_at_another
         driver = channel._driver
         with pytest.raises(Exception, match="UNAVAILABLE"):
             channel.unary_unary("/t.T/UU")(b"x", timeout=BOUND)
-        (failing,) = driver._machine.pool
+        (failing,) = driver.runner.machine.pool
 
         # Here, as a handler that has interrupted a look at the connection.
         with failing.handle._lock:
