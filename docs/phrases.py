@@ -62,7 +62,7 @@ _FOLDERS: Final = (
 )  # fmt: skip
 _SUFFIXES: Final = (".md", ".py", ".yaml", ".yml", ".tpl", ".txt", ".proto")
 _SKIPPED: Final = frozenset(
-    {"_pb", "__pycache__", "results", "requirements", "aio", "call", "core", "sync"}
+    {"_pb", "__pycache__", "results", "requirements", "aio", "call", "sync"}
 )
 _ITSELF: Final = Path(__file__).resolve()
 

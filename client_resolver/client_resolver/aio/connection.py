@@ -65,7 +65,7 @@ class Connection:
         self._turn = 0
 
     def ready(self) -> bool:
-        """Whether an RPC may be put on `channel` now: it moves on to the next that is ready."""
+        """Whether an RPC may use `channel` now: it moves on to the next that is ready."""
         for _ in self.channels:
             self._turn = (self._turn + 1) % len(self.channels)
             channel = self.channels[self._turn]
@@ -140,7 +140,7 @@ def peek(coroutine: Coroutine[object, None, T]) -> T | None:
 
 
 class Undialled(Connection):
-    """Stands where a connection would, if the application could not say how to dial it.
+    """Takes a connection's place if the application's `dial` failed.
 
     Args:
         again: The task that dials again. It is cancelled with this.

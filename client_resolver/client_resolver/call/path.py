@@ -1,4 +1,4 @@
-"""What the RPCs of a method demand beyond a pick: the less they do, the shorter is their way."""
+"""The paths of RPCs: what a method's RPCs need beyond a pick."""
 
 from client_resolver.config.service_config import MethodConfig, ServiceConfig
 from client_resolver.config.settings import Settings
@@ -38,7 +38,7 @@ def is_light(settings: Settings, config: ServiceConfig, method: MethodConfig) ->
 
 
 def _is_involved(settings: Settings, config: ServiceConfig, method: MethodConfig) -> bool:
-    """Whether something is to be known of an RPC before it is put on a backend."""
+    """Whether an RPC must be examined before it is sent to a backend."""
     policy = config.policy
     return bool(
         settings.lazy

@@ -1,4 +1,4 @@
-"""What the RPCs of one channel have in common."""
+"""Per-channel state shared by its RPCs: throttle, breaker, observers."""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -39,7 +39,7 @@ class AttemptFailed(Protocol[H]):
 
 
 class Rpcs(Generic[H]):
-    """What the RPCs of one channel have in common.
+    """Per-channel state shared by its RPCs: throttle, breaker, observers.
 
     Args:
         settings: The channel's settings.
@@ -52,7 +52,7 @@ class Rpcs(Generic[H]):
     Attributes:
         breaks: The breaker has a limit: RPCs are to be counted.
         keyed: The policy picks by an RPC's key.
-        throttles: The throttle has tokens: successes are to be told.
+        throttles: The throttle has tokens: successes must be reported.
         ends_told: An observer wants to know how RPCs or their attempts end.
         retry_buffer: How many bytes of an RPC's streamed requests are kept for another attempt.
     """
@@ -120,7 +120,7 @@ class Rpcs(Generic[H]):
         )
 
     def succeeded(self, path: str, config: MethodConfig, backend: Backend[H], began: float) -> None:
-        """Take in that the first attempt at an RPC of a light method has succeeded.
+        """The first attempt at an RPC of a light method succeeded.
 
         Args:
             path: The method: `/package.Service/Method`.
@@ -143,7 +143,7 @@ class Rpcs(Generic[H]):
             self.tell_end(path, backend, "OK", seconds)
 
     def failed(self, backend: Backend[H], code: str, details: str, trailing: Metadata) -> None:
-        """Take in that the only attempt at an RPC of a plain method has failed.
+        """The only attempt at an RPC of a plain method failed.
 
         Args:
             backend: Where it was put.

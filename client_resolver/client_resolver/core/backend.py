@@ -21,9 +21,9 @@ class Backend(Generic[H]):
         endpoint: What the list says of it.
         handle: The shell's connection. None while there is none.
         opened: It has a connection, in whatever state: it was opened and not closed since.
-        accepting: It may get new RPCs once it is ready. Whoever is about to close the connection
-            takes this away first and looks at `in_flight` then; whoever adds an RPC counts it first
-            and looks at this then: so one of the two sees the other.
+        accepting: It may get new RPCs once it is ready. To close the connection, this is cleared
+            before `in_flight` is read; to add an RPC, it is counted before this is read: so one of
+            the two threads sees the other.
         connectivity: The connection's state as last reported.
         failing: The connection failed and has not been ready since (gRFC A62).
         slow: The connection attempt under way takes longer than others are held up for.

@@ -14,7 +14,7 @@ __all__ = ["Breaker", "Limits"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a channel may have under way at once. None: no limit.
+    """Circuit-breaker limits of a channel. None: no limit.
 
     Attributes:
         max_connections: Connections to backends; at least 1.

@@ -47,7 +47,7 @@ class Ejections(Generic[H]):
         return len(self._ejected)
 
     def configure(self, config: OutlierDetection | None, now: float) -> bool:
-        """Go by another config from now on. Return whether who is ejected has changed."""
+        """Use another config from now on. Return whether the set of ejected backends changed."""
         if config == self._config:
             return False
         self._config = config
@@ -62,7 +62,7 @@ class Ejections(Generic[H]):
         return self._mark(now)
 
     def keep(self, backends: Iterable[Backend[H]]) -> None:
-        """Take in which backends may be picked. Any other is forgotten, and clean."""
+        """The backends that may be picked changed. All others are forgotten, and start clean."""
         for backend in self._backends.values():
             backend.host = None
         self._backends = {backend.address: backend for backend in backends}

@@ -16,7 +16,7 @@ class Guard:
     thread, at any allocation: also while that thread is inside. What they do is then done
     `otherwise`, for the thread would wait for itself.
 
-    That the lock is never left behind goes by two facts of CPython up to 3.13: handlers run, and
+    The lock is never left behind because of two facts of CPython up to 3.13: handlers run, and
     raise, only at the start of a Python function, at a jump backwards and after a call; and `with`
     takes and gives back a lock of C without such a place. So there is none between taking the lock
     and `_holder = me`, nor between `_holder = 0` and giving it back. A context manager written in

@@ -23,7 +23,7 @@ H = TypeVar("H")
 
 
 class Machine(Generic[H]):
-    """Takes in every event of a channel and says what is to be done.
+    """Receives every event of a channel and returns the actions to take.
 
     Events change the state at once and the outlook only at `publish`: a burst of events builds one
     picker. A shell serialises all calls.
@@ -31,8 +31,8 @@ class Machine(Generic[H]):
     Args:
         pool: The backends.
         watch: Holds the list. For a fixed list, one that is fed that list and never more.
-        adopt: Takes in the service config of a list that has been taken, and returns what holds
-            then. It is asked before the list's connections are opened.
+        adopt: Called with the service config of each accepted list; returns the config to use.
+            Called before the list's connections are opened.
 
     Attributes:
         outlook: What the next RPC meets, as last published.
@@ -51,12 +51,12 @@ class Machine(Generic[H]):
 
     @property
     def config(self) -> PoolConfig:
-        """What the pool goes by."""
+        """The pool's configuration."""
         return self.pool.config
 
     @property
     def tracked(self) -> bool:
-        """Whether each attempt of an RPC that succeeds is to be told."""
+        """Whether each attempt of an RPC that succeeds must be reported."""
         return self.pool.tracked
 
     @property
@@ -76,7 +76,7 @@ class Machine(Generic[H]):
 
     @property
     def urgent(self) -> bool:
-        """Whether `publish` should be called at once, for RPCs may fare ill until then.
+        """Whether `publish` should be called at once: till then RPCs may go to a lost backend.
 
         Otherwise a few milliseconds do no harm: while many backends become ready one after another,
         one picker serves for several of them. A picker costs O(n).
@@ -89,7 +89,7 @@ class Machine(Generic[H]):
         return self.pool.build
 
     def built(self, build: Build[Backend[H]]) -> None:
-        """Take in that all steps of `build` are done. `publish` is to follow."""
+        """All steps of `build` are done. `publish` must follow."""
         self.pool.built(build)
 
     @property
@@ -103,16 +103,16 @@ class Machine(Generic[H]):
         return min((time for time in times if time is not None), default=None)
 
     def begun(self, now: float) -> Revision | None:
-        """Take in that the balancer is asked for a watch. See `Watch.begun`."""
+        """A watch was requested from the balancer. See `Watch.begun`."""
         known = self.watch.begun(now)
         self._freshness.begun(now, known=known is not None)
         return known
 
     def received(self, message: ServerList | Delta, now: float) -> list[Action[H]]:
-        """Take in a message of the watch.
+        """A message of the watch came.
 
         Raises:
-            UnknownBase: The watch must be begun anew.
+            UnknownBase: The watch must be started again.
         """
         before = self.watch.current
         new = self.watch.received(message, now)
@@ -135,7 +135,7 @@ class Machine(Generic[H]):
         return []
 
     def lost(self, code: Code, details: str, now: float, *, misread: bool = False) -> Lost:
-        """Take in that the watch has ended. See `Watch.lost`."""
+        """The watch ended. See `Watch.lost`."""
         self._relisted = True
         lost = self.watch.lost(code, details, now, misread=misread)
         self._freshness.lost(now, reached=not is_unreached(details))
@@ -146,7 +146,7 @@ class Machine(Generic[H]):
         return lost
 
     def fallback_failed(self, why: str) -> None:
-        """Take in that the fallback could not be looked up."""
+        """The fallback could not be looked up."""
         self._relisted = True
         self.watch.fallback_failed(why)
 
@@ -214,11 +214,11 @@ class Machine(Generic[H]):
         backend.load = load
 
     def idle_picked(self, backend: Backend[H], now: float) -> list[Action[H]]:
-        """Take in that `Outlook.idle_picker` has picked a backend that isn't ready."""
+        """`Outlook.idle_picker` has picked a backend that isn't ready."""
         return self.pool.idle_picked(backend, now)
 
     def drained(self, backend: Backend[H], now: float) -> list[Action[H]]:
-        """Take in that the last RPC of a backend that drains has ended."""
+        """The last RPC of a draining backend ended."""
         return self.pool.drained(backend, now)
 
     def tick(self, now: float) -> list[Action[H]]:
@@ -238,7 +238,7 @@ class Machine(Generic[H]):
         return True
 
     def close(self) -> list[Action[H]]:
-        """Let go of everything. The outlook has no picker from here on."""
+        """Release everything. The published state has no picker from here on."""
         actions = self.pool.close()
         self.publish()
         return actions

@@ -1,4 +1,4 @@
-"""What a load-balancing policy is: it builds pickers, and a picker picks.
+"""The protocols of load-balancing policies: a policy builds pickers, and a picker picks.
 
 A policy of your own takes a picker with `pick`, a subclass of `BasePolicy` with `name` and `build`,
 and a function that makes it from its config: see `BasePolicy`.
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class Candidate(Protocol):
-    """What a policy may know of a backend. Two are the same only if they are one object."""
+    """A policy's view of a backend. Two are equal only if they are the same object."""
 
     @property
     def address(self) -> str:
@@ -79,12 +79,12 @@ class Picker(Protocol[B_co]):
 class Reporting(Protocol):
     """A picker that learns from how RPCs end. Those of a `measured` policy are such.
 
-    It is told by the thread that sees the end. What `Picker` says of threads holds for `ended` and
+    The thread that sees the end calls it. What `Picker` says of threads holds for `ended` and
     `failed` as for `pick`.
     """
 
     def ended(self, backend: Candidate, seconds: float, ok: bool) -> None:
-        """Take in how an attempt ended.
+        """An attempt ended.
 
         Args:
             backend: Where. It may be one that this picker doesn't pick from any more.
@@ -98,10 +98,10 @@ class CountingFailures(Protocol):
     """A picker that wants to know which attempts fail. Those of a policy that `counts_failures`."""
 
     def failed(self, backend: Candidate, seconds: float, *, overload: bool) -> None:
-        """Take in that an attempt ended with another status than OK.
+        """An attempt ended with another status than OK.
 
         What was cancelled here or never left the client doesn't count. A picker that is `Reporting`
-        as well is told of such an attempt here and not by `ended`.
+        as well receives such an attempt here and not by `ended`.
 
         Args:
             backend: Where. It may be one that this picker doesn't pick from any more.
@@ -130,11 +130,11 @@ class Policy(Protocol):
 
     @property
     def measured(self) -> bool:
-        """Whether the pickers are `Reporting` and want to be told."""
+        """Whether the pickers are `Reporting` and want the reports."""
 
     @property
     def counts_failures(self) -> bool:
-        """Whether the pickers are `CountingFailures` and want to be told.
+        """Whether the pickers are `CountingFailures` and want the failures.
 
         Unlike `measured`, it costs RPCs that succeed nothing.
         """
@@ -152,7 +152,7 @@ class Policy(Protocol):
 
     @property
     def refresh(self) -> float | None:
-        """How often the picker is built anew even if nothing has changed, in seconds.
+        """How often the picker is rebuilt even if nothing has changed, in seconds.
 
         None: never.
         """
@@ -163,7 +163,7 @@ class Policy(Protocol):
 
     @property
     def shuffles(self) -> bool:
-        """With `connects` "one": each client goes by an order of its own, not the list's."""
+        """With `connects` "one": each client uses its own order, not the list's."""
 
     @property
     def request_hash_header(self) -> str:
@@ -180,7 +180,8 @@ class Policy(Protocol):
 
         Args:
             backends: The backends that are ready, in the list's order: at least one. If the policy
-                is `keyed`, those that are not ready at present are among them: picks are told so.
+                is `keyed`, those that are not ready at present are among them; picks get
+                them as tried.
             rng: The source of all that is random.
             now: The clock, in seconds.
             before: The picker that this one replaces, of whatever policy. What is learnt over a
@@ -200,7 +201,7 @@ It raises ValueError for what it can't use, with a text that begins with the fie
 
 
 class BasePolicy:
-    """What a policy is where it doesn't say otherwise. A subclass adds `name` and `build`.
+    """The defaults of a policy. A subclass adds `name` and `build`.
 
     For example, one that always takes the backend with the fewest RPCs:
 

@@ -33,13 +33,13 @@ class Pool(Generic[H]):
     An event costs O(log n), a new list and new pickers O(n).
 
     Args:
-        config: What the pool goes by until `configure`.
+        config: The pool's configuration until `configure`.
         rng: The source of all that is random.
         now: The clock that all times are on, in seconds.
         options: What the channel decides for good.
 
     Attributes:
-        config: What the pool goes by.
+        config: The pool's configuration.
         log: What has happened.
         usable: The listed backends that may get RPCs once they are ready, in the list's order.
         changed: The pickers or the aggregated connectivity may not be what they were.
@@ -108,14 +108,14 @@ class Pool(Generic[H]):
         yield from self._draining.values()
 
     def configure(self, config: PoolConfig, now: float) -> None:
-        """Go by another config from now on. A list is to follow: see `update`."""
+        """Use another config from now on. A list must follow: see `update`."""
         self.config = config
         self._ejections.configure(config.outlier, now)
         self._track()
         self._touch()
 
     def update(self, endpoints: Sequence[Endpoint], now: float) -> list[Action[H]]:
-        """Take in a new list, each address of it once."""
+        """A new list came; each address in it is unique."""
         first_list = not self._listed
         left = self._listed
         self._listed = {}
@@ -139,7 +139,7 @@ class Pool(Generic[H]):
         return self._drain(now) + self._arrange()
 
     def drained(self, backend: Backend[H], now: float) -> list[Action[H]]:
-        """Let go of a backend whose last RPC has ended, or whose time to drain is over."""
+        """Release a backend whose last RPC has ended, or whose drain timeout is over."""
         if self._draining.get(backend.address) is not backend or not _drained(backend, now):
             return []
         return self._let_go(backend) + self._noted(self._connections.fill())
@@ -160,7 +160,7 @@ class Pool(Generic[H]):
         return actions + self._noted(self._connections.fill())
 
     def observed(self, backend: Backend[H], connectivity: Connectivity) -> list[Action[H]]:
-        """Take in the state that a backend's connection is in now."""
+        """The state of a backend's connection changed."""
         if not backend.opened:
             return []
         was_ready = backend.ready
@@ -175,7 +175,7 @@ class Pool(Generic[H]):
         return self._noted(actions)
 
     def succeeded(self, backend: Backend[H], seconds: float) -> bool:
-        """An RPC succeeded. Where `tracked`, each is told here, in the thread that saw it.
+        """An RPC succeeded. Where `tracked`, each is reported here, by the thread that saw it.
 
         Unlike all else here, any thread may call it at any time, also one that has interrupted
         another call of the pool: it adds to counts that are made for that, and to nothing else.
@@ -217,7 +217,7 @@ class Pool(Generic[H]):
         return rested and self._ejections.wake_at is not None
 
     def idle_picked(self, backend: Backend[H], now: float) -> list[Action[H]]:
-        """Take in that an RPC would like a backend that has no connection."""
+        """An RPC picked a backend that has no connection."""
         backend.used_at = now
         actions = self._noted(self._connections.wanted(backend))
         if actions:
@@ -241,7 +241,7 @@ class Pool(Generic[H]):
         return builds[0] if builds else None
 
     def built(self, build: Build[Backend[H]]) -> None:
-        """Take in that all steps of `build` are done."""
+        """All steps of `build` are done."""
         if self._ready_line.built(build) or self._idle_line.built(build):
             self._touch()
 
@@ -257,7 +257,7 @@ class Pool(Generic[H]):
         return Connectivity.CONNECTING
 
     def close(self) -> list[Action[H]]:
-        """Let go of everything."""
+        """Release everything."""
         actions = [self._connections.close(backend) for backend in self if backend.opened]
         self._listed = {}
         self._draining = {}

@@ -20,7 +20,7 @@ __all__ = ["PickerBuilder", "reweigh", "select"]
 H = TypeVar("H")
 
 _SCALE = 100
-"""What all weights are multiplied by while one of them is less than the list says."""
+"""Factor of all weights while one of them is less than in the list."""
 
 
 def select(ready: list[Backend[H]], panic_threshold: int) -> tuple[list[Backend[H]], bool]:
@@ -69,7 +69,7 @@ def reweigh(backends: Sequence[Backend[H]], config: PoolConfig, now: float) -> f
 
 
 class PickerBuilder(Generic[H]):
-    """One picker after another, each of which may learn from the one before.
+    """One picker after another; each may learn from the one before.
 
     A picker that takes long to build is built in steps by the channel's shell, and the one before
     picks among the backends of the moment until then.
@@ -83,7 +83,7 @@ class PickerBuilder(Generic[H]):
     Attributes:
         picker: The present one. None: there is nothing to pick, or the first is being built.
         builds: Those that are being built, by level.
-        reporting: The present picker, where it wants to be told of RPCs that succeed.
+        reporting: The present picker, if it wants reports of RPCs that succeed.
     """
 
     def __init__(self, rng: Random, now: Callable[[], float]) -> None:
@@ -125,7 +125,7 @@ class PickerBuilder(Generic[H]):
         self._counting = picker if isinstance(picker, CountingFailures) else None
 
     def built(self, build: Build[Backend[H]]) -> bool:
-        """Take in that the steps of one of `builds` are done. Return whether it was one."""
+        """All steps of a build are done. Return whether it was one of `builds`."""
         for level, one in self.builds.items():
             if one is build and build.picker is not None:
                 del self.builds[level]

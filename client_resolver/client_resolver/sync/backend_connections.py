@@ -136,7 +136,7 @@ class BackendConnections:
                     target=self._find_out, args=args, name="lookaside-why", daemon=True
                 ).start()
             except RuntimeError:
-                # The system gives no thread. That the connection fails is told all the same.
+                # The system gives no thread. The connection's failure is reported all the same.
                 self._reasons.append((*args, ""))
 
     def _find_out(self, backend: Backend, handle: Handle) -> None:

@@ -128,7 +128,7 @@ class WorkSerializer:
         me = get_ident()
         while self._queue:
             if self._lock.locked():
-                # He looks at the queue once more after he has let go of the lock.
+                # The holder looks at the queue once more after releasing the lock.
                 return
             with self._lock:
                 self._holder = me
@@ -142,7 +142,7 @@ class WorkSerializer:
             try:
                 self._queue.popleft()()
             except Exception:
-                # It belongs to whoever left it here, not to the thread that came along.
+                # It belongs to the code that queued the work, not to the thread that runs it.
                 _logger.exception("a change of a channel's state failed")
 
     def _leave(self) -> None:

@@ -15,7 +15,7 @@ __all__ = ["Detector", "Host"]
 
 
 class Host:
-    """What is known of one backend.
+    """The counters of one backend.
 
     Successes are counted by whichever thread sees them, with no lock and no function of Python's:
     `next(host.successes)`, and `host.in_a_row.clear()` if that isn't empty. Each is a single step
@@ -52,7 +52,7 @@ class Host:
 class Detector:
     """Watches what RPCs come to, and says which backends get none for a while.
 
-    gRFC A50, and beside its two algorithms Envoy's consecutive errors: a backend that fails so many
+    gRFC A50, and in addition Envoy's consecutive errors: a backend that fails a number of
     RPCs in a row is ejected at once, not at the next sweep. Where A50 leaves room:
 
     * An ejected backend is not ejected again: what its last RPCs come to, or those that it gets in
@@ -115,7 +115,7 @@ class Detector:
         return changed
 
     def keep(self, addresses: Collection[str]) -> None:
-        """Take in the list of backends: those that left are forgotten, new ones start clean."""
+        """The list of backends changed: removed ones are forgotten, new ones start clean."""
         hosts = self._hosts
         self._hosts = {address: hosts.get(address) or Host() for address in addresses}
         self._ejected = sum(host.since is not None for host in self._hosts.values())

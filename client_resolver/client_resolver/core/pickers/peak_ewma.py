@@ -30,7 +30,7 @@ _UNKNOWN = 1e9
 """The latency of a busy backend that has not answered yet, in seconds: more than any other's."""
 
 _REDRAWS = 8
-"""How often another second backend is drawn where it is the first one again."""
+"""Maximum number of draws for a second backend that differs from the first."""
 
 
 class Latency:
@@ -57,8 +57,8 @@ class Latency:
 
     def observe(self, seconds: float, now: float, decay: float) -> None:
         """Add a latency to the average."""
-        # Noted first, by one step of C: whoever is at it, on this thread or on another, adds this
-        # one up as well, so that nobody waits. He looks again after he has let go of the lock.
+        # Noted first, by one step of C: the holder of the lock, on this thread or on another, adds
+        # this one as well, so that nobody waits. It looks again after releasing the lock.
         self._noted.append((seconds, now))
         while self._noted:
             if self._lock.locked():
@@ -77,7 +77,7 @@ class Latency:
 class PeakEwmaPicker(Generic[C]):
     """Draws two backends by weight and takes the one of the lower cost.
 
-    A backend of which nothing is known costs nothing while it is idle and more than all others
+    A backend without measurements costs nothing while it is idle and more than all others
     while it carries an RPC: it gets one, and no second before its first answer.
 
     Attributes:
