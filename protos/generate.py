@@ -7,6 +7,7 @@ under the same file name, so that they can be loaded into one process.
 With ``--check`` nothing is written; the exit code is 1 if a checked-in stub differs.
 """
 
+import re
 import sys
 import tempfile
 from importlib.resources import files
@@ -22,6 +23,8 @@ STUBS = {
     ROOT / "../examples/greeter/_pb": ("greeter", "orca"),
     ROOT / "../tests/conformance/_pb": ("echo",),
 }
+ENVOY = ROOT / "../lookaside/_pb/xds"
+"""The stubs of xDS. Its many packages, each with a file or two, are modules of one."""
 SHARED = ROOT / "service_config/config_fields.py"
 COPIES = (
     ROOT / "../lookaside/policy/config_fields.py",
@@ -51,6 +54,25 @@ def generate(package: str) -> dict[str, str]:
         }
 
 
+def generate_xds() -> dict[str, str]:
+    """Return the messages of xDS, as file name to text. The service speaks it in bytes."""
+    with tempfile.TemporaryDirectory() as out:
+        arguments = [
+            "protoc",
+            f"--proto_path={ROOT}",
+            f"--proto_path={files('grpc_tools') / '_proto'}",
+            f"--python_out={out}",
+            f"--pyi_out={out}",
+            *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("envoy/**/*.proto")),
+        ]
+        if protoc.main(arguments) != 0:
+            raise SystemExit(1)
+        return {
+            path.name: re.sub(r"from envoy\.[\w.]+ import", "from . import", path.read_text())
+            for path in Path(out).glob("envoy/**/*.py*")
+        }
+
+
 def main() -> int:
     """Write the stubs, or compare them, and return the exit code."""
     check = "--check" in sys.argv[1:]
@@ -59,6 +81,8 @@ def main() -> int:
         wanted[folder / "__init__.py"] = ""
         for package in packages:
             wanted |= {folder / name: text for name, text in generate(package).items()}
+    wanted[ENVOY / "__init__.py"] = ""
+    wanted |= {ENVOY / name: text for name, text in generate_xds().items()}
     drift = False
     for place, text in wanted.items():
         path = place.resolve()
