@@ -17,7 +17,10 @@ from lookaside.config import SETTINGS, Setting
 FOLDER: Final = Path(__file__).parent / "reference"
 
 _WIDTH = 100
-_ORDER = ("serve", "check", "get", "watch", "list", "explain", "completion", "demo")
+_ORDER = (
+    *("serve", "check", "get", "watch", "list", "explain", "xds-bootstrap"),
+    *("completion", "demo"),
+)
 _CONFIGURATION = """\
 # Configuration
 

@@ -153,7 +153,7 @@ class App:
             describe=settings.reflection,
             worker=self._worker,
             bounds=bounds,
-            doors=Doors(settings.grpclb, settings.load_reports),
+            doors=Doors(settings.grpclb, settings.load_reports, settings.xds),
         )
         self._admin = settings.admin and AdminServer(
             settings.admin,

@@ -15,6 +15,7 @@
         - `IdentityUnverified`: the caller's token can't be checked now
         - `NotAllowed`: the caller may not query a namespace
         - `TooManyStreams`: too many streams are open
+        - `TooManyNames`: an xDS stream asks for too many names
 
 Errors of other libraries are translated where they enter, with the original as `__cause__`.
 """
@@ -93,3 +94,7 @@ class NotAllowed(RequestError):
 
 class TooManyStreams(RequestError):
     """Too many streams are open, in total or from one host."""
+
+
+class TooManyNames(RequestError):
+    """Too many names are asked for by xDS, in total or on one stream."""

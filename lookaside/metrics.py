@@ -25,8 +25,13 @@ from lookaside.model import CallCounts, ServiceName
 from lookaside.policy.service_config import SERVICE_CONFIG
 from lookaside.policy.weights import WEIGHT, WEIGHTS
 
-DOORS: Final = ("LoadBalancer", "Health", "Reflection", "grpclb")
+DOORS: Final = ("LoadBalancer", "Health", "Reflection", "grpclb", "AggregatedDiscoveryService")
 """What streams belong to: gRPC services that have any, and the door of a policy."""
+
+XDS_CLIENTS: Final = ("c-core", "go", "java", "node", "envoy", "other")
+"""What clients of xDS are built of."""
+XDS_TYPES: Final = ("cluster", "endpoints", "listener", "route")
+"""The types of resources of xDS."""
 
 _PROPAGATION_BUCKETS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -49,6 +54,7 @@ UNARY_METHODS: Final = ("GetServers", "ListServices", "Explain")
 METHODS: Final = (
     *UNARY_METHODS,
     *("WatchServers", "BalanceLoad", "Check", "List", "Watch", "ServerReflectionInfo"),
+    *("StreamAggregatedResources", "DeltaAggregatedResources"),
 )
 
 
@@ -171,6 +177,18 @@ class Metrics:
             ["door", "bound"],
             registry=self.registry,
         )
+        self._xds_refused = Counter(
+            "lookaside_xds_refused_resources",
+            "Responses of xDS that a client refused, by what it is built of and their type.",
+            ["client", "type"],
+            registry=self.registry,
+        )
+        self._xds_withheld = Counter(
+            "lookaside_xds_withheld_resources",
+            "Lists not sent by xDS since this kind of client might refuse them.",
+            ["client"],
+            registry=self.registry,
+        )
         # A counter that is born at 1 has no increase: rate() and increase() would miss the first.
         for kind, annotation in _ANNOTATIONS:
             self._refused.labels(kind, annotation)
@@ -179,6 +197,10 @@ class Metrics:
                 self._requests[method, code] = self._request_counts.labels(method, code)
         for method in UNARY_METHODS:
             self._durations[method] = self._request_seconds.labels(method)
+        for kind in XDS_CLIENTS:
+            self._xds_withheld.labels(kind)
+            for resource in XDS_TYPES:
+                self._xds_refused.labels(kind, resource)
         for door in DOORS:
             self._clients.labels(door)
             for bound in ("total", "host"):
@@ -318,6 +340,14 @@ class Metrics:
         """A client reported what its calls to a service came to since it did so last."""
         for event in CallCounts.__struct_fields__:
             self._reported_calls.labels(str(service), event).inc(getattr(counts, event))
+
+    def xds_refused(self, kind: str, resource: str) -> None:
+        """A client of this kind refused a response with resources of this type."""
+        self._xds_refused.labels(kind, resource).inc()
+
+    def xds_withheld(self, kind: str) -> None:
+        """A list was not sent by xDS, since this kind of client might refuse it."""
+        self._xds_withheld.labels(kind).inc()
 
     def superseded(self) -> None:
         """A list was replaced by a newer one before its watch took it."""

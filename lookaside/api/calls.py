@@ -22,7 +22,7 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 M = TypeVar("M", bound=Message)
 
-WATCHES, HEALTH, REFLECTION, GRPCLB = DOORS
+WATCHES, HEALTH, REFLECTION, GRPCLB, XDS = DOORS
 
 
 class StreamBounds(Struct, frozen=True):
@@ -37,6 +37,18 @@ class StreamBounds(Struct, frozen=True):
     per_host: int
 
 
+class NameBounds(Struct, frozen=True):
+    """How many names streams of xDS may ask for.
+
+    Attributes:
+        stream: On one stream.
+        total: On all.
+    """
+
+    stream: int = 1_000
+    total: int = 200_000
+
+
 class Bounds(Struct, frozen=True):
     """Limits of what callers may use. Times are in seconds.
 
@@ -48,6 +60,8 @@ class Bounds(Struct, frozen=True):
         handshake: A connection that has not shown itself as HTTP/2 by then, after TLS, is closed.
         watches: Open calls of WatchServers.
         grpclb: Open calls of BalanceLoad.
+        xds: Open streams of xDS.
+        names: Names that they may ask for.
         health: Open calls of health's Watch.
         reflection: Open calls of reflection.
         reflection_age: The age at which a call of reflection is ended.
@@ -58,6 +72,8 @@ class Bounds(Struct, frozen=True):
     handshake: float = 10.0
     watches: StreamBounds = StreamBounds(50_000, 20_000)
     grpclb: StreamBounds = StreamBounds(50_000, 20_000)
+    xds: StreamBounds = StreamBounds(50_000, 20_000)
+    names: NameBounds = NameBounds()
     health: StreamBounds = StreamBounds(10_000, 1_000)
     reflection: StreamBounds = StreamBounds(100, 20)
     reflection_age: float = 60.0
@@ -69,6 +85,7 @@ class Bounds(Struct, frozen=True):
             HEALTH: self.health,
             REFLECTION: self.reflection,
             GRPCLB: self.grpclb,
+            XDS: self.xds,
         }[door]
 
 

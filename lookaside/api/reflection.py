@@ -5,11 +5,11 @@ servicer answers under both names; v1's own descriptor is made from v1alpha's.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import grpc
-from google.protobuf.descriptor import FileDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor import Descriptor, FileDescriptor
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc.aio import ServicerContext
 from grpc_reflection.v1alpha import reflection_pb2
@@ -32,7 +32,8 @@ class Reflection:
     """Answers what a stream asks of the services, one request after the other.
 
     Args:
-        files: The descriptors of the services' files; reflection's own is added.
+        files: Gives the descriptors of the services' files, when a first client asks; reflection's
+            own is added.
         readiness: Ends every stream when a shutdown begins.
         observer: Receives every call.
         limits: What ends a stream that its client keeps open.
@@ -41,20 +42,15 @@ class Reflection:
 
     def __init__(
         self,
-        files: Iterable[FileDescriptor],
+        files: Callable[[], Iterable[FileDescriptor]],
         readiness: Readiness,
         observer: ApiObserver,
         *,
         limits: WatchLimits,
         calls: Calls,
     ) -> None:
-        described = [*files, reflection_pb2.DESCRIPTOR]
-        pool = _Pool()
-        for file in _with_dependencies(described):
-            pool.add(_proto(file))
-        pool.add(_v1())
-        services = [name.full_name for file in described for name in file.services_by_name.values()]
-        self._servicer = aio.ReflectionServicer([*services, V1], pool=pool)
+        self._files = files
+        self._describing: asyncio.Future[aio.ReflectionServicer] | None = None
         self._readiness = readiness
         self._observer = observer
         self._limits = limits
@@ -73,15 +69,32 @@ class Reflection:
             for service in (V1, V1ALPHA)
         ]
 
+    async def _servicer(self) -> aio.ReflectionServicer:
+        """Return the servicer. It is made for the first stream, in a thread of its own."""
+        if self._describing is None:
+            self._describing = asyncio.ensure_future(asyncio.to_thread(self._described))
+        # A stream that ends meanwhile doesn't stop it: others wait for it too.
+        return await asyncio.shield(self._describing)
+
+    def _described(self) -> aio.ReflectionServicer:
+        described = [*self._files(), reflection_pb2.DESCRIPTOR]
+        pool = _Pool()
+        for file in _with_dependencies(described):
+            pool.add(_proto(file))
+        pool.add(_v1())
+        services = [name.full_name for file in described for name in file.services_by_name.values()]
+        return aio.ReflectionServicer([*services, V1], pool=pool)
+
     async def info(self, _requests: AsyncIterator[bytes], context: Context) -> None:
         """Answer each request."""
         with self._calls.running(), Watch(self._readiness, self._limits) as watch:
             try:
                 self._calls.admit(REFLECTION, context)
                 await watch.begin(context)
+                servicer = await self._servicer()
                 while (raw := await watch.read(context)) is not None:
                     request = parsed(reflection_pb2.ServerReflectionRequest, raw)
-                    answers = self._servicer.ServerReflectionInfo(_alone(request), context)
+                    answers = servicer.ServerReflectionInfo(_alone(request), context)
                     async for answer in answers:
                         await watch.write(context, answer)
                 watch.finish(context)
@@ -135,13 +148,17 @@ def _with_dependencies(files: Iterable[FileDescriptor]) -> list[FileDescriptor]:
 def _proto(file: FileDescriptor) -> FileDescriptorProto:
     proto = FileDescriptorProto()
     file.CopyToProto(proto)
-    # Python's descriptors leave the JSON names out, and grpcurl would print those of the proto.
     for message in proto.message_type:
-        for field in message.field:
-            field.json_name = (
-                file.message_types_by_name[message.name].fields_by_name[field.name].json_name
-            )
+        _name_in_json(message, file.message_types_by_name[message.name])
     return proto
+
+
+def _name_in_json(proto: DescriptorProto, message: Descriptor) -> None:
+    """Put in the JSON names, which Python's descriptors leave out: grpcurl prints them."""
+    for field in proto.field:
+        field.json_name = message.fields_by_name[field.name].json_name
+    for nested in proto.nested_type:
+        _name_in_json(nested, message.nested_types_by_name[nested.name])
 
 
 def _v1() -> FileDescriptorProto:

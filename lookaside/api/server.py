@@ -3,8 +3,10 @@
 import asyncio
 import resource
 from collections.abc import Callable
+from functools import partial
 
 import grpc
+from google.protobuf.descriptor import FileDescriptor
 from grpc_health.v1 import health_pb2
 from msgspec import Struct
 
@@ -17,6 +19,7 @@ from lookaside.api.servicer import LoadBalancer
 from lookaside.api.tls import TlsFiles, server_credentials
 from lookaside.api.watch import FLUSH, WatchLimits
 from lookaside.api.worker import LoopWorker
+from lookaside.api.xds import door as xds
 from lookaside.errors import ListenError
 from lookaside.model import ServiceName
 from lookaside.registry.readiness import Readiness
@@ -71,10 +74,12 @@ class Doors(Struct, frozen=True):
     Attributes:
         grpclb: That of gRPC's `grpclb` policy.
         load_reports: How often clients are asked to report their load, in seconds; 0: never.
+        xds: That of gRPC's xDS clients and of Envoy.
     """
 
     grpclb: bool = True
     load_reports: float = 0.0
+    xds: bool = True
 
 
 class GrpcServer:
@@ -132,10 +137,8 @@ class GrpcServer:
             ).handler()
         ]
         services = {servicer.SERVICE, health.SERVICE}
-        files = [lookaside_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR]
         if doors.grpclb:
             services.add(grpclb.SERVICE)
-            files.append(grpclb_pb2.DESCRIPTOR)
             handlers.append(
                 GrpclbDoor(
                     store,
@@ -147,6 +150,21 @@ class GrpcServer:
                     calls=calls,
                     worker=worker,
                     load_reports=doors.load_reports,
+                ).handler()
+            )
+        if doors.xds:
+            services.add(xds.SERVICE)
+            handlers.append(
+                xds.XdsDoor(
+                    store,
+                    readiness,
+                    observer,
+                    authorizer=authorizer,
+                    parse=parse,
+                    limits=limits,
+                    calls=calls,
+                    worker=worker,
+                    names=bounds.names,
                 ).handler()
             )
         handlers.append(
@@ -164,7 +182,7 @@ class GrpcServer:
         if describe:
             age = min(limits.max_age, bounds.reflection_age) or bounds.reflection_age
             handlers += reflection.Reflection(
-                files,
+                partial(_described, doors),
                 readiness,
                 observer,
                 limits=WatchLimits(age, limits.write_timeout),
@@ -203,3 +221,11 @@ class GrpcServer:
             return self._server.add_secure_port(listen, server_credentials(tls, ends))
         except RuntimeError as error:
             raise ListenError(f"cannot listen on {listen}: {error}") from error
+
+
+def _described(doors: Doors) -> list[FileDescriptor]:
+    """Return the descriptors of what is served, for reflection."""
+    found = [lookaside_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR]
+    if doors.grpclb:
+        found.append(grpclb_pb2.DESCRIPTOR)
+    return [*found, *xds.descriptors()] if doors.xds else found

@@ -25,6 +25,7 @@ from lookaside.errors import (
     NotSynced,
     RequestError,
     ServiceNotFound,
+    TooManyNames,
     TooManyStreams,
     Unidentified,
 )
@@ -52,6 +53,7 @@ CODES: dict[type[RequestError], grpc.StatusCode] = {
     IdentityUnverified: grpc.StatusCode.UNAVAILABLE,
     NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
     TooManyStreams: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    TooManyNames: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 
@@ -69,6 +71,12 @@ class ApiObserver(CallObserver, Protocol):
 
     def request(self, method: str, code: str, seconds: float | None = None) -> None:
         """A call ended; `seconds` is its duration, None for a watch."""
+
+    def xds_refused(self, kind: str, resource: str) -> None:
+        """A client of this kind refused a response with resources of this type."""
+
+    def xds_withheld(self, kind: str) -> None:
+        """A resource for this kind of client was not sent, since the client might refuse it."""
 
 
 class LoadBalancer:

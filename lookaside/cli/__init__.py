@@ -14,6 +14,7 @@ from lookaside.cli.commands.explain import explain
 from lookaside.cli.commands.get import get, list_services
 from lookaside.cli.commands.serve import serve
 from lookaside.cli.commands.watch import watch
+from lookaside.cli.commands.xds_bootstrap import xds_bootstrap
 from lookaside.cli.errors import EPILOG, FailingGroup
 
 __all__ = ["main"]
@@ -29,5 +30,7 @@ def main() -> None:
     """Lookaside, a load balancer for gRPC on Kubernetes: the service, and tools to look at it."""
 
 
-for command in (serve, check, get, watch, list_services, explain, demo, completion):
+COMMANDS = (serve, check, get, watch, list_services, explain, xds_bootstrap, demo, completion)
+
+for command in COMMANDS:
     main.add_command(command)

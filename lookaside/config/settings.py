@@ -67,6 +67,7 @@ class Settings:
             not looked at.
         grpclb: Whether clients with gRPC's `grpclb` policy are served.
         load_reports: How often clients are asked to report their load; 0 for never.
+        xds: Whether xDS is served, to stock gRPC clients and Envoy.
         reflection: Whether gRPC reflection is served.
         log_level: The least level that is logged.
         log_format: ``json``, ``console`` or ``auto``.
@@ -99,6 +100,7 @@ class Settings:
     token_audience: str | None = None
     grpclb: bool = True
     load_reports: float = 0.0
+    xds: bool = True
     reflection: bool = True
     log_level: str = "info"
     log_format: str = "auto"
@@ -394,6 +396,13 @@ SETTINGS: Final = (
         values.duration,
         "How often clients of grpclb report what became of their calls, for metrics; 0 for never.",
         default="0s",
+    ),
+    Setting(
+        "xds",
+        "BOOL",
+        values.boolean,
+        "Serve xDS, for gRPC clients that dial xds:///SERVICE, and for Envoy.",
+        default="true",
     ),
     Setting(
         "reflection",

@@ -130,6 +130,15 @@ class Store:
         """The sources whose first list is still to come."""
         return [feed.source for feed in self.feeds.values() if not feed.synced]
 
+    def require_synced(self) -> None:
+        """Check that every source's first list has come.
+
+        Raises:
+            NotSynced: One is still to come.
+        """
+        if self.unsynced:
+            raise self._not_synced()
+
     @property
     def watchers(self) -> int:
         """How many subscriptions are open."""
@@ -172,6 +181,14 @@ class Store:
         published = yield from self._publishing(name, view)
         self._require_known(published.snapshot)
         return published
+
+    def presenting(self, name: ServiceName, view: View = WHOLE) -> Steps[Snapshot]:
+        """Return the list of a service as it is when this begins, be it of one that is not known.
+
+        Raises:
+            RequestError: The name can't be answered.
+        """
+        return (yield from self._publishing(name, view)).snapshot
 
     def count(self, name: ServiceName) -> int:
         """Return how many endpoints a service has.
@@ -245,6 +262,7 @@ class Store:
         known: str = "",
         deltas: bool = False,
         reads: bool = True,
+        lasting: bool = False,
     ) -> Subscription:
         """Watch a name. Its slot is filled as soon as its list is made, and after every change.
 
@@ -256,13 +274,15 @@ class Store:
                 stays empty.
             deltas: Whether the watcher takes deltas.
             reads: Whether it takes what its slot is filled with; else it is only woken.
+            lasting: Whether to watch a name too that can't be answered now, and may be later.
 
         Raises:
             RequestError: The name can't be answered.
         """
-        _, record = self._lookup(name.key)
-        if record is not None:
-            resolve_port(name, record)
+        if not lasting:
+            _, record = self._lookup(name.key)
+            if record is not None:
+                resolve_port(name, record)
         topics = self._topics.setdefault(name.key, {})
         topic = topics.get((name.port, view))
         if topic is None:
@@ -334,8 +354,7 @@ class Store:
         return found, len(names)
 
     def _names(self, namespace: str) -> list[ServiceName]:
-        if self.unsynced:
-            raise self._not_synced()
+        self.require_synced()
         missing: set[str] = set()
         for source in self.feeds.values():
             if namespace in source.missing:

@@ -49,6 +49,7 @@ class Observer:
     refused: list[tuple[str, str]] = field(default_factory=list)
     ends: list[float] = field(default_factory=list)
     reported: list[tuple[str, CallCounts]] = field(default_factory=list)
+    xds: list[tuple[str, ...]] = field(default_factory=list)
 
     def services(self, source: str, count: int, endpoints: int) -> None: ...
     def source_stale(self, source: str, stale: bool) -> None: ...
@@ -66,6 +67,12 @@ class Observer:
 
     def calls_reported(self, service: ServiceName, counts: CallCounts) -> None:
         self.reported.append((str(service), counts))
+
+    def xds_refused(self, kind: str, resource: str) -> None:
+        self.xds.append(("refused", kind, resource))
+
+    def xds_withheld(self, kind: str) -> None:
+        self.xds.append(("withheld", kind))
 
     def watch_opened(self) -> None:
         self.watches += 1

@@ -9,9 +9,11 @@ import pytest
 
 from lookaside._pb import lookaside_pb2 as pb
 from lookaside._pb.lookaside_pb2_grpc import LoadBalancerStub
+from lookaside._pb.xds import discovery_pb2 as xds_pb
 from lookaside.api.authorization import Authorizer
-from lookaside.api.calls import HEALTH, REFLECTION, WATCHES, Bounds, StreamBounds, host
+from lookaside.api.calls import HEALTH, REFLECTION, WATCHES, XDS, Bounds, StreamBounds, host
 from lookaside.api.watch import WatchLimits
+from lookaside.api.xds.resource import Type
 from lookaside.config.access import allowance
 from tests.api.conftest import Balancer, record, running
 from tests.faults import frames
@@ -29,12 +31,20 @@ STREAMS = [
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources",
+    "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources",
 ]
-DOORS = dict(zip(STREAMS, [WATCHES, HEALTH, REFLECTION, REFLECTION], strict=True))
+DOORS = dict(zip(STREAMS, [WATCHES, HEALTH, REFLECTION, REFLECTION, XDS, XDS], strict=True))
 REQUESTS = dict.fromkeys(STREAMS, b"") | {
     STREAMS[0]: b"\n\x07greeter",
     STREAMS[2]: b"\x3a\x00",
     STREAMS[3]: b"\x3a\x00",
+    STREAMS[4]: xds_pb.DiscoveryRequest(
+        type_url=Type.ENDPOINTS.url, resource_names=["greeter"]
+    ).SerializeToString(),
+    STREAMS[5]: xds_pb.DeltaDiscoveryRequest(
+        type_url=Type.ENDPOINTS.url, resource_names_subscribe=["greeter"]
+    ).SerializeToString(),
 }
 
 
@@ -117,14 +127,19 @@ async def test_a_service_of_very_many_ports_names_some_of_them(
 async def test_no_more_streams_are_taken_than_a_door_has_room_for(method: str, bound: str) -> None:
     few = StreamBounds(2, 5) if bound == "total" else StreamBounds(5, 2)
     async with running(
-        Balancer(bounds=Bounds(watches=few, health=few, reflection=few))
+        Balancer(bounds=Bounds(watches=few, health=few, reflection=few, xds=few))
     ) as balancer:
         balancer.sync(record("10.0.0.1"))
         calls = balancer.server.calls
         async with frames.connected(balancer.server.port) as connection:
             for stream in (1, 3, 5):
                 await connection.send(frames.call(method, REQUESTS[method], stream, ends=False))
-            await connection.until(lambda received: received.get(frames.HEADERS, 0) >= 3)
+            # Two are answered, and one is refused.
+            await connection.until(
+                lambda received: (
+                    received.get(frames.HEADERS, 0) >= 3 and received.get(frames.DATA, 0) >= 2
+                )
+            )
             assert balancer.observer.refused == [(DOORS[method], bound)]
             assert ("RESOURCE_EXHAUSTED") in {code for _, code in balancer.observer.requests}
             assert balancer.observer.at_doors == {DOORS[method]: 1}
@@ -163,7 +178,14 @@ async def test_a_stream_whose_first_message_is_not_taken_hears_how_it_ended_when
 
 @pytest.mark.parametrize(
     ("method", "phase"),
-    [*((method, phase) for method in STREAMS[:3] for phase in ("idle", "unread")), (WATCH, "cut")],
+    [
+        *(
+            (method, phase)
+            for method in (*STREAMS[:3], *STREAMS[4:])
+            for phase in ("idle", "unread")
+        ),
+        (WATCH, "cut"),
+    ],
 )
 async def test_a_stop_does_not_wait_for_streams_whatever_their_phase(
     method: str, phase: str
@@ -185,7 +207,7 @@ async def test_a_stop_does_not_wait_for_streams_whatever_their_phase(
         assert balancer.store.watchers == 0
 
 
-@pytest.mark.parametrize("method", STREAMS[:3])
+@pytest.mark.parametrize("method", STREAMS[:3] + STREAMS[4:])
 async def test_a_stream_that_is_never_read_is_gone_with_its_connection_s_age(method: str) -> None:
     async with running(Balancer(limits=WatchLimits(max_age=0.3, write_timeout=0.1))) as balancer:
         balancer.sync(record("10.0.0.1"))

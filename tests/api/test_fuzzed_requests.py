@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 
 from lookaside._pb import lookaside_pb2 as pb
 from lookaside._pb.lookaside_pb2_grpc import LoadBalancerStub
+from lookaside._pb.xds import discovery_pb2 as xds_pb
+from lookaside.api.xds.door import SERVICE
+from lookaside.api.xds.resource import Type
 from tests.api.conftest import Balancer, record
+from tests.api.xds.raw import node
 from tests.test_fuzz import fuzz, garbled
 
 CLIENT: Final = pb.Client(zone="eu-1a", node="worker-1")
@@ -21,6 +25,17 @@ REQUESTS: Final = {
     ),
     "ListServices": pb.ListServicesRequest(namespace="default"),
     "Explain": pb.ExplainRequest(service_name="greeter"),
+    "StreamAggregatedResources": xds_pb.DiscoveryRequest(
+        type_url=Type.ENDPOINTS.url,
+        resource_names=["greeter:80", "greeter"],
+        node=node(in_zone="eu-1a", node="worker-1"),
+    ),
+    "DeltaAggregatedResources": xds_pb.DeltaDiscoveryRequest(
+        type_url=Type.CLUSTER.url,
+        resource_names_subscribe=["greeter:80", "greeter"],
+        initial_resource_versions={"greeter": "1"},
+        node=node(in_zone="eu-1a", node="worker-1"),
+    ),
 }
 OWN: Final = {
     grpc.StatusCode.OK,
@@ -43,7 +58,16 @@ def examples(original: bytes) -> list[bytes]:
 
 async def ask(channel: grpc.aio.Channel, method: str, raw: bytes) -> None:
     path = f"/lookaside.LoadBalancer/{method}"
-    if method == "WatchServers":
+    if method.endswith("AggregatedResources"):
+        talk: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+            f"/{SERVICE}/{method}"
+        )
+        talking = talk()
+        await talking.write(raw)
+        await talking.done_writing()
+        async for _ in talking:
+            pass
+    elif method == "WatchServers":
         watch: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(path)
         stream = watch(raw)
         await stream.read()

@@ -8,7 +8,10 @@ from tests.api.conftest import Balancer, record
 SERVING = pb.HealthCheckResponse.SERVING
 NOT_SERVING = pb.HealthCheckResponse.NOT_SERVING
 UNKNOWN = pb.HealthCheckResponse.SERVICE_UNKNOWN
-OVERALL = ["", "lookaside.LoadBalancer", "grpc.lb.v1.LoadBalancer", "grpc.health.v1.Health"]
+OVERALL = [
+    *("", "lookaside.LoadBalancer", "grpc.lb.v1.LoadBalancer", "grpc.health.v1.Health"),
+    "envoy.service.discovery.v3.AggregatedDiscoveryService",
+]
 
 
 async def check(channel: grpc.aio.Channel, service: str) -> int:

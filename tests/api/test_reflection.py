@@ -8,6 +8,7 @@ from grpc_reflection.v1alpha import reflection_pb2 as pb
 from tests.api.conftest import Balancer
 
 SERVICES = [
+    "envoy.service.discovery.v3.AggregatedDiscoveryService",
     "grpc.health.v1.Health",
     "grpc.lb.v1.LoadBalancer",
     "grpc.reflection.v1.ServerReflection",
@@ -44,6 +45,7 @@ async def test_the_services_are_listed(channel: grpc.aio.Channel, version: str) 
         *((service, None) for service in SERVICES),
         ("lookaside.LoadBalancer.GetServers", "lookaside/lookaside.proto"),
         ("lookaside.Server", "lookaside/lookaside.proto"),
+        ("envoy.config.cluster.v3.Cluster", "envoy/config/cluster/v3/cluster.proto"),
         ("lookaside.Server.weight", "lookaside/lookaside.proto"),
         ("grpc.lb.v1.Server", "grpclb/grpclb.proto"),
         ("google.protobuf.Duration", "google/protobuf/duration.proto"),

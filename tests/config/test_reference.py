@@ -45,7 +45,7 @@ def test_the_config_file_on_the_page_is_good(tmp_path: Path) -> None:
 
 
 def test_every_command_is_on_the_page() -> None:
-    titles = re.findall(r"^## lookaside (\w+)$", generate.commands(), re.MULTILINE)
+    titles = re.findall(r"^## lookaside ([\w-]+)$", generate.commands(), re.MULTILINE)
 
     assert sorted(titles) == sorted(main.commands)
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from client_resolver.config.keywords import Keywords
+from lookaside.api.xds import kinds
 from lookaside.cli import main
 from lookaside.config import OTHER_VARIABLES, PREFIX, SETTINGS
 from lookaside.policy.service_config import SERVICE_CONFIG, parse_service_config
@@ -19,6 +20,7 @@ from tests.chart.values import defaults, errors
 from tests.docs.fences import PAGES, Fence, commands_of, fences
 
 _ANNOTATIONS: Final = frozenset({WEIGHTS, SERVICE_CONFIG, WEIGHT})
+_OF_XDS_NODES: Final = frozenset({kinds.LISTENERS, kinds.NODE, kinds.SERVICES, kinds.ZONE})
 _BY_KUBERNETES: Final = frozenset({f"{PREFIX}SERVICE_HOST"})
 _WORDS: Final = [
     (page, word) for page in PAGES for word in re.findall(r"`([^`\n]+)`", page.read_text())
@@ -86,7 +88,8 @@ def test_annotations_that_are_typed_are_taken() -> None:
 def test_annotations_that_are_named_are_there() -> None:
     for page in PAGES:
         assert (
-            set(re.findall(r"\blookaside\.dev/[\w-]+(?![\w/-])", page.read_text())) <= _ANNOTATIONS
+            set(re.findall(r"\blookaside\.dev/[\w-]+(?![\w/-])", page.read_text()))
+            <= _ANNOTATIONS | _OF_XDS_NODES
         ), page
 
 
