@@ -24,23 +24,27 @@ from tests.conformance.test_tls import served, trusting
 Connect = Callable[..., Client]
 
 LEAD = "failed to connect to all addresses; last error: "
-OPTIONS: Sequence[tuple[str, object]] = [
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.min_reconnect_backoff_ms", 300),
-]
+OPTIONS: Sequence[tuple[str, object]] = [("grpc.use_local_subchannel_pool", 1)]
+HASTY = ("grpc.min_reconnect_backoff_ms", 300)
+"""How long an attempt to connect may take. Without it: 20 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
     """Somewhere that nobody can connect to, and a part of what gRPC says of it.
 
-    Where two timers of gRPC's race, it says either of two things.
+    Where nothing answers, time runs out: soon, and two timers of gRPC's race, so that it says
+    either of two things.
     """
 
     address: str
     says: str
     credentials: grpc.ChannelCredentials | None = None
     or_says: str = ""
+
+    @property
+    def options(self) -> Sequence[tuple[str, object]]:
+        return [*OPTIONS, HASTY] if self.or_says else OPTIONS
 
     def one_text(self, text: str) -> str:
         return text.replace(self.or_says, self.says) if self.or_says else text
@@ -57,7 +61,9 @@ def refused(_: trustme.CA) -> Iterator[Cause]:
 @contextmanager
 def silent(_: trustme.CA) -> Iterator[Cause]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield Cause(f"127.0.0.1:{listener.getsockname()[1]}", "timed out before receiving SETTINGS")
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        says = "connection attempt timed out before receiving SETTINGS frame"
+        yield Cause(address, says, or_says="tcp handshaker shutdown")
 
 
 @contextmanager
@@ -110,7 +116,7 @@ def plaintext_to_tls(authority: trustme.CA) -> Iterator[Cause]:
 
 def plain(cause: Cause) -> str:
     """What an RPC on a channel of grpc's own fails with."""
-    credentials, options = cause.credentials, list(OPTIONS)
+    credentials, options = cause.credentials, cause.options
     with (
         (
             grpc.insecure_channel(cause.address, options)
@@ -150,7 +156,7 @@ async def test_an_rpc_and_the_snapshot_tell_why_as_plain_grpc_does(
         client = connect(
             f"static:///{met.address}",
             credentials=met.credentials,
-            options=OPTIONS,
+            options=met.options,
             policy=policy,
         )
         error = await failure(client, timeout=60)

@@ -294,14 +294,15 @@ async def test_an_attempt_that_takes_too_long_is_given_up_for_another(
     kind: str, fleet: Fleet, connect: Connect
 ) -> None:
     backends = fleet(2)
-    config = retrying(maxAttempts=2, perAttemptRecvTimeout="0.3s")
+    # On a busy machine one that is answered takes too long as well: there are more attempts then.
+    config = retrying(maxAttempts=5, perAttemptRecvTimeout="0.5s")
     client = connect(backends.target, service_config=config)
     await connected(client, 2)
     backends[0].hang()
     for _ in range(2):
         assert await call(client, kind) == [b"x"]
     assert backends.calls[0] > 0
-    assert backends.calls[1] == 2
+    assert backends.calls[1] >= 2
     # What was given up has ended at its server.
     await eventually(lambda: backends[0].in_flight == 0)
 

@@ -2,6 +2,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -126,9 +127,11 @@ def test_a_lazy_channel_connects_what_is_picked(backend: Start, connect: Connect
     servers = [backend(), backend(), backend()]
     channel = connect(*servers, connect="lazy")
     call = channel.unary_unary("/t.T/UU")
+    began = monotonic()
     assert call(b"x", timeout=20) == b"x"
     opened = [one for one in channel.snapshot().backends if one.connectivity is not None]
-    assert len(opened) == 1
+    # One that takes 250 ms to connect is joined by the next.
+    assert len(opened) == 1 or monotonic() - began >= 0.25
     while not all(server.metadata for server in servers):
         call(b"x", timeout=20)
 
