@@ -35,7 +35,7 @@ class Driver:
         outlook: The published state of the channel.
         closed: Nothing is begun any more.
         loop: The event loop that the channel belongs to, while it is in use.
-        thread: Its thread. 0: RPCs are to go by `start`.
+        thread: Its thread. 0: RPCs must call `start`.
         pending: The RPCs that have no attempt under way.
         rpcs: What the RPCs that are more than a plain call have in common.
         channels: The backends' channels that are open.

@@ -144,7 +144,7 @@ class Lifecycle:
         if not grace or not driver.pending or loop is None:
             return grace
         until = loop.time() + grace
-        # The usual way of an RPC goes by `start` from here on, which refuses it.
+        # RPCs call `start` from here on, which refuses them.
         self._refuses, driver.thread = True, 0
         await driver.pending.all_placed(grace)
         return max(0.0, until - loop.time())

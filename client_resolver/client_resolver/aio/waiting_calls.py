@@ -1,4 +1,4 @@
-"""The RPCs of a channel that wait for a backend, and whoever waits for another published state."""
+"""The RPCs of a channel that wait for a backend, and the waiters for another published state."""
 
 import asyncio
 from typing import Protocol

@@ -29,7 +29,7 @@ class DriverThread:
 
     Attributes:
         runs: It has begun.
-        wakes_at: When it goes round next by itself. Whoever waits for something earlier sets
+        wakes_at: When it runs next by itself. Anything that must happen earlier sets
             `work`.
     """
 
@@ -78,7 +78,7 @@ class DriverThread:
                 # Of the application's own code, as a policy's. Nothing may end this thread.
                 _logger.exception("%s: going round failed", self._name)
                 wakes_at = monotonic() + IDLE
-            # Whoever waits for something earlier sets the wakeup from here on.
+            # Anything that must happen earlier sets the wakeup from here on.
             self.wakes_at = wakes_at
             self._work.wait(wakes_at - monotonic())
             self.wakes_at = math.inf

@@ -51,7 +51,7 @@ class Lifecycle:
     """Starts and ends what a channel has that runs: its thread, its resolution, its connections.
 
     Any thread may call any method at any time. The locks are that of `DriverThread`, and
-    `starting`, by which observers are told of a channel before its first RPC goes on.
+    `starting`, by which observers are notified of a channel before its first RPC goes on.
 
     Args:
         driver: Whose life it is.
@@ -59,7 +59,7 @@ class Lifecycle:
 
     Attributes:
         thread: The driver's thread.
-        starting: Held while observers are told that the channel is used.
+        starting: Held while observers are notified that the channel is used.
     """
 
     def __init__(self, driver: Driven, work: Wakeup) -> None:
@@ -86,7 +86,7 @@ class Lifecycle:
         if thread.runs and (driver.started or not connect):
             return
         if connect and not driver.started:
-            # Observers are told first, and no other thread's RPC goes on before they have been.
+            # Observers are notified first; no other thread's RPC continues before that.
             self.starting.run(self._announce, _nothing)
             driver.started = True
         thread.start()
@@ -191,9 +191,9 @@ class Lifecycle:
 
 
 def closed(outlook: Outlook[Handle]) -> Outlook[Handle]:
-    """Return what picks of a closed channel go by: there is nothing to pick from."""
+    """Return the published state of a closed channel: there is nothing to pick from."""
     return replace(outlook, picker=None, idle_picker=None)
 
 
 def _nothing() -> None:
-    """Observers are told already, below this: one of them uses the channel."""
+    """Observers have been notified further down: one of them uses the channel."""

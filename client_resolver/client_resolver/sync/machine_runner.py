@@ -38,14 +38,14 @@ class MachineRunner:
         machine: The state machine.
         waiting: The calls that wait, which go on when they should look again.
         work: Wakes the driver's thread.
-        published: Is given each published state of the channel, inside the serializer.
-        happened: Is given what observers are to be told, inside the serializer.
+        published: Called with each published state of the channel, inside the serializer.
+        happened: Called with the events for observers, inside the serializer.
 
     Attributes:
         machine: The state machine.
         connections: The backends' connections.
         serializer: Held for every change of `machine` and of the list of connections.
-        snapshots: What operators are told.
+        snapshots: The state for operators.
         backend_failed: Is called when a backend is lost. None: nobody wants to know.
         connects: A backend is to be connected, once none is connected unless it is picked.
         closed: Lists are ignored.
@@ -233,7 +233,7 @@ class MachineRunner:
         else:
             self.connections.look_soon()
         self._publish()
-        # Whoever saw the state before this was taken in waits for it, whatever it came to.
+        # A thread that saw the state before this change waits for it, whatever the result.
         self._waiting.look_again()
         self._work.set()
 

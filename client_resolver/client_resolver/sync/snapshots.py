@@ -15,7 +15,7 @@ _REMEMBER = 1.0
 
 
 class Snapshots:
-    """Reads the state machine for whoever asks, on any thread at any time.
+    """Reads the state machine for any caller, on any thread at any time.
 
     Who asks while his own thread changes the state, as a signal handler or an observer may, can't
     wait for the end of the change: he gets the last snapshot that was kept.
