@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from client_resolver import testing
+from client_resolver.testing.server import reserve_port
 from examples.grpclb import client
 from lookaside.api.grpclb.server_list import ENTRIES
 from lookaside.api.server import Doors
@@ -172,9 +173,9 @@ async def test_an_unknown_service_is_what_the_name_resolves_to(
 async def test_a_balancer_that_is_killed_and_comes_back_costs_no_rpc(
     backends: testing.Backends,
 ) -> None:
-    async with running(Balancer()) as first:
+    port = reserve_port(backends)
+    async with running(Balancer(port=port)) as first:
         first.sync(of(*backends[:2]))
-        port = first.server.port
         async with dialling(port) as call:
             await until_served_by(call, *backends[:2])
             await first.server.stop(0)
