@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
+from tests.examples.documents import EXAMPLES, envoy_configs
 from tests.examples.running import ROOT, Balancer, table
 
 
@@ -31,3 +34,13 @@ def test_a_stock_client_reaches_every_backend(greeters: list[str], tmp_path: Pat
     answered = table(done.stdout)
     assert answered.keys() == set(greeters)
     assert sum(answered.values()) == 100
+
+
+def test_the_sidecar_s_bootstrap_file_is_what_its_manifest_says_that_the_command_prints() -> None:
+    text = (EXAMPLES / "strategy_2_envoy_sidecar" / "xds.yaml").read_text()
+    comment = [line.removeprefix("#   ") for line in text.splitlines() if line.startswith("#   ")]
+    words = " ".join(comment).split()
+    assert words[:2] == ["lookaside", "xds-bootstrap"]
+    command = [sys.executable, "-m", *words]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert yaml.safe_load(envoy_configs()["envoy-bootstrap"]) == yaml.safe_load(printed)
