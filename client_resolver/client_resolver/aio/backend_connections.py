@@ -1,6 +1,7 @@
 """The connections of a channel's backends: opens, follows and closes them."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context
 from functools import partial
@@ -25,6 +26,8 @@ __all__ = ["BackendConnections"]
 _SHUTDOWN = grpc.ChannelConnectivity.SHUTDOWN
 _REDIAL = 1.0
 """Seconds after which the application is asked again how to dial a backend."""
+_PORTION = 0.002
+"""Seconds for which actions are carried out before the event loop turns to everything else."""
 
 
 class BackendConnections:
@@ -54,27 +57,49 @@ class BackendConnections:
         self._observed = observed
         self._explained = explained
         self._closing: set[asyncio.Task[None]] = set()
+        self._due: deque[Action] = deque()
+        self._going_on: asyncio.Handle | None = None
         self.channels: set[grpc.aio.Channel] = set()
 
     def perform(self, found: Iterable[Action]) -> None:
-        """Carry out actions, in their order."""
-        settings = self._settings
-        for action in found:
-            backend = action.backend
-            match action:
-                case actions.Open():
-                    self._open(backend)
-                case actions.Connect():
-                    if backend.handle is not None:
-                        backend.handle.state(try_to_connect=True)
-                case actions.Close(overdue=overdue):
-                    if overdue and settings.drain_timeout is not None:
-                        end_calls(backend, settings.undrained(backend.address))
-                    self.close(backend, None)
-                case actions.Explain():
-                    if backend.handle is not None:
-                        answer = partial(self._explained, backend, backend.handle)
-                        backend.handle.explain(answer)
+        """Carry out actions, in their order: what takes longer than a portion in later turns."""
+        self._due.extend(found)
+        if self._going_on is None:
+            self._go_on()
+
+    def stop(self) -> None:
+        """Carry out nothing more."""
+        self._due.clear()
+        if self._going_on is not None:
+            self._going_on.cancel()
+
+    def _go_on(self) -> None:
+        # A large list asks for thousands of connections at once, at some 0.1 ms each.
+        self._going_on = None
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _PORTION
+        while self._due:
+            self._carry_out(self._due.popleft())
+            if self._due and loop.time() >= until:
+                self._going_on = loop.call_soon(self._go_on, context=Context())
+                return
+
+    def _carry_out(self, action: Action) -> None:
+        settings, backend = self._settings, action.backend
+        match action:
+            case actions.Open():
+                self._open(backend)
+            case actions.Connect():
+                if backend.handle is not None:
+                    backend.handle.state(try_to_connect=True)
+            case actions.Close(overdue=overdue):
+                if overdue and settings.drain_timeout is not None:
+                    end_calls(backend, settings.undrained(backend.address))
+                self.close(backend, None)
+            case actions.Explain():
+                if backend.handle is not None:
+                    answer = partial(self._explained, backend, backend.handle)
+                    backend.handle.explain(answer)
 
     def close(self, backend: Backend, grace: float | None) -> None:
         """Begin to close a backend's connection. Its RPCs get `grace` seconds. None: no time."""
@@ -93,6 +118,7 @@ class BackendConnections:
     def clear(self) -> None:
         """Forget those that were being closed: their event loop is closed."""
         self._closing.clear()
+        self._going_on = None
 
     def _open(self, backend: Backend) -> None:
         settings = self._settings

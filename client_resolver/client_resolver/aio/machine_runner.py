@@ -134,6 +134,7 @@ class MachineRunner:
         for handle in (self._timer, self._publishing, self._building):
             if handle is not None:
                 handle.cancel()
+        self.connections.stop()
         for action in self.machine.close():
             if self.loop is not None:
                 self.connections.close(action.backend, grace)
