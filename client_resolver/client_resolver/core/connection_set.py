@@ -103,7 +103,8 @@ class ConnectionSet(Generic[H]):
         self._connecting, self._slow = {}, {}
         spare = [backend for backend in others if not backend.draining and not backend.opened]
         for backend in (*preferred, *others):
-            self._sort(backend)
+            if backend.opened:
+                self._sort(backend)
         self._queue = [(r, backend) for backend, r in self._ranks.items() if not backend.opened]
         heapify(self._queue)
         actions = self.fill()
