@@ -168,7 +168,9 @@ class Stream:
         for name in change.removed:
             if not any(name in self._session.wanted(each) for each in Type):
                 self._part(name)
-        self._wake()
+        # Most requests accept a response, and ask for nothing.
+        if self._session.due:
+            self._wake()
 
     def next(self) -> bytes | None:
         """Return what is to be sent now; None: nothing."""
