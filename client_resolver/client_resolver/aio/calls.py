@@ -36,8 +36,8 @@ _FAILURES = (grpc.aio.AioRpcError, asyncio.InvalidStateError, asyncio.CancelledE
 """What awaiting one of grpc's calls raises at its end."""
 
 
-class _Call(grpc.aio.Call):
-    """What the four kinds of call have in common."""
+class _Asked(grpc.aio.Call):
+    """What can be asked of a call: `_inner` answers it, or what the runner has decided on."""
 
     # Most calls leave these as they are, so a call doesn't set them.
     _inner: Any = None
@@ -53,6 +53,126 @@ class _Call(grpc.aio.Call):
     """Someone awaits `_inner`, and judges its end himself."""
     _why: str | None = None
     """Why the drain timeout has ended `_inner`."""
+    _method: Method[Any]
+    _backend: Backend
+
+    def _judge(self, inner: Any) -> None:
+        """Find out what follows the end of `_inner`, if that isn't known."""
+        raise NotImplementedError
+
+    def _holds(self, inner: Any) -> bool:
+        """Whether a call of grpc's, which has answered or failed, is the one to be asked."""
+        runner = self._runner
+        if runner is None:
+            if not inner.done():
+                return True
+            self._judge(inner)
+            runner = self._runner
+        return runner is None or runner.outcome is inner
+
+    async def _asked(self) -> Any:
+        """Wait for the call that everything is asked of, and return it."""
+        return self._inner if self._runner is None else await self._runner.decided()
+
+    async def _final(self, ask: Callable[[Any], Awaitable[T]]) -> T:
+        while True:
+            inner = await self._asked()
+            try:
+                answer = await ask(inner)
+            except _FAILURES:
+                if self._holds(inner) or _cancelling():
+                    raise
+            else:
+                if self._holds(inner):
+                    return answer
+
+    def cancel(self) -> bool:
+        """See `grpc.aio.Call.cancel`."""
+        if self.done():
+            return False
+        self._cancelled = True
+        return bool(self._inner.cancel()) if self._runner is None else self._runner.cancel()
+
+    def cancelled(self) -> bool:
+        """See `grpc.aio.Call.cancelled`."""
+        if not self.done():
+            return False
+        inner = self._inner if self._runner is None else self._runner.outcome
+        return bool(inner.cancelled())
+
+    def done(self) -> bool:
+        """See `grpc.aio.Call.done`."""
+        if self._runner is None:
+            if not self._inner.done():
+                return False
+            self._judge(self._inner)
+        return self._runner is None or self._runner.over
+
+    def time_remaining(self) -> float | None:
+        """See `grpc.aio.Call.time_remaining`."""
+        if self._runner is not None:
+            return self._runner.left()
+        left: float | None = self._inner.time_remaining()
+        return left
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        """See `grpc.aio.Call.add_done_callback`."""
+        if self.done():
+            callback(self)
+        else:
+            self._watched = False
+            self._callbacks += (callback,)
+
+    async def initial_metadata(self) -> grpc.aio.Metadata:
+        """See `grpc.aio.Call.initial_metadata`. What there is of it is the RPC's answer."""
+        while (runner := self._runner) is not None and runner.outcome is None:
+            running = runner.machine.running
+            if self._method.config.hedging is not None or not running:
+                await runner.news()
+                continue
+            attempt = running[0]
+            call: Any = attempt.call
+            metadata: grpc.aio.Metadata = await call.initial_metadata()
+            if attempt in running:
+                if metadata:
+                    runner.answered(attempt)
+                return metadata
+        return await self._final(lambda inner: inner.initial_metadata())
+
+    async def trailing_metadata(self) -> grpc.aio.Metadata:
+        """See `grpc.aio.Call.trailing_metadata`."""
+        return await self._final(lambda inner: inner.trailing_metadata())
+
+    async def code(self) -> grpc.StatusCode:
+        """See `grpc.aio.Call.code`."""
+        return await self._final(lambda inner: inner.code())
+
+    async def details(self) -> str:
+        """See `grpc.aio.Call.details`."""
+        return await self._final(lambda inner: inner.details())
+
+    async def debug_error_string(self) -> str:
+        """Return what C-core says of a failure."""
+        return await self._final(lambda inner: inner.debug_error_string())
+
+    async def wait_for_connection(self) -> None:
+        """See `grpc.aio.Call.wait_for_connection`. Connected is what has a backend."""
+        if self._runner is None:
+            await self._final(lambda inner: inner.wait_for_connection())
+            return
+        runner = self._runner
+        while runner.outcome is None and not runner.machine.running:
+            await runner.news()
+        if runner.over:
+            await runner.outcome.wait_for_connection()
+
+    def __repr__(self) -> str:
+        state = f"at {self._backend.address}" if self._runner is None else repr(self._runner)
+        return f"<{type(self).__name__} {self._method.path} {state}>"
+
+
+class _Call(_Asked):
+    """What the four kinds of call have in common."""
 
     def __init__(self, method: Method[Any], arguments: CallArguments) -> None:
         self._method = method
@@ -137,7 +257,6 @@ class _Call(grpc.aio.Call):
             self._inner.cancel()
 
     def _judge(self, inner: Any) -> None:
-        """Find out what follows the end of `_inner`, if that isn't known."""
         if self._judged:
             return
         self._judged = True
@@ -205,116 +324,6 @@ class _Call(grpc.aio.Call):
         if self._callbacks:
             callbacks, self._callbacks = self._callbacks, ()
             tell_each(callbacks, self)
-
-    def _holds(self, inner: Any) -> bool:
-        """Whether a call of grpc's, which has answered or failed, is the one to be asked."""
-        runner = self._runner
-        if runner is None:
-            if not inner.done():
-                return True
-            self._judge(inner)
-            runner = self._runner
-        return runner is None or runner.outcome is inner
-
-    async def _asked(self) -> Any:
-        """Wait for the call that everything is asked of, and return it."""
-        return self._inner if self._runner is None else await self._runner.decided()
-
-    async def _final(self, ask: Callable[[Any], Awaitable[T]]) -> T:
-        while True:
-            inner = await self._asked()
-            try:
-                answer = await ask(inner)
-            except _FAILURES:
-                if self._holds(inner) or _cancelling():
-                    raise
-            else:
-                if self._holds(inner):
-                    return answer
-
-    def cancel(self) -> bool:
-        """See `grpc.aio.Call.cancel`."""
-        if self.done():
-            return False
-        self._cancelled = True
-        return bool(self._inner.cancel()) if self._runner is None else self._runner.cancel()
-
-    def cancelled(self) -> bool:
-        """See `grpc.aio.Call.cancelled`."""
-        if not self.done():
-            return False
-        inner = self._inner if self._runner is None else self._runner.outcome
-        return bool(inner.cancelled())
-
-    def done(self) -> bool:
-        """See `grpc.aio.Call.done`."""
-        if self._runner is None:
-            if not self._inner.done():
-                return False
-            self._judge(self._inner)
-        return self._runner is None or self._runner.over
-
-    def time_remaining(self) -> float | None:
-        """See `grpc.aio.Call.time_remaining`."""
-        if self._runner is not None:
-            return self._runner.left()
-        left: float | None = self._inner.time_remaining()
-        return left
-
-    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        """See `grpc.aio.Call.add_done_callback`."""
-        if self.done():
-            callback(self)
-        else:
-            self._watched = False
-            self._callbacks += (callback,)
-
-    async def initial_metadata(self) -> grpc.aio.Metadata:
-        """See `grpc.aio.Call.initial_metadata`. What there is of it is the RPC's answer."""
-        while (runner := self._runner) is not None and runner.outcome is None:
-            running = runner.machine.running
-            if runner.machine.rpc.hedges is not None or not running:
-                await runner.news()
-                continue
-            attempt = running[0]
-            call: Any = attempt.call
-            metadata: grpc.aio.Metadata = await call.initial_metadata()
-            if attempt in running:
-                if metadata:
-                    runner.answered(attempt)
-                return metadata
-        return await self._final(lambda inner: inner.initial_metadata())
-
-    async def trailing_metadata(self) -> grpc.aio.Metadata:
-        """See `grpc.aio.Call.trailing_metadata`."""
-        return await self._final(lambda inner: inner.trailing_metadata())
-
-    async def code(self) -> grpc.StatusCode:
-        """See `grpc.aio.Call.code`."""
-        return await self._final(lambda inner: inner.code())
-
-    async def details(self) -> str:
-        """See `grpc.aio.Call.details`."""
-        return await self._final(lambda inner: inner.details())
-
-    async def debug_error_string(self) -> str:
-        """Return what C-core says of a failure."""
-        return await self._final(lambda inner: inner.debug_error_string())
-
-    async def wait_for_connection(self) -> None:
-        """See `grpc.aio.Call.wait_for_connection`. Connected is what has a backend."""
-        if self._runner is None:
-            await self._final(lambda inner: inner.wait_for_connection())
-            return
-        runner = self._runner
-        while runner.outcome is None and not runner.machine.running:
-            await runner.news()
-        if runner.over:
-            await runner.outcome.wait_for_connection()
-
-    def __repr__(self) -> str:
-        state = f"at {self._backend.address}" if self._runner is None else repr(self._runner)
-        return f"<{type(self).__name__} {self._method.path} {state}>"
 
 
 class _UnaryResponse(_Call):

@@ -41,18 +41,25 @@ _LOOKS = (0.0, 0.001, 0.004, 0.015, 0.06, 0.25)
 
 
 class Carried:
-    """An attempt in the count of its backend's RPCs, from which a drain timeout ends it."""
+    """An attempt of a runner's in the count of its backend's RPCs: it brings how it ends.
 
-    __slots__ = ("_ended", "_runner", "attempt", "replaced", "why")
+    Attributes:
+        attempt: The attempt.
+        why: Why the drain timeout has ended it. None: it has not.
+        replaced: grpc's call does not say, or not any more, how the attempt ended.
+    """
+
+    __slots__ = ("_ended", "_first", "_runner", "_status", "attempt", "replaced", "why")
 
     def __init__(self, runner: "Runner", attempt: Attempt) -> None:
         self._runner = runner
         self.attempt = attempt
-        # Why the drain timeout has ended it.
         self.why: str | None = None
-        # grpc's call does not say, or not any more, how the attempt ended.
         self.replaced = False
         self._ended = False
+        # Waits for the first response of a stream.
+        self._first: asyncio.Task[None] | None = None
+        self._status: Status | None = None
 
     def drain(self, why: str) -> None:
         """End it with UNAVAILABLE, unless it has ended."""
@@ -61,19 +68,77 @@ class Carried:
             self.why = why
             call.cancel()
 
-    def finished(self, _call: object) -> None:
+    def await_first(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait until the stream has something for the application, or ends."""
+        self._first = loop.create_task(self._await_first())
+
+    async def _await_first(self) -> None:
+        runner, attempt, first = self._runner, self.attempt, NOTHING
+        call: Any = attempt.call
+        headers = False
+        try:
+            headers = bool(await call.initial_metadata())
+            if not headers:
+                first = await call.read()
+        except BaseException:  # noqa: BLE001
+            # Whatever ended the wait, the loop's own end among it: the call ends with it.
+            call.cancel()
+        self._first = None
+        # A response may be anything: of most messages there is no hash, of some no comparison.
+        answered = first is not NOTHING and first is not grpc.aio.EOF
+        if answered or (headers and self._status is None):
+            runner.answered(attempt, first)
+        if self._status is not None:
+            runner.ended(attempt, self._status)
+
+    def finished(self, _call: object = None) -> None:
         """The attempt's call has ended."""
         # A request that could not be sent any more ends it a second time.
         if not self._ended:
             self._ended = True
-            self._runner.finished(self)
+            self._take_status(iter(_LOOKS))
+
+    def _take_status(self, looks: Iterator[float]) -> None:
+        """Read what grpc's call has ended with."""
+        runner, backend = self._runner, self.attempt.backend
+        call: Any = self.attempt.call
+        # A server may end a call before it has been sent all requests. grpc then says that one
+        # could not be sent, and has what the server said in one of the loop's next turns.
+        unsent = peek(call.code()) is not _OK and peek(call.details()) == _UNSENT_REQUEST
+        if unsent and (pause := next(looks, None)) is not None:
+            asyncio.get_running_loop().call_later(pause, self._take_status, looks)
+            return
+        backend.in_flight.discard(self)
+        if backend.draining and not backend.in_flight:
+            runner.driver.drained(backend)
+        self._status = status = self._read_status(call)
+        if self._first is None:
+            runner.ended(self.attempt, status)
+        # Otherwise a first response may be on its way.
+
+    def _read_status(self, call: Any) -> Status:
+        runner, machine = self._runner, self._runner.machine
+        requests = runner.request if isinstance(runner.request, Requests) else None
+        code = peek(call.code())
+        # A request that can't be sent any more may overwrite what grpc's call says.
+        self.replaced = self.why is not None or (requests is not None and code not in _OWN)
+        status = status_of(call, self.why, trailing=machine.rpc.wants_trailing)
+        ours = machine.cancelled or runner.driver.closed or self.attempt.expired
+        if (
+            status.details == LOCALLY_CANCELLED
+            and requests is not None
+            and not (ours or requests.broken or machine.outcome is not None)
+        ):
+            # grpc cancels a call where the end of its requests can't be sent.
+            return Status("UNAVAILABLE", _BROKEN_OFF, status.initial, status.trailing)
+        return status
 
 
 class Runner:
     """Makes the attempts at an RPC that its machine decides on.
 
     Everything runs on the event loop. grpc calls back in the middle of `cancel`, and at once where
-    a call has ended: such an event is taken in, and what follows is left to the loop in `go_on`
+    a call has ended: such an event is taken in, and what follows is left to the loop in `_go_on`
     that is under way below it.
 
     Args:
@@ -89,7 +154,9 @@ class Runner:
         first: The first response of `outcome`, if it was read. Otherwise `NOTHING`.
         machine: Decides.
         request: See the argument.
-        callbacks: Called at the RPC's end.
+        over: The RPC has ended.
+        callbacks: Called at its end.
+        driver: The channel's.
     """
 
     def __init__(
@@ -101,7 +168,7 @@ class Runner:
         request: "bytes | Requests[Any] | None",
     ) -> None:
         self._method = method
-        self._driver = method.driver
+        self.driver = method.driver
         self._loop = asyncio.get_running_loop()
         self._arguments = arguments
         self._deadline = deadline
@@ -120,21 +187,13 @@ class Runner:
         self.outcome: Any = None
         self.first: object = NOTHING
         self.callbacks: list[Callable[[], None]] = []
-        self._ended = False
+        self.over = False
         self._going = False
         self._timer: asyncio.TimerHandle | None = None
         self._waiters: list[asyncio.Future[None]] = []
-        # The tasks that wait for first responses, and what has ended meanwhile.
-        self._tasks: dict[Carried, asyncio.Task[None]] = {}
-        self._unjudged: dict[Carried, Status] = {}
         self._carried: dict[Attempt, Carried] = {}
         if requests is not None:
             requests.filled = self._filled
-
-    @property
-    def over(self) -> bool:
-        """Whether the RPC has ended."""
-        return self._ended
 
     def begin(self) -> None:
         """Start the first attempt, or wait for a backend.
@@ -152,36 +211,27 @@ class Runner:
             raise
 
     def resume(self, attempt: Attempt, why: str | None, *, final: bool) -> None:
-        """Begin with an attempt that was made before, and has failed.
+        """Begin with an attempt that was made before, and has failed for `why` or by itself.
 
-        Args:
-            attempt: The attempt.
-            why: Why the drain timeout has ended it. None: it has not.
-            final: Nothing can follow, whatever the policy says.
+        With `final` nothing follows it, whatever the policy says.
         """
         self._carried[attempt] = carried = Carried(self, attempt)
         carried.why = why
         if final:
             self.machine.commit()
         self.machine.resume(attempt, self._loop.time())
-        self.finished(carried)
+        carried.finished()
 
     def cancel(self) -> bool:
         """Cancel the RPC. Return whether it had not ended."""
-        if self._ended or self.machine.over:
-            return False
         cancelled = self.machine.cancel()
-        self.go_on()
+        self.advance()
         return cancelled
-
-    def advance(self) -> None:
-        """See `client_resolver.aio.driver.Pending`."""
-        self.go_on()
 
     def shut(self) -> None:
         """See `client_resolver.aio.driver.Pending`."""
         self.machine.channel_closed()
-        self.go_on()
+        self.advance()
 
     def left(self) -> float | None:
         """How many seconds the RPC has left. None: it has no deadline."""
@@ -199,16 +249,19 @@ class Runner:
             await self.news()
         return self.outcome
 
-    def answered(self, attempt: Attempt) -> None:
-        """Something of an attempt reaches the application: it is the RPC's from now on."""
-        self.machine.answered(attempt)
-        self.go_on()
+    def answered(self, attempt: Attempt, first: object = NOTHING) -> None:
+        """An attempt's first response came, or initial metadata: it is the RPC's from now on."""
+        if attempt in self.machine.running and self.outcome is None:
+            self.first = first
+            self.machine.answered(attempt)
+            self.advance()
 
-    def finished(self, carried: Carried) -> None:
-        """The call of an attempt has ended."""
-        self._take_status(carried, iter(_LOOKS))
+    def ended(self, attempt: Attempt, status: Status) -> None:
+        """An attempt's call has ended."""
+        self.machine.ended(attempt, status, self._loop.time())
+        self.advance()
 
-    def go_on(self) -> None:
+    def advance(self) -> None:
         """Do what is to be done now, where the application can't be told what is raised."""
         try:
             self._go_on()
@@ -219,7 +272,7 @@ class Runner:
     def _go_on(self) -> None:
         if self._going:
             return
-        machine, driver = self.machine, self._driver
+        machine, driver = self.machine, self.driver
         self._going, placeless = True, False
         try:
             while not placeless:
@@ -276,82 +329,19 @@ class Runner:
         self._carried[attempt] = carried = Carried(self, attempt)
         backend.in_flight.add(carried)
         if self._method.streams_responses:
-            self._tasks[carried] = self._loop.create_task(self._await_first(carried))
+            carried.await_first(self._loop)
         call.add_done_callback(carried.finished)
         self._tell()
-
-    async def _await_first(self, carried: Carried) -> None:
-        """Wait until a stream has something for the application, or ends."""
-        attempt, first = carried.attempt, NOTHING
-        call: Any = attempt.call
-        headers = False
-        try:
-            headers = bool(await call.initial_metadata())
-            if not headers:
-                first = await call.read()
-        except BaseException:  # noqa: BLE001
-            # Whatever ended the wait, the loop's own end among it: the call ends with it.
-            call.cancel()
-        self._tasks.pop(carried, None)
-        status = self._unjudged.pop(carried, None)
-        # A response may be anything: of most messages there is no hash, of some no comparison.
-        answered = first is not NOTHING and first is not grpc.aio.EOF
-        if (answered or (headers and status is None)) and attempt in self.machine.running:
-            self.first = first
-            self.machine.answered(attempt)
-        if status is not None:
-            self.machine.ended(attempt, status, self._loop.time())
-        self.go_on()
-
-    def _take_status(self, carried: Carried, looks: Iterator[float]) -> None:
-        """Read what grpc's call has ended with, and judge the attempt."""
-        attempt = carried.attempt
-        call: Any = attempt.call
-        # A server may end a call before it has been sent all requests. grpc then says that one
-        # could not be sent, and has what the server said in one of the loop's next turns.
-        unsent = peek(call.code()) is not _OK and peek(call.details()) == _UNSENT_REQUEST
-        if unsent and (pause := next(looks, None)) is not None:
-            self._loop.call_later(pause, self._take_status, carried, looks)
-            return
-        backend = attempt.backend
-        backend.in_flight.discard(carried)
-        if backend.draining and not backend.in_flight:
-            self._driver.drained(backend)
-        status = self._status(carried)
-        if carried in self._tasks:
-            # A first response may be on its way.
-            self._unjudged[carried] = status
-        else:
-            self.machine.ended(attempt, status, self._loop.time())
-            self.go_on()
-
-    def _status(self, carried: Carried) -> Status:
-        attempt, machine = carried.attempt, self.machine
-        call: Any = attempt.call
-        requests = self.request if isinstance(self.request, Requests) else None
-        code = peek(call.code())
-        # A request that can't be sent any more may overwrite what grpc's call says.
-        carried.replaced = carried.why is not None or (requests is not None and code not in _OWN)
-        status = status_of(call, carried.why, trailing=machine.rpc.wants_trailing)
-        ours = machine.cancelled or self._driver.closed or attempt.expired
-        if (
-            status.details == LOCALLY_CANCELLED
-            and requests is not None
-            and not (ours or requests.broken or machine.outcome is not None)
-        ):
-            # grpc cancels a call where the end of its requests can't be sent.
-            return Status("UNAVAILABLE", _BROKEN_OFF, status.initial, status.trailing)
-        return status
 
     def _filled(self) -> None:
         # The requests are too many to be kept.
         self.machine.overflowed()
-        self.go_on()
+        self.advance()
 
     def _wake(self) -> None:
         self._timer = None
         self.machine.wake(self._loop.time())
-        self.go_on()
+        self.advance()
 
     def _arm(self) -> None:
         at, timer = self.machine.wake_at, self._timer
@@ -364,7 +354,7 @@ class Runner:
     def _adopt(self) -> None:
         """Hand to the application what the machine has decided."""
         outcome, over = self.machine.outcome, self.machine.over
-        if outcome is None or self._ended or (self.outcome is not None and not over):
+        if outcome is None or self.over or (self.outcome is not None and not over):
             return
         if isinstance(outcome, Status):
             # grpc.aio ends its calls in the same way where the channel is closed.
@@ -377,7 +367,7 @@ class Runner:
             self.outcome = outcome.call
         requests = self.request if isinstance(self.request, Requests) else None
         if over:
-            self._ended = True
+            self.over = True
             self._carried.clear()
             if requests is not None:
                 requests.close()
@@ -396,7 +386,7 @@ class Runner:
 
     def __repr__(self) -> str:
         at = ", ".join(attempt.backend.address for attempt in self.machine.running)
-        return str(self.outcome) if self._ended else f"at {at}" if at else "no backend yet"
+        return str(self.outcome) if self.over else f"at {at}" if at else "no backend yet"
 
 
 def status_of(call: Any, why: str | None, *, trailing: bool = True) -> Status:

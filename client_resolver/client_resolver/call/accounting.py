@@ -14,14 +14,14 @@ from client_resolver.call.load_report import (
     load_report_text,
 )
 from client_resolver.call.metadata import Metadata, kept
+from client_resolver.call.repeats import Repeats
 from client_resolver.call.shared import Rpcs
 from client_resolver.config.service_config import MethodConfig
 from client_resolver.core.backend import Backend
-from client_resolver.core.hedging import HedgeState, Verdict
 from client_resolver.core.load import LoadReport
 from client_resolver.core.model import Failure
 from client_resolver.core.replay import is_local
-from client_resolver.core.retry import PREVIOUS_ATTEMPTS, Retries, pushback_in
+from client_resolver.core.retry import PREVIOUS_ATTEMPTS, pushback_in
 from client_resolver.core.slots import Slot
 from client_resolver.telemetry.dispatch import tell_each
 from client_resolver.telemetry.observer import Attempt as Told
@@ -52,27 +52,21 @@ class Rpc(Generic[H]):
         key: What keyed policies go by. 0: the policy isn't keyed.
         tried: The backends of the attempts so far: the next is to go to another.
         asked: The idle backend that this RPC has had connected. None: it has asked for none.
-        retries: Decides over failed attempts. None: there is no retry policy.
-        hedges: Decides over attempts side by side. None: there is no hedging policy.
     """
 
     __slots__ = (
         "_counted",
-        "_failures",
         "_finished",
-        "_limited",
         "_metadata",
         "_path",
-        "_retrying",
+        "_repeats",
         "_rpcs",
         "_waiting",
         "asked",
         "attempts",
         "began",
         "config",
-        "hedges",
         "key",
-        "retries",
         "tried",
     )
 
@@ -92,18 +86,10 @@ class Rpc(Generic[H]):
         self.tried: list[Backend[H]] = []
         self.asked: Backend[H] | None = None
         self.attempts = 0
-        self.retries: Retries | None = None
-        self.hedges: HedgeState | None = None
-        if config.retry is not None:
-            self.retries = Retries(config.retry, rpcs.throttle, rpcs.rng)
-        elif config.hedging is not None:
-            self.hedges = HedgeState(config.hedging, rpcs.throttle)
+        self._repeats: Repeats | None = None
         self.key = rpcs.key(path, self._metadata, request) if rpcs.keyed else 0
-        self._failures: list[str] = []
         # Of the breaker. Whatever ends the RPC, its counts end with it.
         self._counted: Slot | None = None
-        self._limited = False
-        self._retrying: list[Slot] = []
         self._waiting: Slot | None = None
         self._finished = False
 
@@ -137,7 +123,7 @@ class Rpc(Generic[H]):
     def resume(self, backend: Backend[H], began: float) -> Trial[H]:
         """Take in that an attempt was made without this, and that it has failed.
 
-        `enter` is to have returned None. `end`, `unsent` or `again` is to follow.
+        `enter` is to have returned None. `end` is to follow.
 
         Args:
             backend: Where it was put.
@@ -148,7 +134,7 @@ class Rpc(Generic[H]):
         return trial
 
     def begin(self, backend: Backend[H], *, hedge: bool = False) -> Trial[H]:
-        """Take in that an attempt is put on a backend. `end` or `unsent` is to follow."""
+        """Take in that an attempt is put on a backend. `end` is to follow."""
         rpcs = self._rpcs
         number, self.attempts = self.attempts, self.attempts + 1
         self.tried.append(backend)
@@ -164,11 +150,21 @@ class Rpc(Generic[H]):
     @property
     def metadata(self) -> tuple[tuple[str, str | bytes], ...] | None:
         """The metadata of the attempt that is begun next or was just begun."""
-        counts = self.retries or self.hedges
-        previous = 0 if counts is None else counts.attempts - 1
+        previous = 0 if self._repeats is None else self._repeats.previous
         if previous <= 0:
             return self._metadata
         return (*(self._metadata or ()), (PREVIOUS_ATTEMPTS, str(previous)))
+
+    @property
+    def repeats(self) -> Repeats:
+        """The attempts that follow the first: most RPCs have none, and need no record of them."""
+        repeats = self._repeats
+        if repeats is None:
+            rpcs = self._rpcs
+            repeats = self._repeats = Repeats(
+                self.config, rpcs.breaker, rpcs.throttle, rpcs.rng, self.now
+            )
+        return repeats
 
     @property
     def now(self) -> Callable[[], float]:
@@ -223,139 +219,30 @@ class Rpc(Generic[H]):
             tell_each(rpcs.attempt_ends, trial.told, code, seconds)
         return True
 
-    def unsent(self, trial: Trial[H], code: str, details: str) -> None:
-        """Take in that no server took an attempt up: it is to be repeated, and counts for nothing.
-
-        Args:
-            trial: The attempt.
-            code: The name of its status code.
-            details: Its text.
-        """
-        self.end(trial, code, ours=True)
-        self._note(trial, code, details)
-
-    def again(
-        self,
-        trial: Trial[H],
-        code: str,
-        details: str,
-        trailing: Metadata | None,
-        *,
-        expired: bool = False,
-    ) -> float | None:
-        """Decide over an attempt that failed before anything of it reached the application.
-
-        Args:
-            trial: The attempt.
-            code: The name of its status code.
-            details: Its text.
-            trailing: Its trailing metadata.
-            expired: It was given up after the retry policy's time for an attempt. Also known by
-                itself where that time was the attempt's deadline: see `bounded`.
-
-        Returns:
-            Seconds until the next attempt. None: the RPC ends as this attempt did.
-        """
-        if self.retries is None:
-            return None
-        expired = expired or self.gave_up(code)
-        self._end_retry()
-        if expired:
-            delay = self.retries.timed_out()
-        else:
-            delay = self.retries.failed(code, pushback_in(trailing or ()))
-        if delay is None or not self._begin_retry():
-            return None
-        self._note(trial, code, details)
-        return delay
-
-    def hedge(self, now: float) -> bool:
-        """Whether another attempt may be started beside those that run. If so, it counts."""
-        hedges = self.hedges
-        if hedges is None or not hedges.due(now):
-            return False
-        if hedges.attempts and not self._begin_retry():
-            hedges.stop()
-            return False
-        granted = hedges.start(now)
-        if not granted:
-            self._end_retry()
-        return granted
-
-    def hedge_failed(
-        self, trial: Trial[H], code: str, details: str, trailing: Metadata | None
-    ) -> Verdict:
-        """Decide over the failure of one of the attempts that run side by side."""
-        hedges = self.hedges
-        assert hedges is not None  # noqa: S101
-        verdict = hedges.failed(code, pushback_in(trailing or ()), self._rpcs.now())
-        if len(self._retrying) > hedges.running:
-            self._end_retry()
-        if verdict is not Verdict.FINAL:
-            self._note(trial, code, details)
-        return verdict
-
     def succeeded(self) -> None:
         """Take in that the RPC has its response, or the first of its responses."""
-        counts = self.retries or self.hedges
-        # Retries do no more than tell the throttle.
-        if counts is not None and (self._rpcs.throttles or counts is self.hedges):
-            counts.succeeded()
+        if self._repeats is not None:
+            self._repeats.succeeded()
+        elif self._rpcs.throttles and self.config.retry is not None:
+            self._rpcs.throttle.succeeded()
 
     def finish(self, code: str) -> None:
         """Take in how the RPC ended for the application."""
         if self._finished:
             return
         self._finished = True
-        while self._retrying:
-            self._end_retry()
+        if self._repeats is not None:
+            self._repeats.finish()
         if self._waiting is not None:
             self._waits_no_more()
         if self._counted is not None:
             self._counted.give_back()
         self._tell_end(code)
 
-    def bounded(self, timeout: float | None) -> float | None:
-        """Return the shorter of an attempt's time: what the RPC has left, or the policy's."""
-        retry = self.config.retry
-        limit = None if retry is None else retry.per_attempt_timeout
-        self._limited = limit is not None and (timeout is None or limit < timeout)
-        return limit if self._limited else timeout
-
-    def explain(self, details: str) -> str:
-        """Add to a failure's text what was tried before it, and how that failed."""
-        if not self._failures:
-            return details
-        return f"{details}; tried before: {'; '.join(self._failures)}"
-
-    @property
-    def too_slow(self) -> str:
-        """What is said of an attempt that was given up after the policy's time for one."""
-        retry = self.config.retry
-        limit = None if retry is None else retry.per_attempt_timeout
-        return f"no response within the {limit} s of an attempt"
-
-    def gave_up(self, code: str) -> bool:
-        """Whether an attempt with such an end was given up: see `bounded`."""
-        return self._limited and code == "DEADLINE_EXCEEDED"
-
     def explained(self, reason: str) -> str:
         """Make the text of an end that is decided here: it names the channel's target as well."""
-        return self._rpcs.settings.explain(self.explain(reason))
-
-    def _note(self, trial: Trial[H], code: str, details: str) -> None:
-        self._failures.append(f"{trial.backend.address} ({code}: {details})")
-
-    def _begin_retry(self) -> bool:
-        begun = self._rpcs.breaker.begin_retry()
-        if isinstance(begun, Failure):
-            return False
-        self._retrying.append(begun)
-        return True
-
-    def _end_retry(self) -> None:
-        if self._retrying:
-            self._retrying.pop().give_back()
+        before = "" if self._repeats is None else self._repeats.before
+        return self._rpcs.settings.explain(f"{reason}{before}")
 
     def _waits_no_more(self) -> None:
         waiting, self._waiting = self._waiting, None

@@ -10,24 +10,20 @@ attempts at once or finds no backend. The rules are those of gRFC A6:
 https://github.com/grpc/proposal/blob/master/A6-client-retries.md
 """
 
-from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
 from client_resolver.call.accounting import Rpc
 from client_resolver.call.attempt import LOCALLY_CANCELLED, Attempt, Status
+from client_resolver.call.suspects import Suspects, evidence_of
 from client_resolver.core.backend import Backend
 from client_resolver.core.channel_state import Outlook
 from client_resolver.core.hedging import Verdict
-from client_resolver.core.replay import Evidence, weigh
+from client_resolver.core.replay import Evidence
 
-__all__ = ["CHANNEL_CLOSED", "SECOND_LOOKS", "CallMachine", "Replayable"]
+__all__ = ["CHANNEL_CLOSED", "CallMachine", "Replayable"]
 
 H = TypeVar("H")
 C = TypeVar("C")
-
-SECOND_LOOKS = (0.001, 0.004, 0.015)
-"""Seconds between looks at a connection that should turn out to be gone: a server's GOAWAY may come
-after the RPCs that it turned away."""
 
 CHANNEL_CLOSED = "Channel closed!"
 """What grpc says of a call whose channel was closed."""
@@ -47,57 +43,188 @@ class Replayable(Protocol):
         """Whether the application's iterator or serializer has failed."""
 
 
-class _Suspects(Generic[H, C]):
-    """Attempts that failed as if their server had been gone: their connections tell whether it was.
+class _Outcome(Generic[H, C]):
+    """The attempts that run, and what the application gets of them: that is decided once."""
 
-    Attributes:
-        to_look: Those whose connections are to be looked at now.
-    """
+    __slots__ = ("cancelled", "outcome", "over", "rpc", "running", "to_cancel")
 
-    __slots__ = ("_pauses", "_times", "to_look")
+    def __init__(self, rpc: Rpc[H]) -> None:
+        self.rpc = rpc
+        self.running: list[Attempt[H, C]] = []
+        self.to_cancel: list[Attempt[H, C]] = []
+        self.outcome: Attempt[H, C] | Status | None = None
+        self.over = False
+        self.cancelled = False
 
-    def __init__(self) -> None:
-        self.to_look: list[Attempt[H, C]] = []
-        self._pauses: dict[Attempt[H, C], Iterator[float]] = {}
-        self._times: dict[Attempt[H, C], float] = {}
+    def cancel(self) -> bool:
+        """The application cancels the RPC. Return whether it was not over."""
+        if self.over:
+            return False
+        self.cancelled = True
+        if isinstance(self.outcome, Attempt):
+            self.to_cancel.append(self.outcome)
+        else:
+            self._conclude(Status("CANCELLED", LOCALLY_CANCELLED, locally=True))
+        return True
 
-    def __bool__(self) -> bool:
-        return bool(self._pauses)
+    def failed(self, error: str) -> None:
+        """The application's own code, as its policy, has raised where an attempt was to start."""
+        if self.outcome is None:
+            self._end("INTERNAL", f"the RPC could not be started: {error}")
+
+    def _settle(self, attempt: Attempt[H, C]) -> None:
+        """Let an attempt be the RPC's, whether its call has ended or not."""
+        status = attempt.status
+        if attempt.expired and status is not None:
+            self._end(status.code, status.details)
+            return
+        self.outcome = attempt
+        self._let_go(attempt)
+        if status is not None:
+            self._finish(status.code)
+
+    def _end(self, code: str, reason: str) -> None:
+        """End the RPC for a reason found here: its text names the channel and earlier failures."""
+        self._conclude(Status(code, self.rpc.explained(reason)))
+
+    def _conclude(self, status: Status) -> None:
+        self.outcome = status
+        self._let_go(None)
+        self._finish(status.code)
+
+    def _let_go(self, chosen: Attempt[H, C] | None) -> None:
+        """Give up all attempts but the one that was chosen, if one was."""
+        self._give_up([attempt for attempt in self.running if attempt is not chosen])
+
+    def _give_up(self, attempts: list[Attempt[H, C]]) -> None:
+        for attempt in attempts:
+            self.running.remove(attempt)
+            self.rpc.end(attempt, "CANCELLED", ours=True)
+            self.to_cancel.append(attempt)
+
+    def _finish(self, code: str) -> None:
+        self.over = True
+        self.rpc.finish(code)
+
+
+class _Decisions(_Outcome[H, C]):
+    """What follows the failure of an attempt."""
+
+    __slots__ = (
+        "_closed",
+        "_committed",
+        "_deadline",
+        "_last",
+        "_owed",
+        "_repeats",
+        "_requests",
+        "_resume_at",
+        "_streams",
+        "_suspects",
+        "_waited",
+        "_waits",
+        "to_look",
+    )
+
+    def __init__(
+        self,
+        rpc: Rpc[H],
+        deadline: float | None,
+        *,
+        wait_for_ready: bool,
+        streams: bool,
+        requests: Replayable | None = None,
+    ) -> None:
+        super().__init__(rpc)
+        self._repeats = rpc.repeats
+        self._deadline = deadline
+        self._waits = wait_for_ready
+        self._streams = streams
+        self._requests = requests
+        self._closed = False
+        self._committed = False
+        # How many attempts were granted and have no backend yet.
+        self._owed = 0 if self._repeats.hedges is not None else 1
+        self._resume_at: float | None = None
+        self._suspects: Suspects[H, C] = Suspects()
+        self.to_look = self._suspects.to_look
+        # What the RPC ends with if no other attempt can be started after all.
+        self._last: Attempt[H, C] | None = None
+        # The attempt that is owed has found no backend.
+        self._waited = False
 
     @property
-    def wake_at(self) -> float | None:
-        return min(self._times.values(), default=None)
+    def _repeatable(self) -> bool:
+        if self.cancelled or self._closed or self._committed:
+            return False
+        return self._requests is None or self._requests.repeatable
 
-    def add(self, attempt: Attempt[H, C]) -> None:
-        # What never left the client shows at once that the connection is gone, or not at all.
-        turned_away = _evidence(attempt) is Evidence.TURNED_AWAY
-        self._pauses[attempt] = iter(SECOND_LOOKS if turned_away else ())
-        self.to_look.append(attempt)
+    @property
+    def _busy(self) -> bool:
+        """Whether something else than another attempt may still decide the RPC."""
+        return bool(self.running or self._suspects)
 
-    def wake(self, now: float) -> None:
-        for attempt in [one for one, at in self._times.items() if at <= now]:
-            del self._times[attempt]
-            self.to_look.append(attempt)
+    def _hedges_again(self, now: float) -> bool:
+        """Grant another attempt beside those that run, or end the RPC if there will be none."""
+        hedges = self._repeats.hedges
+        if hedges is None:
+            return False
+        granted = self._repeats.hedge(now)
+        if not granted and hedges.over and self._last is not None:
+            # The throttle or the breaker has forbidden the attempt that was to follow.
+            self._settle(self._last)
+        return granted
 
-    def seen(self, attempt: Attempt[H, C], ready: bool, now: float) -> bool | None:
-        """Return whether no server took the attempt up. None: that is open, or it is no suspect."""
-        pauses = self._pauses.get(attempt)
-        if pauses is None:
-            return None
-        pause = next(pauses, None) if ready else None
-        if pause is not None:
-            self._times[attempt] = now + pause
-            return None
-        del self._pauses[attempt]
-        return not ready
+    def _start_no_more(self) -> None:
+        """No attempt can follow: the requests are no longer kept, or the channel is closed."""
+        self._owed, self._resume_at = 0, None
+        if self._repeats.hedges is not None:
+            self._repeats.hedges.stop()
+        if self._last is not None and not self._busy:
+            self._settle(self._last)
 
-    def clear(self) -> None:
-        self.to_look.clear()
-        self._pauses.clear()
-        self._times.clear()
+    def _judge(self, attempt: Attempt[H, C], status: Status, now: float) -> None:
+        """Decide over an attempt that has failed, and that a server may have taken up."""
+        self._account(attempt, status)
+        self._last = attempt
+        if status.initial:
+            # It has been answered: gRFC A6 commits an RPC upon its response headers.
+            self._settle(attempt)
+        elif not self._repeatable:
+            self._start_no_more()
+        elif self._is_final(attempt, status, now):
+            self._settle(attempt)
+
+    def _is_final(self, attempt: Attempt[H, C], status: Status, now: float) -> bool:
+        """Ask the policy whether the RPC ends with a failure. If not, arrange what follows."""
+        repeats, address = self._repeats, attempt.backend.address
+        if repeats.hedges is not None:
+            return repeats.hedge_failed(address, status) is Verdict.FINAL
+        delay = repeats.again(address, status, expired=attempt.expired)
+        if delay is None or (status.code == "DEADLINE_EXCEEDED" and self._overdue(now)):
+            return True
+        if delay:
+            self._resume_at = now + delay
+        else:
+            self._owed += 1
+        return False
+
+    def _account(self, attempt: Attempt[H, C], status: Status) -> None:
+        code = status.code
+        broken = self._requests is not None and self._requests.broken
+        ours = code == "CANCELLED" and (self.cancelled or broken or self._closed)
+        self.rpc.end(attempt, code, status.trailing, details=status.details, ours=ours)
+
+    def _let_go(self, chosen: Attempt[H, C] | None) -> None:
+        self._owed, self._resume_at = 0, None
+        self._suspects.clear()
+        super()._let_go(chosen)
+
+    def _overdue(self, now: float) -> bool:
+        return self._deadline is not None and self._deadline <= now
 
 
-class CallMachine(Generic[H, C]):
+class CallMachine(_Decisions[H, C]):
     """One RPC over its attempts.
 
     Args:
@@ -118,57 +245,7 @@ class CallMachine(Generic[H, C]):
         cancelled: The application has cancelled it.
     """
 
-    __slots__ = (
-        "_closed",
-        "_committed",
-        "_deadline",
-        "_last",
-        "_owed",
-        "_requests",
-        "_resume_at",
-        "_streams",
-        "_suspects",
-        "_waited",
-        "_waits",
-        "cancelled",
-        "outcome",
-        "over",
-        "rpc",
-        "running",
-        "to_cancel",
-        "to_look",
-    )
-
-    def __init__(
-        self,
-        rpc: Rpc[H],
-        deadline: float | None,
-        *,
-        wait_for_ready: bool,
-        streams: bool,
-        requests: Replayable | None = None,
-    ) -> None:
-        self.rpc = rpc
-        self._deadline = deadline
-        self._waits = wait_for_ready
-        self._streams = streams
-        self._requests = requests
-        self.running: list[Attempt[H, C]] = []
-        self.to_cancel: list[Attempt[H, C]] = []
-        self.outcome: Attempt[H, C] | Status | None = None
-        self.over = False
-        self.cancelled = False
-        self._closed = False
-        self._committed = False
-        # How many attempts were granted and have no backend yet.
-        self._owed = 0 if rpc.hedges is not None else 1
-        self._resume_at: float | None = None
-        self._suspects: _Suspects[H, C] = _Suspects()
-        self.to_look = self._suspects.to_look
-        # What the RPC ends with if no other attempt can be started after all.
-        self._last: Attempt[H, C] | None = None
-        # The attempt that is owed has found no backend.
-        self._waited = False
+    __slots__ = ()
 
     @property
     def wake_at(self) -> float | None:
@@ -178,7 +255,7 @@ class CallMachine(Generic[H, C]):
         times = [attempt.expires_at for attempt in self.running]
         if self.outcome is None:
             times += [self._suspects.wake_at, self._resume_at]
-            hedges = self.rpc.hedges
+            hedges = self._repeats.hedges
             if hedges is not None and not self._owed:
                 times.append(hedges.next_at)
             if not self._busy:
@@ -247,8 +324,8 @@ class CallMachine(Generic[H, C]):
 
     def resume(self, attempt: Attempt[H, C], now: float) -> None:
         """The first attempt was made before there was a machine. `ended` follows."""
-        if self.rpc.hedges is not None:
-            self.rpc.hedge(now)
+        if self._repeats.hedges is not None:
+            self._repeats.hedge(now)
         self._owed = 0
         self.running.append(attempt)
 
@@ -272,7 +349,9 @@ class CallMachine(Generic[H, C]):
         attempt.expired = attempt.expired and status.code != "OK"
         if attempt.expired or (attempt.limited and status.code == "DEADLINE_EXCEEDED"):
             attempt.expired = True
-            status = Status("DEADLINE_EXCEEDED", self.rpc.too_slow, status.initial, status.trailing)
+            status = Status(
+                "DEADLINE_EXCEEDED", self._repeats.too_slow, status.initial, status.trailing
+            )
         attempt.status = status
         if self.outcome is attempt:
             self._account(attempt, status)
@@ -281,10 +360,10 @@ class CallMachine(Generic[H, C]):
             self._account(attempt, status)
             self.rpc.succeeded()
             self._settle(attempt)
-        elif attempt.expired or not self._repeatable or _evidence(attempt) is Evidence.NONE:
+        elif attempt.expired or not self._repeatable or evidence_of(attempt) is Evidence.NONE:
             self._judge(attempt, status, now)
         else:
-            if _evidence(attempt) is Evidence.UNSENT:
+            if evidence_of(attempt) is Evidence.UNSENT:
                 attempt.backend.last_error = status.details
             self._suspects.add(attempt)
 
@@ -301,7 +380,8 @@ class CallMachine(Generic[H, C]):
             return
         if unsent and self._repeatable:
             # It is made again at once, and counts for nothing.
-            self.rpc.unsent(attempt, status.code, status.details)
+            self.rpc.end(attempt, status.code, ours=True)
+            self._repeats.note(attempt.backend.address, status)
             self._last = attempt
             self._owed += 1
         else:
@@ -333,136 +413,8 @@ class CallMachine(Generic[H, C]):
             self._start_no_more()
             self._give_up(self.running[:-1])
 
-    def cancel(self) -> bool:
-        """The application cancels the RPC. Return whether it was not over."""
-        if self.over:
-            return False
-        self.cancelled = True
-        if isinstance(self.outcome, Attempt):
-            self.to_cancel.append(self.outcome)
-        else:
-            self._conclude(Status("CANCELLED", LOCALLY_CANCELLED, locally=True))
-        return True
-
     def channel_closed(self) -> None:
         """The channel was closed: nothing is started any more. grpc ends what runs."""
         self._closed = True
         if self.outcome is None and not self.running:
             self._conclude(Status("CANCELLED", CHANNEL_CLOSED))
-
-    def failed(self, error: str) -> None:
-        """The application's own code, as its policy, has raised where an attempt was to start."""
-        if self.outcome is None:
-            self._end("INTERNAL", f"the RPC could not be started: {error}")
-
-    @property
-    def _repeatable(self) -> bool:
-        if self.cancelled or self._closed or self._committed:
-            return False
-        return self._requests is None or self._requests.repeatable
-
-    @property
-    def _busy(self) -> bool:
-        """Whether something else than another attempt may still decide the RPC."""
-        return bool(self.running or self._suspects)
-
-    def _hedges_again(self, now: float) -> bool:
-        """Grant another attempt beside those that run, or end the RPC if there will be none."""
-        hedges = self.rpc.hedges
-        if hedges is None:
-            return False
-        granted = self.rpc.hedge(now)
-        if not granted and hedges.over and self._last is not None:
-            # The throttle or the breaker has forbidden the attempt that was to follow.
-            self._settle(self._last)
-        return granted
-
-    def _start_no_more(self) -> None:
-        """No attempt can follow: the requests are no longer kept, or the channel is closed."""
-        self._owed, self._resume_at = 0, None
-        if self.rpc.hedges is not None:
-            self.rpc.hedges.stop()
-        if self._last is not None and not self._busy:
-            self._settle(self._last)
-
-    def _judge(self, attempt: Attempt[H, C], status: Status, now: float) -> None:
-        """Decide over an attempt that has failed, and that a server may have taken up."""
-        self._account(attempt, status)
-        self._last = attempt
-        if status.initial:
-            # It has been answered: gRFC A6 commits an RPC upon its response headers.
-            self._settle(attempt)
-        elif not self._repeatable:
-            self._start_no_more()
-        elif self._is_final(attempt, status, now):
-            self._settle(attempt)
-
-    def _is_final(self, attempt: Attempt[H, C], status: Status, now: float) -> bool:
-        """Ask the policy whether the RPC ends with a failure. If not, arrange what follows."""
-        rpc, code, details, trailing = self.rpc, status.code, status.details, status.trailing
-        if rpc.hedges is not None:
-            return rpc.hedge_failed(attempt, code, details, trailing) is Verdict.FINAL
-        delay = rpc.again(attempt, code, details, trailing, expired=attempt.expired)
-        if delay is None or (code == "DEADLINE_EXCEEDED" and self._overdue(now)):
-            return True
-        if delay:
-            self._resume_at = now + delay
-        else:
-            self._owed += 1
-        return False
-
-    def _account(self, attempt: Attempt[H, C], status: Status) -> None:
-        code = status.code
-        broken = self._requests is not None and self._requests.broken
-        ours = code == "CANCELLED" and (self.cancelled or broken or self._closed)
-        self.rpc.end(attempt, code, status.trailing, details=status.details, ours=ours)
-
-    def _settle(self, attempt: Attempt[H, C]) -> None:
-        """Let an attempt be the RPC's, whether its call has ended or not."""
-        status = attempt.status
-        if attempt.expired and status is not None:
-            self._end(status.code, status.details)
-            return
-        self.outcome = attempt
-        self._let_go(attempt)
-        if status is not None:
-            self._finish(status.code)
-
-    def _end(self, code: str, reason: str) -> None:
-        """End the RPC for a reason found here: its text names the channel and earlier failures."""
-        self._conclude(Status(code, self.rpc.explained(reason)))
-
-    def _conclude(self, status: Status) -> None:
-        self.outcome = status
-        self._let_go(None)
-        self._finish(status.code)
-
-    def _let_go(self, chosen: Attempt[H, C] | None) -> None:
-        self._owed, self._resume_at = 0, None
-        self._suspects.clear()
-        self._give_up([attempt for attempt in self.running if attempt is not chosen])
-
-    def _give_up(self, attempts: list[Attempt[H, C]]) -> None:
-        for attempt in attempts:
-            self.running.remove(attempt)
-            self.rpc.end(attempt, "CANCELLED", ours=True)
-            self.to_cancel.append(attempt)
-
-    def _finish(self, code: str) -> None:
-        self.over = True
-        self.rpc.finish(code)
-
-    def _overdue(self, now: float) -> bool:
-        return self._deadline is not None and self._deadline <= now
-
-
-def _evidence(attempt: Attempt[H, C]) -> Evidence:
-    status, backend = attempt.status, attempt.backend
-    if status is None:
-        return Evidence.NONE
-    return weigh(
-        status.code,
-        status.details,
-        metadata=bool(status.initial or status.trailing),
-        address=backend.endpoint.address,
-    )

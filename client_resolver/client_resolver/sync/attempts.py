@@ -14,6 +14,7 @@ from weakref import ref
 import grpc
 
 from client_resolver.call.accounting import Rpc, Trial
+from client_resolver.call.attempt import Status
 from client_resolver.call.metadata import Metadata
 from client_resolver.core.replay import Evidence
 from client_resolver.sync.calls import (
@@ -114,22 +115,30 @@ class RetriedCall(PickedCall):
         return self._method.driver.verdict(self.deadline, wait_for_ready=wait, rpc=self._rpc)
 
     def _start(self, place: Place, timeout: float | None) -> None:
-        trial, used, inner = self._put(place, self._rpc.bounded(timeout))
+        retry = self._rpc.config.retry
+        limit = None if retry is None else retry.per_attempt_timeout
+        trial, used, inner = self._put(place, timeout, limit)
         self._backend, self._trial, self._used = place.backend, trial, used
         self._set(inner)
         self._listen(inner, trial, place)
 
     def _put(
-        self, place: Place, timeout: float | None, *, hedge: bool = False
+        self,
+        place: Place,
+        timeout: float | None,
+        limit: float | None = None,
+        *,
+        hedge: bool = False,
     ) -> tuple[Trial[Handle], Handle | None, RpcCall]:
         """Put an attempt on a backend. Return it, the connection that it is on, and the call."""
         driver, rpc, backend = self._method.driver, self._rpc, place.backend
         trial = rpc.begin(backend, hedge=hedge)
+        trial.bound(timeout, limit)
         used = one_of(backend.handle)
         try:
             inner = self._method.on(used)(
                 self._argument(),
-                timeout,
+                trial.timeout,
                 rpc.metadata,
                 self._credentials,
                 None,
@@ -151,7 +160,7 @@ class RetriedCall(PickedCall):
     def _judged_apart(self, inner: RpcCall, backend: Backend) -> bool:
         evidence = suspected(backend, inner)
         if self._streams:
-            return evidence is not Evidence.NONE or self._rpc.retries is not None
+            return evidence is not Evidence.NONE or self._rpc.config.retry is not None
         # All of its metadata came with the status.
         return evidence is Evidence.TURNED_AWAY
 
@@ -177,25 +186,30 @@ class RetriedCall(PickedCall):
     def _after_failure(self, inner: RpcCall, trial: Trial[Handle]) -> bool:
         rpc, driver = self._rpc, self._method.driver
         code, details = inner.code().name, inner.details() or ""
-        if rpc.gave_up(code):
-            details = rpc.too_slow
+        trial.expired = trial.limited and code == "DEADLINE_EXCEEDED"
+        if trial.expired:
+            details = rpc.repeats.too_slow
         repeatable = self._repeatable()
         if repeatable and may_repeat(driver, trial.backend, inner, self._used):
-            rpc.unsent(trial, code, details)
+            rpc.end(trial, code, ours=True)
+            rpc.repeats.note(trial.backend.address, Status(code, details))
             return True
         trailing = inner.trailing_metadata()
         rpc.end(trial, code, trailing, details=details)
-        if rpc.retries is None or not repeatable or driver.closed or inner.initial_metadata():
+        retried = rpc.config.retry is not None and repeatable and not driver.closed
+        if not retried or inner.initial_metadata():
             return False
-        delay = rpc.again(trial, code, details, trailing)
+        status = Status(code, details, (), trailing)
+        delay = rpc.repeats.again(trial.backend.address, status, expired=trial.expired)
         if delay is not None:
             self._resume_at = time.monotonic() + delay
         return delay is not None
 
     def _conclude_with(self, inner: RpcCall) -> None:
-        rpc = self._rpc
-        if not self._cancelled and rpc.gave_up(inner.code().name):
-            self._end(self._method.driver.end("DEADLINE_EXCEEDED", rpc.too_slow, rpc))
+        rpc, trial = self._rpc, self._trial
+        if trial is not None and trial.expired and not self._cancelled:
+            why = rpc.repeats.too_slow
+            self._end(self._method.driver.end("DEADLINE_EXCEEDED", why, rpc))
         else:
             super()._conclude_with(inner)
 
@@ -216,7 +230,8 @@ class RetriedRequestStreamCall(RetriedCall, RequestStreamCall):
     _streams = True
 
     def _buffer(self) -> Requests:
-        again = self._rpc.retries is not None or self._rpc.hedges is not None
+        config = self._rpc.config
+        again = config.retry is not None or config.hedging is not None
         limit = self._method.driver.rpcs.retry_buffer if again else 0
         return Requests(self._request, limit)  # type: ignore[arg-type]
 

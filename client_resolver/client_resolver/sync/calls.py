@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import TracebackType
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 from weakref import ref
 
 import grpc
@@ -44,6 +44,7 @@ __all__ = [
     "RpcCall",
     "StreamCall",
     "StreamStreamCall",
+    "Unary",
     "count_failure",
     "may_repeat",
     "suspected",
@@ -76,6 +77,21 @@ class RpcCall(Protocol):
     def traceback(self, timeout: float | None = None) -> TracebackType | None: ...
     def add_callback(self, callback: Callable[[], None]) -> bool: ...
     def __next__(self) -> object: ...
+
+
+class Unary(Protocol):
+    """grpc's multicallable of a method with one response."""
+
+    def __call__(self, *args: object) -> Any:  # noqa: ANN401
+        """Make the RPC and return its response."""
+
+    @property
+    def with_call(self) -> Callable[..., tuple[Any, grpc.Call]]:
+        """Make the RPC and return its response and itself."""
+
+    @property
+    def future(self) -> Callable[..., RpcCall]:
+        """Begin the RPC."""
 
 
 class _Status(Protocol):

@@ -240,8 +240,8 @@ class Driver:
 
     def end(self, code: str, why: str, rpc: Rpc[Handle] | None = None) -> EndedCall:
         """Make the end of an RPC that is decided here. The text names the channel's target."""
-        text = why if rpc is None else rpc.explain(why)
-        return EndedCall(grpc.StatusCode[code], self.settings.explain(text))
+        text = self.settings.explain(why) if rpc is None else rpc.explained(why)
+        return EndedCall(grpc.StatusCode[code], text)
 
     def defer(self, call: Pending) -> bool:
         """Let a call go on when there is another outlook than it has seen, or when it wants to.

@@ -14,6 +14,7 @@ from functools import partial
 import grpc
 
 from client_resolver.call.accounting import Trial
+from client_resolver.call.attempt import Status
 from client_resolver.core.hedging import Verdict
 from client_resolver.core.replay import Evidence
 from client_resolver.sync.attempts import (
@@ -66,7 +67,7 @@ class RacingCall(RetriedCall):
         super()._begin(timeout)
 
     def _begin_attempts(self, timeout: float | None) -> None:  # noqa: ARG002
-        self._owed = self._rpc.hedges is None
+        self._owed = self._rpc.config.hedging is None
         self._begin_later()
 
     @property
@@ -78,7 +79,7 @@ class RacingCall(RetriedCall):
             for inner, racer in list(self._racers.items())
             if inner is not self._expired
         ]
-        hedges = self._rpc.hedges
+        hedges = self._rpc.repeats.hedges
         if hedges is not None and not self._owed:
             times.append(hedges.next_at)
         return min((at for at in times if at is not None), default=None)
@@ -86,7 +87,7 @@ class RacingCall(RetriedCall):
     def _search(self) -> bool:
         driver, rpc = self._method.driver, self._rpc
         self._expire()
-        while not self._decided and (self._owed or rpc.hedge(time.monotonic())):
+        while not self._decided and (self._owed or rpc.repeats.hedge(time.monotonic())):
             # What the base class does with the one attempt that it has at a time.
             self._owed = True
             waits = super()._search()
@@ -100,7 +101,7 @@ class RacingCall(RetriedCall):
             self._cancel_waiting()
         elif driver.closed:
             self._end(EndedCall(grpc.StatusCode.CANCELLED, "Channel closed!"))
-        elif self._failed is not None and rpc.hedges is not None and rpc.hedges.over:
+        elif self._failed is not None and (hedges := rpc.repeats.hedges) and hedges.over:
             # Nothing runs, and the throttle or the breaker lets nothing more be started.
             self._decide(*self._failed)
             self._settle(self._failed[0])
@@ -158,7 +159,8 @@ class RacingCall(RetriedCall):
             self._search_on()
         elif inner is self._expired:
             rpc = self._rpc
-            self._end(self._method.driver.end("DEADLINE_EXCEEDED", rpc.too_slow, rpc))
+            why = rpc.repeats.too_slow
+            self._end(self._method.driver.end("DEADLINE_EXCEEDED", why, rpc))
         else:
             self._decide(inner, racer)
 
@@ -168,22 +170,25 @@ class RacingCall(RetriedCall):
         expired = inner is self._expired
         code, details = inner.code().name, inner.details() or ""
         if expired:
-            code, details = "DEADLINE_EXCEEDED", rpc.too_slow
+            code, details = "DEADLINE_EXCEEDED", rpc.repeats.too_slow
         repeatable = self._repeatable() and not driver.closed
         if repeatable and not expired and may_repeat(driver, trial.backend, inner, racer.used):
-            rpc.unsent(trial, code, details)
+            rpc.end(trial, code, ours=True)
+            rpc.repeats.note(trial.backend.address, Status(code, details))
             self._owed = True
             return True
         trailing = inner.trailing_metadata()
         rpc.end(trial, code, trailing, details=details)
-        if rpc.hedges is not None:
+        repeats, address = rpc.repeats, trial.backend.address
+        status = Status(code, details, (), trailing)
+        if repeats.hedges is not None:
             if not repeatable:
-                rpc.hedges.stop()
+                repeats.hedges.stop()
             self._failed = (inner, racer)
-            return rpc.hedge_failed(trial, code, details, trailing) is not Verdict.FINAL
+            return repeats.hedge_failed(address, status) is not Verdict.FINAL
         delay = None
         if repeatable:
-            delay = rpc.again(trial, code, details, trailing, expired=expired)
+            delay = repeats.again(address, status, expired=expired)
         if delay is None:
             return False
         self._resume_at = time.monotonic() + delay
@@ -259,7 +264,7 @@ class RacingRequestStreamCall(RacingCall, RetriedRequestStreamCall):
     """The same with a stream of requests."""
 
     def _begin_attempts(self, timeout: float | None) -> None:
-        self._beside = self._rpc.hedges is not None
+        self._beside = self._rpc.config.hedging is not None
         super()._begin_attempts(timeout)
 
     def _decide(self, inner: RpcCall, racer: _Racer) -> None:

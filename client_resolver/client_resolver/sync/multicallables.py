@@ -19,13 +19,13 @@ from client_resolver.sync.attempts import (
     RetriedStreamCall,
     RetriedStreamStreamCall,
 )
-from client_resolver.sync.blocking import Unary
 from client_resolver.sync.calls import (
     PickedCall,
     RequestStreamCall,
     RpcCall,
     StreamCall,
     StreamStreamCall,
+    Unary,
     count_failure,
     may_repeat,
 )

@@ -75,6 +75,11 @@ class Requests:
         """Whether another attempt can be given all requests."""
         return self._dropped == 0
 
+    @property
+    def broken(self) -> bool:
+        """Whether the application's iterator has raised."""
+        return self._error is not None
+
     def attempt(self, *, beside: bool = False) -> Iterator[Kept]:
         """Begin an attempt.
 

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from client_resolver.call.accounting import Rpc, Trial
+from client_resolver.call.attempt import Status
 from client_resolver.call.shared import Rpcs
 from client_resolver.config.settings import Settings
 from client_resolver.core.address import parse_address
@@ -20,6 +21,8 @@ RETRY: dict[str, object] = {
     "retryableStatusCodes": ["UNAVAILABLE"],
     "perAttemptRecvTimeout": "2s",
 }
+AT = "10.0.0.1:80"
+NO = Status("UNAVAILABLE", "no")
 BACKENDS: list[Backend[Any]] = [
     Backend(Endpoint(parse_address(f"10.0.0.{number}:80"))) for number in (1, 2)
 ]
@@ -81,7 +84,7 @@ def test_metadata_may_be_an_iterator_and_tells_of_the_attempts_before() -> None:
     seen = [rpc.metadata]
     trial = rpc.begin(BACKENDS[0])
     rpc.end(trial, "UNAVAILABLE")
-    assert rpc.again(trial, "UNAVAILABLE", "no", ()) is not None
+    assert rpc.repeats.again(AT, NO) is not None
     seen.append(rpc.metadata)
     assert seen == [(("k", "v"),), (("k", "v"), ("grpc-previous-rpc-attempts", "1"))]
     assert rpc.tried == [BACKENDS[0]]
@@ -89,19 +92,19 @@ def test_metadata_may_be_an_iterator_and_tells_of_the_attempts_before() -> None:
 
 def test_what_no_server_took_up_does_not_count_as_an_attempt() -> None:
     rpc = Channel({"retryPolicy": RETRY}).rpc()
-    rpc.unsent(rpc.begin(BACKENDS[0]), "UNAVAILABLE", "refused")
+    rpc.end(rpc.begin(BACKENDS[0]), "UNAVAILABLE", ours=True)
+    rpc.repeats.note(BACKENDS[0].address, Status("UNAVAILABLE", "refused"))
     assert rpc.metadata is None
-    assert rpc.explain("none is left") == (
-        "none is left; tried before: 10.0.0.1:80 (UNAVAILABLE: refused)"
+    assert rpc.explained("none is left").endswith(
+        ": none is left; tried before: 10.0.0.1:80 (UNAVAILABLE: refused)"
     )
 
 
-def test_an_attempts_deadline_that_has_passed_is_tried_again_whatever_the_codes() -> None:
-    rpc = Channel({"retryPolicy": RETRY}).rpc()
-    assert rpc.bounded(20.0) == 2.0
-    assert rpc.again(rpc.begin(BACKENDS[0]), "DEADLINE_EXCEEDED", "late", ()) is not None
-    assert rpc.bounded(1.0) == 1.0
-    assert rpc.again(rpc.begin(BACKENDS[1]), "DEADLINE_EXCEEDED", "late", ()) is None
+def test_an_attempt_that_was_given_up_is_made_again_whatever_the_codes() -> None:
+    repeats = Channel({"retryPolicy": RETRY}).rpc().repeats
+    late = Status("DEADLINE_EXCEEDED", "late")
+    assert repeats.again(AT, late, expired=True) is not None
+    assert repeats.again(AT, late) is None
 
 
 def test_the_breaker_counts_each_rpc_and_each_retry_until_it_ends() -> None:
@@ -113,10 +116,10 @@ def test_the_breaker_counts_each_rpc_and_each_retry_until_it_ends() -> None:
     assert failure is not None
     assert failure.code is Code.UNAVAILABLE
     refused.finish("UNAVAILABLE")
-    assert rpc.again(rpc.begin(BACKENDS[0]), "UNAVAILABLE", "no", ()) is not None
+    assert rpc.repeats.again(AT, NO) is not None
     assert (breaker.requests, breaker.retries) == (1, 1)
     other = channel.rpc()
-    assert other.again(other.begin(BACKENDS[0]), "UNAVAILABLE", "no", ()) is None
+    assert other.repeats.again(AT, NO) is None
     rpc.finish("OK")
     rpc.finish("OK")
     assert (breaker.requests, breaker.retries) == (0, 0)
@@ -134,12 +137,12 @@ def test_hedges_count_while_they_run() -> None:
     breaker, rpc, counts = channel.rpcs.breaker, channel.rpc(), []
     trials: list[Trial[Any]] = []
     for _ in range(3):
-        assert rpc.hedge(channel.now)
+        assert rpc.repeats.hedge(channel.now)
         trials.append(rpc.begin(BACKENDS[0], hedge=bool(trials)))
         counts.append(breaker.retries)
         channel.now += 1
-    for trial in trials:
-        rpc.hedge_failed(trial, "UNAVAILABLE", "no", ())
+    for _ in trials:
+        rpc.repeats.hedge_failed(AT, NO)
         counts.append(breaker.retries)
     assert counts == [0, 1, 2, 2, 1, 0]
     rpc.finish("UNAVAILABLE")
@@ -150,18 +153,18 @@ def test_a_hedge_is_called_off_where_too_many_run_when_its_time_has_come_and_not
     channel = Channel({"hedgingPolicy": HEDGING}, circuitBreaker={"maxRetries": 1})
     one, other = channel.rpc(), channel.rpc()
     start = channel.now
-    assert one.hedge(start)
-    assert other.hedge(start + 0.5)
-    assert one.hedge(start + 1)
+    assert one.repeats.hedge(start)
+    assert other.repeats.hedge(start + 0.5)
+    assert one.repeats.hedge(start + 1)
     # Nothing is due, whatever the breaker says.
-    assert not other.hedge(start + 1.2)
+    assert not other.repeats.hedge(start + 1.2)
     one.finish("OK")
-    assert other.hedge(start + 1.5)
+    assert other.repeats.hedge(start + 1.5)
     late = channel.rpc()
-    assert late.hedge(start + 1.5)
-    assert not late.hedge(start + 2.5)
+    assert late.repeats.hedge(start + 1.5)
+    assert not late.repeats.hedge(start + 2.5)
     other.finish("OK")
-    assert not late.hedge(start + 3.5)
+    assert not late.repeats.hedge(start + 3.5)
 
 
 def test_a_wait_is_counted_once_and_ends_with_the_attempt() -> None:
