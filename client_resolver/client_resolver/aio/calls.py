@@ -6,7 +6,7 @@ there a `Runner`, and then its outcome is what everything is asked of.
 """
 
 # grpc has four kinds of call that have no type in common, and methods that it documents itself.
-# ruff: noqa: ANN401
+# ruff: noqa: ANN401, PLR0917
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
@@ -174,23 +174,46 @@ class _Asked(grpc.aio.Call):
 class _Call(_Asked):
     """What the four kinds of call have in common."""
 
-    def __init__(self, method: Method[Any], arguments: CallArguments) -> None:
+    def __init__(
+        self,
+        method: Method[Any],
+        request: Any,
+        timeout: float | None,
+        metadata: Any,
+        credentials: grpc.CallCredentials | None,
+        wait_for_ready: bool | None,
+        compression: grpc.Compression | None,
+    ) -> None:
         self._method = method
-        self._arguments = arguments
+        # Most RPCs never need it as a record, which takes longer to make than all else here.
+        self._given = (request, timeout, metadata, credentials, wait_for_ready, compression)
         backend = method.pick() if method.plain else None
-        if backend is not None:
-            self._put(backend, self._message(), arguments.timeout, arguments.metadata)
-        else:
+        if backend is None:
             self._begin()
+            return
+        message = self._message() if method.streams_requests else method.serialized(request)
+        self._put(backend, message, timeout, metadata, self._finished)
+
+    @property
+    def _arguments(self) -> CallArguments:
+        """What the application has called the method with."""
+        return CallArguments(*self._given)
 
     def _message(self) -> Any:
         """Return what grpc's call is given."""
         return self._method.serialized(self._arguments.request)
 
-    def _put(self, backend: Backend, message: Any, timeout: float | None, metadata: Any) -> None:
-        """Make the first attempt."""
+    def _put(
+        self,
+        backend: Backend,
+        message: Any,
+        timeout: float | None,
+        metadata: Any,
+        finished: Callable[[Any], None],
+    ) -> None:
+        """Make the first attempt. grpc calls `finished` at its end."""
         method = self._method
-        _, _, _, credentials, _, compression = self._arguments
+        _, _, _, credentials, _, compression = self._given
         channel = backend.handle.channel  # type: ignore[union-attr]
         bound = method.bound.get(channel) or method.bind(channel)
         if metadata is None and credentials is None and compression is None:
@@ -208,7 +231,7 @@ class _Call(_Asked):
         self._channel = channel
         self._sent = message
         backend.in_flight.add(self)
-        inner.add_done_callback(self._finished)
+        inner.add_done_callback(finished)
 
     def _begin(self) -> None:
         """Begin an RPC that is accounted for from the start."""
@@ -532,7 +555,7 @@ class UnaryUnaryCall(_UnaryResponse, grpc.aio.UnaryUnaryCall[Req, Res]):
     """
 
     _began = 0.0
-    _accounted = False
+    _accounts = False
     """Something is to be told of its end, whatever that is."""
     _deadline: float | None = None
     _rpc: Rpc[Connection] | None = None
@@ -552,12 +575,12 @@ class UnaryUnaryCall(_UnaryResponse, grpc.aio.UnaryUnaryCall[Req, Res]):
         timeout = arguments.timeout
         if method.config.timeout is not None:
             timeout = method.config.bounded(timeout)
-        self._accounted = True
+        self._accounts = True
         self._began = began = rpcs.now()
         if timeout is not None:
             self._deadline = deadline_after(began, timeout)
         try:
-            self._put(backend, self._message(), timeout, arguments.metadata)
+            self._put(backend, self._message(), timeout, arguments.metadata, self._accounted)
         except BaseException:
             rpcs.tell_end(method.path, backend, "INTERNAL", 0.0)
             raise
@@ -568,22 +591,20 @@ class UnaryUnaryCall(_UnaryResponse, grpc.aio.UnaryUnaryCall[Req, Res]):
         if backend is None:
             super()._start(rpc, deadline)
             return
-        self._accounted = True
+        self._accounts = True
         self._rpc, self._deadline = rpc, deadline
         self._attempt = attempt = rpc.begin(backend)
         retry = method.config.retry
         limit = None if retry is None else retry.per_attempt_timeout
         attempt.bound(None if deadline is None else deadline - attempt.began, limit)
         try:
-            self._put(backend, self._message(), attempt.timeout, rpc.metadata)
+            self._put(backend, self._message(), attempt.timeout, rpc.metadata, self._accounted)
         except BaseException:
             rpc.end(attempt, "INTERNAL", ours=True)
             raise
 
-    def _finished(self, inner: Any) -> None:
-        if not self._accounted:
-            super()._finished(inner)
-            return
+    def _accounted(self, inner: Any) -> None:
+        # The connection's own call has ended, and something is to be told of that.
         backend, method = self._backend, self._method
         backend.in_flight.discard(self)
         if backend.draining and not backend.in_flight:
@@ -604,7 +625,7 @@ class UnaryUnaryCall(_UnaryResponse, grpc.aio.UnaryUnaryCall[Req, Res]):
         self._tell()
 
     def _failed(self, inner: Any) -> None:
-        if not self._accounted:
+        if not self._accounts:
             super()._failed(inner)
             return
         rpc = self._rpc
@@ -618,7 +639,7 @@ class UnaryUnaryCall(_UnaryResponse, grpc.aio.UnaryUnaryCall[Req, Res]):
 
     def time_remaining(self) -> float | None:
         """See `grpc.aio.Call.time_remaining`."""
-        if self._runner is not None or (not self._accounted):
+        if self._runner is not None or (not self._accounts):
             return super().time_remaining()
         deadline = self._deadline
         return None if deadline is None else max(0.0, deadline - self._method.driver.rpcs.now())

@@ -11,7 +11,6 @@ import grpc
 from client_resolver.aio import calls
 from client_resolver.aio.method import Method
 from client_resolver.call.metadata import sendable
-from client_resolver.config.call_arguments import CallArguments
 
 __all__ = [
     "StreamStreamMultiCallable",
@@ -45,10 +44,8 @@ class UnaryUnaryMultiCallable(grpc.aio.UnaryUnaryMultiCallable, Generic[Req, Res
         metadata = None if metadata is None else sendable(metadata)
         if credentials is not None:
             self.method.check_credentials()
-        arguments = CallArguments(
-            request, timeout, metadata, credentials, wait_for_ready, compression
-        )
-        return calls.UnaryUnaryCall(self.method, arguments)
+        arguments = (timeout, metadata, credentials, wait_for_ready, compression)
+        return calls.UnaryUnaryCall(self.method, request, *arguments)
 
 
 class UnaryStreamMultiCallable(grpc.aio.UnaryStreamMultiCallable, Generic[Req, Res]):  # type: ignore[type-arg]
@@ -71,10 +68,8 @@ class UnaryStreamMultiCallable(grpc.aio.UnaryStreamMultiCallable, Generic[Req, R
         metadata = None if metadata is None else sendable(metadata)
         if credentials is not None:
             self.method.check_credentials()
-        arguments = CallArguments(
-            request, timeout, metadata, credentials, wait_for_ready, compression
-        )
-        return calls.UnaryStreamCall(self.method, arguments)
+        arguments = (timeout, metadata, credentials, wait_for_ready, compression)
+        return calls.UnaryStreamCall(self.method, request, *arguments)
 
 
 class StreamUnaryMultiCallable(grpc.aio.StreamUnaryMultiCallable, Generic[Req, Res]):  # type: ignore[type-arg]
@@ -96,10 +91,8 @@ class StreamUnaryMultiCallable(grpc.aio.StreamUnaryMultiCallable, Generic[Req, R
         metadata = None if metadata is None else sendable(metadata)
         if credentials is not None:
             self.method.check_credentials()
-        arguments = CallArguments(
-            request_iterator, timeout, metadata, credentials, wait_for_ready, compression
-        )
-        return calls.StreamUnaryCall(self.method, arguments)
+        arguments = (timeout, metadata, credentials, wait_for_ready, compression)
+        return calls.StreamUnaryCall(self.method, request_iterator, *arguments)
 
 
 class StreamStreamMultiCallable(grpc.aio.StreamStreamMultiCallable, Generic[Req, Res]):  # type: ignore[type-arg]
@@ -121,7 +114,5 @@ class StreamStreamMultiCallable(grpc.aio.StreamStreamMultiCallable, Generic[Req,
         metadata = None if metadata is None else sendable(metadata)
         if credentials is not None:
             self.method.check_credentials()
-        arguments = CallArguments(
-            request_iterator, timeout, metadata, credentials, wait_for_ready, compression
-        )
-        return calls.StreamStreamCall(self.method, arguments)
+        arguments = (timeout, metadata, credentials, wait_for_ready, compression)
+        return calls.StreamStreamCall(self.method, request_iterator, *arguments)
