@@ -391,7 +391,7 @@ def test_the_commands_of_the_notes_are_taken(helm: Helm, preset: str) -> None:
     assert set(flags) <= known
     assert ("--insecure" in flags) is preset.startswith("tls")
     assert ("--cert" in flags) is (preset == "tls-mutual")
-    assert ("--token-file" in flags) is (preset == "tokens")
+    assert ("--token-file" in flags) is ("--insecure-token" in flags) is (preset == "tokens")
 
 
 def _notes(helm: Helm, values: Path) -> str:

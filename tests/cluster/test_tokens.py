@@ -106,7 +106,7 @@ def test_the_commands_show_a_token_from_a_file(
 ) -> None:
     shown = tmp_path / "token"
     shown.write_text(namespace.token("caller", AUDIENCE))
-    file = ("--token-file", str(shown))
+    file = ("--token-file", str(shown), "--insecure-token")
     listed = balancer.command("get", f"greeter.{namespace.name}", *file)
     assert listed.returncode == 0, listed.stderr
     assert "192.0.2.1:50051" in listed.stdout

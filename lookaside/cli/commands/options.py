@@ -76,6 +76,7 @@ class _Dialing:
     authority: str = ""
     servername: str = ""
     token_file: Path | None = None
+    insecure_token: bool = False
 
     def check(self) -> None:
         """Check what holds between them.
@@ -97,6 +98,15 @@ class _Dialing:
             raise click.UsageError("--cert and --key go together")
         if self.authority and self.servername not in ("", self.authority):
             raise click.UsageError("--authority and --servername differ; expected one name")
+        if self.token_file and not self.insecure_token and not self._uses_tls:
+            raise click.UsageError(
+                "--token-file would be sent in plain text: use TLS, by --tls, --cacert or "
+                "--insecure, or give --insecure-token"
+            )
+
+    @property
+    def _uses_tls(self) -> bool:
+        return bool(self.tls or self.insecure or self.cacert or self.cert or self.servername)
 
     def resolve(self, seconds: float) -> Address:
         """Return how to reach the balancer.
@@ -113,7 +123,7 @@ class _Dialing:
             if not _HOST_PORT.fullmatch(target):
                 raise click.UsageError("--insecure needs an --address of the form HOST:PORT")
             secure, name = trusting(target, self.cert, self.key, seconds)
-        elif self.tls or self.cacert or self.cert or self.servername:
+        elif self._uses_tls:
             secure = credentials(self.cacert, self.cert, self.key)
         return Address(target, secure, self.authority, name, self.token_file)
 
@@ -205,6 +215,11 @@ _BALANCER = (
         envvar="LOOKASIDE_TOKEN_FILE",
         show_envvar=True,
         help="Authenticate with the Kubernetes token in this file.",
+    ),
+    click.option(
+        "--insecure-token",
+        is_flag=True,
+        help="Send the token without TLS as well, in plain text.",
     ),
 )
 

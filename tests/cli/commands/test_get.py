@@ -447,7 +447,7 @@ def test_output_that_is_closed_is_no_traceback(balancer: Balancer) -> None:
         (["--subset-size", "3"], "--subset-size needs --client-id: a subset is a client's own"),
         (["--subset-size", "-1"], "Invalid value for '--subset-size': -1 is not in the range"),
         (["--token-file", "/none"], "File '/none' does not exist"),
-        (["--token-file", "/dev/null"], "Error: /dev/null holds no token"),
+        (["--token-file", "/dev/null", "--insecure-token"], "Error: /dev/null holds no token"),
         (["-o", "xml"], "'xml' is not one of 'table', 'wide', 'json', 'yaml'"),
     ],
 )
@@ -614,7 +614,7 @@ def test_a_token_is_shown_as_the_file_has_it(
     file.write_text("a.b.c\n")
 
     run(*command)
-    assert run(*command, "--token-file", str(file)).exit_code == 0
+    assert run(*command, "--token-file", str(file), "--insecure-token").exit_code == 0
 
     assert balancer.tokens == ["", "Bearer a.b.c"]
 
@@ -625,9 +625,28 @@ def test_the_environment_names_the_token_file(
     (tmp_path / "token").write_text("a.b.c")
     monkeypatch.setenv("LOOKASIDE_TOKEN_FILE", str(tmp_path / "token"))
 
-    run("get", "greeter")
+    run("get", "greeter", "--insecure-token")
 
     assert balancer.tokens == ["Bearer a.b.c"]
+
+
+@pytest.mark.parametrize("command", [("get", "a"), ("watch", "a"), ("list",), ("explain", "a")])
+@pytest.mark.parametrize("plaintext", [(), ("--plaintext",)], ids=["", "plaintext"])
+def test_a_token_is_not_sent_in_plain_text_unless_that_is_asked_for(
+    balancer: Balancer,
+    run: Run,
+    tmp_path: Path,
+    command: tuple[str, ...],
+    plaintext: tuple[str, ...],
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("a.b.c")
+
+    result = run(*command, *plaintext, "--token-file", str(file))
+
+    assert result.exit_code == 2
+    assert "--token-file would be sent in plain text: use TLS" in result.stderr
+    assert balancer.requests == []
 
 
 @pytest.mark.parametrize("text", ["", "\n", "two\nlines", "caf\u00e9"])
@@ -637,7 +656,7 @@ def test_what_is_no_token_is_not_sent(
     file = tmp_path / "token"
     file.write_text(text)
 
-    result = run("get", "greeter", "--token-file", str(file))
+    result = run("get", "greeter", "--insecure-token", "--token-file", str(file))
 
     assert (result.exit_code, result.stderr) == (2, f"Error: {file} holds no token\n")
     assert balancer.requests == []

@@ -190,7 +190,7 @@ def test_each_stream_shows_the_token_as_it_is_by_then(
     token.write_text("old")
     balancer.send(server("10.0.0.1:80"))
     arguments = ["--zone", "eu-1a", "--client-id", "me", "--subset-size", "3"]
-    process = start("watch", "greeter", "--token-file", str(token), *arguments)
+    process = start("watch", "greeter", "--token-file", str(token), "--insecure-token", *arguments)
     process.out()
 
     token.write_text("new")
