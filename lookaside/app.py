@@ -5,7 +5,7 @@ import gc
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +27,7 @@ from lookaside.api.watch import WatchLimits
 from lookaside.api.wire import WireEncoder
 from lookaside.api.worker import LoopWorker, watch_lag
 from lookaside.config import SOURCE_FORMS, Settings, SourceSetting
-from lookaside.errors import ConfigError
+from lookaside.errors import ConfigError, NotSynced
 from lookaside.metrics import Metrics
 from lookaside.model import ServiceName
 from lookaside.registry.feed import SourceFeed
@@ -64,12 +64,15 @@ def run(settings: Settings) -> None:
 
 
 def spare_collector() -> None:
-    """Have cyclic garbage looked for less often than by default.
+    """Have the cyclic garbage collector keep the event loop for no longer than a step may take.
 
-    A cluster's records are many and in no cycles: to go through them again and again costs an
-    eighth of the time of a first list.
+    A collection goes through every object that it tracks, in one go. The records of a cluster are
+    not tracked (`gc=False`: they are in no cycles); what the modules hold for good is left out from
+    here on, and the young are looked at in portions of a millisecond.
     """
-    gc.set_threshold(50_000, 20, 20)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(2_000, 3, 100)
 
 
 async def _serve(settings: Settings) -> None:
@@ -118,7 +121,9 @@ class App:
         self._started = time.monotonic()
         names = [str(source) for source in settings.sources]
         self._metrics = Metrics(VERSION)
-        self._worker = LoopWorker()
+        # The collector counts by how many objects there are more: while a list takes the place of
+        # another there are no more, and a hundred thousand are young at once.
+        self._worker = LoopWorker(tidy=partial(gc.collect, 0))
         self._readiness = Readiness(names, self._worker)
         self._store = Store(
             names,
@@ -288,8 +293,12 @@ class App:
             for namespace, why in feed.lost.items():
                 yield f"{feed.source}: what is known of namespace {namespace} is old: {why}"
 
-    def _status(self) -> Status:
-        services, ports = ([], 0) if self._store.unsynced else self._store.overview(MOST_SERVICES)
+    async def _status(self) -> Status:
+        services: list[tuple[ServiceName, str, str, int]] = []
+        ports = 0
+        if not self._store.unsynced:
+            with suppress(NotSynced):
+                services, ports = await self._worker.run(self._store.overview(MOST_SERVICES))
         return Status(
             version=VERSION,
             uptime=time.monotonic() - self._started,

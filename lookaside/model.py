@@ -163,7 +163,7 @@ class Hints(Struct, frozen=True, gc=False):
     nodes: tuple[str, ...] = ()
 
 
-class PortList(Struct, frozen=True):
+class PortList(Struct, frozen=True, gc=False):
     """The input of all lists of one port, for every client.
 
     Attributes:
@@ -206,7 +206,7 @@ class EndpointExplanation(Struct, frozen=True, order=True, gc=False):
     locality: Locality = Locality()
 
 
-class Explanation(Struct, frozen=True):
+class Explanation(Struct, frozen=True, gc=False):
     """The explanation of a list.
 
     Attributes:
@@ -233,7 +233,7 @@ class Explainer(Protocol):
         """Return the address and port of each endpoint of a port that it explains."""
 
 
-class ServiceRecord(Struct, frozen=True, eq=False):
+class ServiceRecord(Struct, frozen=True, gc=False, eq=False):
     """A source's record of one service.
 
     Attributes:
@@ -289,7 +289,7 @@ class Revision(Struct, frozen=True, gc=False):
     epoch: str = ""
 
 
-class Snapshot(Struct, frozen=True):
+class Snapshot(Struct, frozen=True, gc=False):
     """The list of one port of one service at one moment.
 
     Attributes:
@@ -311,7 +311,7 @@ class Snapshot(Struct, frozen=True):
     external_name: str = ""
 
 
-class CallCounts(Struct, frozen=True):
+class CallCounts(Struct, frozen=True, gc=False):
     """What the calls of one client to one service came to, since it reported them last.
 
     Attributes:

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, cast
 
 from aiohttp import web
@@ -54,7 +54,7 @@ class AdminServer:
         *,
         not_ready: Callable[[], Sequence[str]],
         lacking: Callable[[], Sequence[str]],
-        status: Callable[[], Status],
+        status: Callable[[], Awaitable[Status]],
         bounds: ConnectionBounds | None = None,
     ) -> None:
         self._listen = listen
@@ -144,7 +144,8 @@ class AdminServer:
         return web.Response(text=text, status=503 if reasons else 200, headers=_NO_STORE)
 
     async def _serve_status(self, _request: web.Request) -> web.Response:
-        return web.Response(text=render(self._status(), self._not_ready()), headers=_NO_STORE)
+        text = render(await self._status(), self._not_ready())
+        return web.Response(text=text, headers=_NO_STORE)
 
 
 def _logger(metrics: Exposition) -> logging.Logger:

@@ -59,10 +59,18 @@ class LoopWorker:
     Args:
         clock: Seconds of a monotonic clock.
         turn: Seconds of a turn.
+        tidy: Called after each turn.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic, turn: float = TURN) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        turn: float = TURN,
+        tidy: Callable[[], object] | None = None,
+    ) -> None:
         self._clock = clock
+        self._tidy = tidy
         self._turn = turn
         self._jobs: deque[_Job[Any]] = deque()
         # By key: what begins its next work, and its pace. A key in here is at work, or pauses.
@@ -108,6 +116,8 @@ class LoopWorker:
         try:
             while self._jobs:
                 self._take_turn()
+                if self._tidy is not None:
+                    self._tidy()
                 await asyncio.sleep(0)
         finally:
             self._driver = None

@@ -28,7 +28,7 @@ ELSEWHERE = Place(node="*")
 """A node without endpoints in a list that is selected by node; "*" is no node's name."""
 
 
-class Reach(Struct, frozen=True):
+class Reach(Struct, frozen=True, gc=False):
     """For which places a list has endpoints of their own.
 
     Attributes:

@@ -47,7 +47,7 @@ for _kind, _form, _first in (
     )
 
 
-class WeightRule(Struct, frozen=True, forbid_unknown_fields=True):
+class WeightRule(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """The weight of the endpoints that match; each condition that is given must hold.
 
     Attributes:

@@ -16,7 +16,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class RefusedAnnotation(Struct, frozen=True, order=True):
+class RefusedAnnotation(Struct, frozen=True, gc=False, order=True):
     """An annotation that is not used.
 
     Attributes:
@@ -40,7 +40,7 @@ class RefusedAnnotation(Struct, frozen=True, order=True):
         )
 
 
-class Reading(Struct, Generic[T_co], frozen=True):
+class Reading(Struct, Generic[T_co], frozen=True, gc=False):
     """The reading of one annotation.
 
     Attributes:
@@ -69,7 +69,7 @@ def read(text: str, parse: Callable[[str], T], before: Reading[T] | None = None)
         return Reading(before.value if before else None, reason)
 
 
-class ServicePolicy(Struct, frozen=True):
+class ServicePolicy(Struct, frozen=True, gc=False):
     """The readings of a Service's annotations."""
 
     weights: Reading[tuple[WeightRule, ...]] = Reading()

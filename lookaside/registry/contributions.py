@@ -46,7 +46,7 @@ class ContributedEndpoint(Struct, frozen=True, gc=False):
         return not self.terminating and (self.stays or not other.stays)
 
 
-class SliceContribution(Struct, frozen=True):
+class SliceContribution(Struct, frozen=True, gc=False):
     """A slice's contribution: each address once, by keys in the order of the list.
 
     Attributes:

@@ -8,7 +8,7 @@ from lookaside.model import Endpoint
 from lookaside.registry.steps import CHUNK, Steps, chunks, finish
 
 
-class ListDiff(Struct, frozen=True):
+class ListDiff(Struct, frozen=True, gc=False):
     """The changes from one list to another.
 
     Attributes:

@@ -1,8 +1,10 @@
 """The store's view of one source."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from lookaside.model import ServiceKey, ServiceRecord
+from lookaside.registry.steps import CHUNK, Steps, finish, portions
 
 
 class SourceFeed:
@@ -48,7 +50,7 @@ class SourceFeed:
         self._trouble: Callable[[str], str] = str
         self._absence: Callable[[ServiceKey], str] = _nothing
         self._bases: dict[str, int] = {}
-        self._touched: dict[ServiceKey, int] = {}
+        self._touched: OrderedDict[ServiceKey, int] = OrderedDict()
         self._changed = changed
         self._turned_stale = turned_stale
         self._announce_lost = lost
@@ -82,16 +84,35 @@ class SourceFeed:
         self, records: Iterable[ServiceRecord], *, version: int, epoch: str, at: float
     ) -> None:
         """Replace the last view with a whole one; what is missing from it is gone."""
-        changes: dict[ServiceKey, ServiceRecord | None] = dict.fromkeys(self.records)
-        changes.update((record.key, record) for record in records)
+        finish(self.replacing(records, version=version, epoch=epoch, at=at))
+
+    def replacing(
+        self, records: Iterable[ServiceRecord], *, version: int, epoch: str, at: float
+    ) -> Steps[None]:
+        """Do the same as `replace`, in steps. The old view holds until the last step."""
+        whole: dict[ServiceKey, ServiceRecord] = {}
+        endpoints = 0
+        changed: list[ServiceKey] = []
+        for some in portions(records):
+            for record in some:
+                whole[record.key] = record
+                endpoints += _count(record)
+                if not _serves_as(record, self.records.get(record.key)):
+                    changed.append(record.key)
+            yield 0
+        for keys in portions(self.records):
+            changed += [key for key in keys if key not in whole]
+            yield 0
+        self.records, self.endpoints = whole, endpoints
         self.epoch = epoch
         first, self.synced = not self.synced, True
         self.version = version
         # Versions of an epoch before can't be compared with it; in the same one they are no larger.
         self._bases = {namespace: min(at, version) for namespace, at in self._bases.items()}
-        self._touched.clear()
+        self._touched = OrderedDict()
         try:
-            self._apply(changes, at)
+            if changed:
+                self._changed(changed, at)
         finally:
             if first:
                 self._announce_synced()
@@ -100,13 +121,21 @@ class SourceFeed:
         self, changes: Mapping[ServiceKey, ServiceRecord | None], *, version: int, at: float
     ) -> None:
         """Change some services; None takes one away."""
-        self._touched.update(dict.fromkeys(changes, version))
+        for key in changes:
+            self._touched[key] = version
+            self._touched.move_to_end(key)
         self._apply(changes, at)
 
     def advance(self, version: int) -> None:
         """Say that the whole view holds up to a newer version."""
         self.version = version
-        self._touched = {key: at for key, at in self._touched.items() if at > self._base(key)}
+        # The oldest are first. Those left over are below the base, which hides them.
+        for _ in range(min(CHUNK, len(self._touched))):
+            key, at = self._touched.popitem(last=False)
+            if at > self._base(key):
+                self._touched[key] = at
+                self._touched.move_to_end(key, last=False)
+                break
 
     def version_of(self, key: ServiceKey) -> int:
         """Return the version up to which what is known of one service holds."""
@@ -151,11 +180,15 @@ class SourceFeed:
             return known is not None
         self.records[key] = record
         self.endpoints += _count(record)
-        return known is None or not known.serves_as(record)
+        return not _serves_as(record, known)
 
 
 def _nothing(_key: ServiceKey) -> str:
     return ""
+
+
+def _serves_as(record: ServiceRecord, known: ServiceRecord | None) -> bool:
+    return known is not None and known.serves_as(record)
 
 
 def _count(record: ServiceRecord) -> int:

@@ -22,7 +22,7 @@ NOTE = (
 )
 
 
-class Held(Struct, frozen=True):
+class Held(Struct, frozen=True, gc=False):
     """Explains a record that keeps lists of an earlier one. A `lookaside.model.Explainer`.
 
     Attributes:

@@ -16,21 +16,21 @@ Family = Literal["IPv4", "IPv6"]
 Pairs = tuple[tuple[str, str], ...]
 
 
-class HeldSlice(Struct, frozen=True):
+class HeldSlice(Struct, frozen=True, gc=False):
     """A slice and what its weight annotation says."""
 
     slice: Slice
     weight: Reading[int] = Reading()
 
 
-class HeldPod(Struct, frozen=True):
+class HeldPod(Struct, frozen=True, gc=False):
     """A Pod and what its weight annotation says."""
 
     pod: Pod
     weight: Reading[int] = Reading()
 
 
-class MergeOptions(Struct, frozen=True):
+class MergeOptions(Struct, frozen=True, gc=False):
     """Options of merging.
 
     Attributes:
@@ -42,7 +42,7 @@ class MergeOptions(Struct, frozen=True):
     labels: tuple[str, ...] = ()
 
 
-class Inputs(Struct, frozen=True):
+class Inputs(Struct, frozen=True, gc=False):
     """All that a service's endpoints are made of.
 
     Attributes:

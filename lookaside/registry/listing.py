@@ -5,8 +5,7 @@ change who else is listed, only those addresses are looked at, and the rest of t
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -14,7 +13,7 @@ from msgspec import Struct
 
 from lookaside.model import Endpoint, Health, Hints
 from lookaside.registry.contributions import ContributedEndpoint, SliceContribution
-from lookaside.registry.steps import CHUNK, Steps, chunks
+from lookaside.registry.steps import Steps, chunks, portions, sorting
 
 T = TypeVar("T")
 
@@ -26,7 +25,7 @@ _SHARE = 10
 """One in this many addresses may change; for more, rebuilding the whole list is cheaper."""
 
 
-class Listing(Struct, frozen=True):
+class Listing(Struct, frozen=True, gc=False):
     """The list of a port, with the data to derive the next one.
 
     Attributes:
@@ -68,7 +67,7 @@ def listing(
             return changed
     families = yield from gathering(parts)
     members = yield from choosing(families, plain=all(part.plain for part in parts.values()))
-    keys = yield from _sorting(members)
+    keys = yield from sorting(members)
     found = yield from _taking(members, keys)
     endpoints = yield from _each([one.endpoint for one in some] for some in chunks(found))
     hints = yield from _each([one.hints for one in some] for some in chunks(found))
@@ -127,24 +126,6 @@ def _fitting(families: Sequence[Addresses]) -> Steps[list[Addresses]]:
         if any(fit):
             return fit
     return []
-
-
-def _sorting(members: Addresses) -> Steps[list[str]]:
-    """Return the keys in ascending order: portions are sorted, and then merged two by two."""
-    runs: list[list[str]] = []
-    for portion in portions(members):
-        runs.append(sorted(portion))
-        yield 0
-    while len(runs) > 1:
-        merged = []
-        for start in range(0, len(runs), 2):
-            run = [key for pair in runs[start : start + 2] for key in pair]
-            # Of two sorted runs this is a merge: see Timsort.
-            run.sort()
-            merged.append(run)
-            yield 0
-        runs = merged
-    return runs[0] if runs else []
 
 
 def _taking(members: Addresses, keys: Sequence[str]) -> Steps[list[ContributedEndpoint]]:
@@ -282,10 +263,3 @@ def _spliced(
         done = end
     found += items[done:]
     return found
-
-
-def portions(items: Iterable[T]) -> Iterator[list[T]]:
-    """Return the items in lists of a step's length; what they are of must not change meanwhile."""
-    rest = iter(items)
-    while portion := list(islice(rest, CHUNK)):
-        yield portion

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from lookaside.model import Endpoint, ServiceRecord
 from lookaside.registry.contributions import ContributedEndpoint, SliceContribution, contribution
 from lookaside.registry.inputs import Inputs
-from lookaside.registry.listing import Addresses, Listing, choosing, gathering, listing, portions
+from lookaside.registry.listing import Addresses, Listing, choosing, gathering, listing
 from lookaside.registry.reasons import Reasons
-from lookaside.registry.steps import Steps, finish
+from lookaside.registry.steps import Steps, finish, portions
 
 
 class Memory:

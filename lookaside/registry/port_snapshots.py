@@ -70,6 +70,14 @@ class PortSnapshots:
     def __len__(self) -> int:
         return len(self._published)
 
+    def fits(self, record: ServiceRecord, feed: SourceFeed) -> bool:
+        """Whether it is of use for what a source knows of the service now."""
+        if feed is not self._feed or feed.is_stale(self._name.key.namespace) != self._stale:
+            return False
+        if record is not self._record and record.serves_as(self._record):
+            self._record = record
+        return record is self._record
+
     def confirm(self) -> None:
         """Take it that all holds up to where the source is now."""
         self._version, self._epoch = self._feed.version_of(self._name.key), self._feed.epoch

@@ -17,7 +17,7 @@ from lookaside.registry.slices import SliceEndpoint
 NO_REQUESTS = "; weight 0: no new requests"
 
 
-class _Candidate(Struct, frozen=True):
+class _Candidate(Struct, frozen=True, gc=False):
     """An endpoint of a slice on its way into the list, or out.
 
     Attributes:
@@ -33,7 +33,7 @@ class _Candidate(Struct, frozen=True):
     reason: str = ""
 
 
-class Reasons(Struct, frozen=True):
+class Reasons(Struct, frozen=True, gc=False):
     """Explains a record by its inputs. A `lookaside.model.Explainer`."""
 
     inputs: Inputs

@@ -54,7 +54,7 @@ class SliceEndpoint(Struct, frozen=True, gc=False):
         return self.target_name if self.target_kind == "Pod" else ""
 
 
-class Slice(Struct, frozen=True):
+class Slice(Struct, frozen=True, gc=False):
     """An EndpointSlice.
 
     Attributes:
@@ -78,7 +78,7 @@ class Slice(Struct, frozen=True):
     set_aside: tuple[str, ...] = ()
 
 
-class Service(Struct, frozen=True):
+class Service(Struct, frozen=True, gc=False):
     """A Service.
 
     Attributes:
@@ -102,7 +102,7 @@ class Service(Struct, frozen=True):
     sticky: bool = False
 
 
-class Pod(Struct, frozen=True):
+class Pod(Struct, frozen=True, gc=False):
     """The metadata of a Pod.
 
     Attributes:

@@ -4,7 +4,8 @@ A large cluster's lists have a hundred thousand endpoints, and ten thousand watc
 is no loop to give way to: what takes long is a generator, and the side that does I/O runs it.
 """
 
-from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -31,6 +32,31 @@ def finish(steps: Steps[T]) -> T:
         except StopIteration as end:
             result: T = end.value
             return result
+
+
+def sorting(keys: Iterable[str]) -> Steps[list[str]]:
+    """Return keys in ascending order: portions are sorted, and then merged two by two."""
+    runs: list[list[str]] = []
+    for portion in portions(keys):
+        runs.append(sorted(portion))
+        yield 0
+    while len(runs) > 1:
+        merged = []
+        for start in range(0, len(runs), 2):
+            run = [key for pair in runs[start : start + 2] for key in pair]
+            # Of two sorted runs this is a merge: see Timsort.
+            run.sort()
+            merged.append(run)
+            yield 0
+        runs = merged
+    return runs[0] if runs else []
+
+
+def portions(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
+    """Return what can be iterated over in lists of some length; it must not change meanwhile."""
+    rest = iter(items)
+    while portion := list(islice(rest, size)):
+        yield portion
 
 
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:

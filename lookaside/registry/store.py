@@ -28,7 +28,17 @@ from lookaside.registry.feed import SourceFeed
 from lookaside.registry.port_snapshots import ClientSubset, PortSnapshots
 from lookaside.registry.published import Encoder, Published
 from lookaside.registry.snapshots import absent, resolve_port
-from lookaside.registry.steps import WAKES, AtOnce, Steps, Worker, finish
+from lookaside.registry.steps import (
+    CHUNK,
+    WAKES,
+    AtOnce,
+    Steps,
+    Worker,
+    chunks,
+    finish,
+    portions,
+    sorting,
+)
 from lookaside.registry.subscription import Fanout, Subscription, settle
 
 _HISTORY = 8
@@ -122,6 +132,7 @@ class Store:
         self._synced = synced
         self._worker = worker or AtOnce()
         self._pending: dict[ServiceKey, dict[tuple[str, View], float | None]] = {}
+        self._changes: deque[tuple[Sequence[ServiceKey], float]] = deque()
         self._ports: dict[ServiceKey, dict[str, PortSnapshots]] = {}
         self._topics: dict[ServiceKey, dict[tuple[str, View], _Topic]] = {}
 
@@ -315,7 +326,7 @@ class Store:
     def listing(self, namespace: str = "") -> Steps[list[Snapshot]]:
         """Return what `snapshots` does, in steps: each service as it is when its turn comes."""
         found = []
-        for name in self._names(namespace):
+        for name in (yield from self._names(namespace)):
             try:
                 feed, record = self._lookup(name.key)
             except NotSynced:
@@ -327,7 +338,7 @@ class Store:
             yield 0
         return found
 
-    def overview(self, most: int) -> tuple[list[tuple[ServiceName, str, str, int]], int]:
+    def overview(self, most: int) -> Steps[tuple[list[tuple[ServiceName, str, str, int]], int]]:
         """Return the first ports of services with source, state in words and number of endpoints.
 
         Args:
@@ -339,7 +350,7 @@ class Store:
         Raises:
             NotSynced: A source's first list is still to come.
         """
-        names = self._names("")
+        names = yield from self._names("")
         found = []
         for name in names[:most]:
             feed, record = self._lookup(name.key)
@@ -353,25 +364,34 @@ class Store:
                 found.append((name, feed.source, state, count))
         return found, len(names)
 
-    def _names(self, namespace: str) -> list[ServiceName]:
+    def _names(self, namespace: str) -> Steps[list[ServiceName]]:
+        """Return the ports of services, in order: those of each as they are in its step."""
         self.require_synced()
         missing: set[str] = set()
         for source in self.feeds.values():
             if namespace in source.missing:
                 raise _missing(source, namespace)
             missing.update(source.missing)
-        keys = {
-            key
-            for source in self.feeds.values()
-            for key in source.records
-            if key.namespace not in missing
-        }
-        found = []
-        for key in sorted(key for key in keys if namespace in ("", key.namespace)):
-            _, record = self._lookup(key)
-            if record is not None:
-                found += [ServiceName(key, port) for port in _ports(record)]
+        keys: dict[str, ServiceKey] = {}
+        for source in self.feeds.values():
+            for some in portions(list(source.records)):
+                for key in some:
+                    if namespace in ("", key.namespace) and key.namespace not in missing:
+                        keys[f"{key.namespace}\0{key.name}"] = key
+                yield 0
+        found: list[ServiceName] = []
+        for texts in chunks((yield from sorting(keys))):
+            for text in texts:
+                found += self._ports_of(keys[text])
+            yield 0
         return found
+
+    def _ports_of(self, key: ServiceKey) -> list[ServiceName]:
+        try:
+            _, record = self._lookup(key)
+        except NotSynced:
+            return []  # its namespace has gone missing meanwhile
+        return [ServiceName(key, port) for port in _ports(record)] if record is not None else []
 
     def _feed(self, source: str) -> SourceFeed:
         def changed(keys: list[ServiceKey], at: float) -> None:
@@ -423,7 +443,7 @@ class Store:
         name = resolve_port(name, record)
         ports = self._ports.setdefault(name.key, {})
         snapshots = ports.get(name.port)
-        if snapshots is None:
+        if snapshots is None or not snapshots.fits(record, feed):
             snapshots = ports[name.port] = PortSnapshots(name, record, feed, self._encoder)
         snapshots.confirm()
         return (yield from snapshots.publishing(view, subset))
@@ -431,14 +451,28 @@ class Store:
     def _absent(self, name: ServiceName) -> Snapshot:
         return absent(name, self.feeds.values())
 
-    def _changed_all(self, keys: Collection[ServiceKey], at: float) -> None:
-        """Have every service's watchers told, and only then raise what one of them raised."""
+    def _changed_all(self, keys: Sequence[ServiceKey], at: float) -> None:
+        """Notify the watchers of some services; of many, a portion in each step."""
+        if len(keys) <= CHUNK:
+            finish(self._changing(keys, at))
+            return
+        self._changes.append((keys, at))
+        self._worker.ask(self, self._changing_many, rests=False)
+
+    def _changing_many(self) -> Steps[None]:
+        while self._changes:
+            yield from self._changing(*self._changes.popleft())
+
+    def _changing(self, keys: Sequence[ServiceKey], at: float) -> Steps[None]:
+        """Notify every service's watchers, and only then raise what one of them raised."""
         failure: Exception | None = None
-        for key in keys:
-            try:
-                self._changed(key, at)
-            except Exception as error:  # noqa: BLE001 (raised once the others are notified)
-                failure = failure or error
+        for some in chunks(keys):
+            for key in some:
+                try:
+                    self._changed(key, at)
+                except Exception as error:  # noqa: BLE001 (raised once the others are notified)
+                    failure = failure or error
+            yield 0
         if failure is not None:
             raise failure
 
@@ -495,12 +529,9 @@ class Store:
         yield woken
 
     def _turned_stale(self) -> None:
-        self._ports.clear()
         self._changed_all(list(self._topics), self._clock())
 
     def _turned_lost(self, namespaces: Collection[str]) -> None:
-        for key in [key for key in self._ports if key.namespace in namespaces]:
-            del self._ports[key]
         keys = [key for key in self._topics if key.namespace in namespaces]
         self._changed_all(keys, self._clock())
 

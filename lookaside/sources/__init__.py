@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from lookaside.model import ServiceKey, ServiceRecord
+from lookaside.registry.steps import Steps
 
 
 class Feed(Protocol):
@@ -21,6 +22,15 @@ class Feed(Protocol):
             version: The source's version of this view; 0 if its views have no order.
             epoch: The span of time within which its versions may be compared.
             at: When the view was received, in seconds of the monotonic clock.
+        """
+
+    def replacing(
+        self, records: Iterable[ServiceRecord], *, version: int, epoch: str, at: float
+    ) -> Steps[None]:
+        """Do as `replace` does, in steps.
+
+        Until the last, all is as it was: given up halfway, it has changed nothing. Nothing else may
+        be put meanwhile.
         """
 
     def update(

@@ -31,8 +31,11 @@ class Service:
             self.metrics,
             not_ready=lambda: self.reasons,
             lacking=lambda: self.lacking,
-            status=lambda: self.status,
+            status=self.shown,
         )
+
+    async def shown(self) -> Status:
+        return self.status
 
 
 @asynccontextmanager
@@ -178,7 +181,7 @@ async def test_what_goes_wrong_in_here_is_logged(caplog: pytest.LogCaptureFixtur
         service.metrics,
         not_ready=broken,
         lacking=list,
-        status=lambda: service.status,
+        status=service.shown,
     )
     await server.start()
     try:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from lookaside.model import Endpoint, Explanation, Hints, ServiceKey, ServiceRecord
+from lookaside.registry.steps import Steps, finish
 from lookaside.sources.kubernetes import Timing
 from lookaside.sources.kubernetes.api.errors import REASONS
 
@@ -96,6 +97,12 @@ class RecordingFeed:
     def replace(
         self, records: Iterable[ServiceRecord], *, version: int, epoch: str, at: float
     ) -> None:
+        finish(self.replacing(records, version=version, epoch=epoch, at=at))
+
+    def replacing(
+        self, records: Iterable[ServiceRecord], *, version: int, epoch: str, at: float
+    ) -> Steps[None]:
+        yield 0
         self.records = {record.key: record for record in records}
         self.replaced += 1
         if self.epochs and self.epochs[-1] == epoch:

@@ -120,10 +120,10 @@ async def test_an_error_that_nobody_thought_of_costs_a_list_and_loses_no_change(
     await world.feed.until(lambda: world.feed.synced)
     await world.server.watched()
     addresses = ["10.0.0.1", "10.0.0.2"]
-    steps = [(Cluster, "set_slice"), (Index, "take"), (Cluster, "replace_slices")]
+    steps = [(Cluster, "set_slice"), (Index, "take"), (Cluster, "replacing_slices")]
     for number, (owner, method) in enumerate(steps, 1):
         monkeypatch.setattr(owner, method, failing_once(getattr(owner, method)))
-        if method == "replace_slices":
+        if method == "replacing_slices":
             world.server.compact()
             for watcher in world.server.open_watches(SLICES):
                 watcher.end()

@@ -1,9 +1,13 @@
+import gc
+from itertools import chain
+
 import pytest
 
 from lookaside.model import ServiceKey, ServicePort
 from lookaside.registry.cluster import Cluster
 from lookaside.registry.inputs import MergeOptions
 from lookaside.registry.slices import Pod, Service, Slice, SliceEndpoint, SlicePort
+from lookaside.registry.steps import finish
 
 GREETER, OTHER = ServiceKey("shop", "greeter"), ServiceKey("shop", "other")
 PORTS = (SlicePort("", 50051),)
@@ -229,3 +233,44 @@ def test_slices_that_name_a_service_which_is_not_there_are_told() -> None:
     assert cluster.absence(GREETER) == ("EndpointSlice a names it, but there is no such Service")
     cluster.set_service(service())
     assert cluster.absence(GREETER) == ""
+
+
+def test_records_are_not_tracked_by_the_cyclic_collector() -> None:
+    cluster = Cluster()
+    one, two = service(), a_slice("a", "10.0.0.1")
+    cluster.replace_services([one])
+    cluster.replace_slices([two])
+    (record,) = cluster.records()
+    # A collection goes through all that it tracks, in one go.
+    records = (one, two, two.endpoints[0], record, record.endpoints[""][0], record.explainer)
+    assert [gc.is_tracked(each) for each in records] == [False] * 6
+
+
+def test_a_pod_may_change_while_the_slices_that_it_stands_in_are_listed() -> None:
+    cluster = Cluster(pods=True)
+    cluster.replace_services([service()])
+    steps = cluster.replacing_slices([standing("a", "p")])
+    next(steps)
+    cluster.set_pod(a_pod("p", "7"))
+    finish(steps)
+    (record,) = cluster.records()
+    assert [one.weight for one in record.endpoints[""]] == [7]
+
+
+def test_what_a_service_has_of_its_slices_changes_in_one_step_of_a_list() -> None:
+    cluster = Cluster()
+    cluster.replace_services([service(), service(OTHER)])
+    before = [a_slice("a", "10.0.0.1"), a_slice("b"), a_slice("c", "10.0.0.3", key=OTHER)]
+    cluster.replace_slices(before)
+    cluster.touched()
+    # An endpoint moves, and so does a slice.
+    steps = cluster.replacing_slices(
+        [a_slice("a"), a_slice("b", "10.0.0.1"), a_slice("c", "10.0.0.3")]
+    )
+    seen = {GREETER: {"10.0.0.1"}, OTHER: {"10.0.0.3"}}
+    for _ in chain(steps, (0,)):
+        for key, record in cluster.touched().items():
+            assert record is not None
+            seen[key] = {one.address for one in record.endpoints[""]}
+        assert "10.0.0.1" in seen[GREETER]
+    assert seen == {GREETER: {"10.0.0.1", "10.0.0.3"}, OTHER: set()}

@@ -10,6 +10,7 @@ from lookaside.errors import (
 )
 from lookaside.model import Endpoint, ServiceKey, ServiceName, ServicePort, ServiceRecord, State
 from lookaside.registry.snapshots import absent
+from lookaside.registry.steps import finish
 from lookaside.registry.subscription import Subscription
 from tests.registry.conftest import KEY, NAME, World, record, watch, wire
 
@@ -380,7 +381,7 @@ def test_an_alias_is_listed_with_its_target_and_has_no_endpoints(world: World) -
     (listed,) = world.store.snapshots()
     assert (str(listed.service), listed.state) == ("greeter.shop", State.EMPTY)
     assert (listed.external_name, listed.endpoints) == ("db.example", ())
-    shown, ports = world.store.overview(5)
+    shown, ports = finish(world.store.overview(5))
     assert (shown, ports) == ([(NAME, "first", "alias of db.example", 0)], 1)
 
 
@@ -394,7 +395,7 @@ def test_a_namespace_that_is_lost_is_stale_by_itself(world: World) -> None:
     assert mine.take() is None
     assert theirs.take() == b"STALE 10.0.0.9"
     assert [one.state for one in world.store.snapshots()] == [State.STALE, State.PRESENT]
-    assert [row[2] for row in world.store.overview(5)[0]] == ["stale", "present"]
+    assert [row[2] for row in finish(world.store.overview(5))[0]] == ["stale", "present"]
     with pytest.raises(NotSynced, match="last view of a source that was lost: services: forbidden"):
         world.store.get(ServiceName(ServiceKey("lost", "none")))
     with pytest.raises(ServiceNotFound):

@@ -9,6 +9,7 @@ import pytest
 
 from lookaside.model import Endpoint, Health, ServiceKey, ServicePort, ServiceRecord
 from lookaside.registry.inputs import Family
+from lookaside.registry.steps import Steps
 from lookaside.sources import dns
 from lookaside.sources.dns import DnsSource, Unresolved, resolve_by_system, service_of
 
@@ -52,6 +53,11 @@ class World:
         assert (version, epoch) == (0, "")
         [record] = records
         self.records.append(record)
+
+    def replacing(
+        self, records: Iterable[ServiceRecord], *, version: int, epoch: str, at: float
+    ) -> Steps[None]:
+        raise AssertionError
 
     def update(
         self, changes: Mapping[ServiceKey, ServiceRecord | None], *, version: int, at: float

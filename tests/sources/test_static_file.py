@@ -10,6 +10,7 @@ import structlog
 
 from lookaside.errors import ConfigError
 from lookaside.model import ServiceKey, ServiceRecord
+from lookaside.registry.steps import Steps
 from lookaside.sources.static_file import StaticFileSource
 
 BOUND = 20.0
@@ -38,6 +39,11 @@ class Recorder:
         assert (version, epoch) == (0, "")
         self.views.append([each.target for record in records for each in record.endpoints[""]])
         self._tell()
+
+    def replacing(
+        self, records: Iterable[ServiceRecord], *, version: int, epoch: str, at: float
+    ) -> Steps[None]:
+        raise AssertionError
 
     def update(
         self, changes: Mapping[ServiceKey, ServiceRecord | None], *, version: int, at: float

@@ -113,7 +113,7 @@ class KubernetesAccess:
         async with self._client.open(
             "/version", {}, connect_timeout=self._timeout, read_timeout=self._timeout
         ) as stream:
-            body = await stream.read(_LONGEST)
+            body = bytes(await stream.read(_LONGEST))
         try:
             return decode(_VERSION, body).gitVersion
         except Unreadable as error:

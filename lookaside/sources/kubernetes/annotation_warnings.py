@@ -13,6 +13,7 @@ from lookaside.policy.service_config import SERVICE_CONFIG
 from lookaside.policy.weights import WEIGHT, WEIGHTS
 from lookaside.registry.annotations import RefusedAnnotation
 from lookaside.registry.slices import Pod, Service, Slice
+from lookaside.registry.steps import Steps, chunks, finish, portions
 from lookaside.sources import SourceObserver
 from lookaside.sources.kubernetes.resource_store import ObjectUpdate
 
@@ -20,6 +21,8 @@ Annotated = Service | Slice | Pod
 Name = tuple[str, str, str]
 
 _MINUTE = 60.0
+_LINES = 20
+"""Lines of the log that one step writes."""
 
 _log = get_logger("sources.kubernetes")
 
@@ -58,41 +61,58 @@ class AnnotationWarnings:
         if not refused and not self._told:
             return
         changed = {(kind, *each.key): _texts(each.new) for each in updates}
-        self._tell(changed, refused)
+        finish(self._telling(changed, refused))
 
-    def listed(
-        self, kind: str, items: Iterable[Annotated], refused: Sequence[RefusedAnnotation]
-    ) -> None:
-        """Take all objects of a kind, and what is refused of those that changed.
+    def listing(
+        self,
+        kind: str,
+        items: Iterable[Annotated],
+        refused: Sequence[RefusedAnnotation],
+        namespace: str | None = None,
+    ) -> Steps[None]:
+        """Take all objects of a kind, and what is refused of those that changed, in steps.
 
         Args:
             kind: What all of them are.
-            items: The objects; what is missing from them is gone.
+            items: The objects, which must not change meanwhile; what is missing from them is gone.
             refused: The annotations that are refused.
+            namespace: Where the objects are; None: in all.
         """
         if not refused and not self._told:
             return
-        changed: dict[Name, dict[str, str]] = {name: {} for name in self._told if name[0] == kind}
-        changed.update(((kind, *_key(item)), _texts(item)) for item in items)
-        self._tell(changed, refused)
+        changed: dict[Name, dict[str, str]] = {
+            name: {} for name in self._told if name[0] == kind and namespace in (None, name[1])
+        }
+        concerned = changed.keys() | {(one.kind, one.namespace, one.name) for one in refused}
+        for some in portions(items):
+            for item in some:
+                name = (kind, *_key(item))
+                if name in concerned:
+                    changed[name] = _texts(item)
+            yield 0
+        yield from self._telling(changed, refused)
 
-    def _tell(
+    def _telling(
         self, changed: dict[Name, dict[str, str]], refused: Sequence[RefusedAnnotation]
-    ) -> None:
+    ) -> Steps[None]:
         for name in changed.keys() & self._told.keys():
             told, now = self._told.pop(name), changed[name]
             left = {each: text for each, text in told.items() if now.get(each) == text}
             if left:
                 self._told[name] = left
-        for refusal in refused:
-            name = (refusal.kind, refusal.namespace, refusal.name)
-            told = self._told.setdefault(name, {})
-            if refusal.annotation in told:
-                continue
-            told[refusal.annotation] = changed.get(name, {}).get(refusal.annotation, "")
-            self._observer.refused(refusal.kind, refusal.annotation)
-            if not self._may_log((name, refusal.annotation)):
-                continue
+        for some in chunks(refused, _LINES):
+            for refusal in some:
+                self._tell(refusal, changed)
+            yield 0
+
+    def _tell(self, refusal: RefusedAnnotation, changed: dict[Name, dict[str, str]]) -> None:
+        name = (refusal.kind, refusal.namespace, refusal.name)
+        told = self._told.setdefault(name, {})
+        if refusal.annotation in told:
+            return
+        told[refusal.annotation] = changed.get(name, {}).get(refusal.annotation, "")
+        self._observer.refused(refusal.kind, refusal.annotation)
+        if self._may_log((name, refusal.annotation)):
             _log.warning(
                 "annotation refused",
                 kind=refusal.kind,

@@ -1,10 +1,12 @@
 """The source's index of a cluster, and the changes that are still to be published."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 
 from msgspec import Struct
 
 from lookaside.model import ServiceKey, ServiceRecord
+from lookaside.registry.annotations import RefusedAnnotation
 from lookaside.registry.cluster import Cluster
 from lookaside.registry.slices import Pod, Service, Slice
 from lookaside.registry.steps import Steps
@@ -12,7 +14,7 @@ from lookaside.sources.kubernetes.annotation_warnings import AnnotationWarnings
 from lookaside.sources.kubernetes.resource_store import ObjectUpdate
 
 
-class Batch(Struct, frozen=True):
+class Batch(Struct, frozen=True, gc=False):
     """Services that have changed.
 
     Attributes:
@@ -41,71 +43,73 @@ class Index:
         self._cluster = cluster
         self._warnings = warnings
         self._versions: dict[ServiceKey, int] = {}
-        self._floor = 0
 
-    def replace_slices(self, slices: Collection[Slice], version: int) -> None:
-        """Take a whole list of slices, which holds up to a resource version."""
-        self._cluster.replace_slices(slices)
-        self._floor = max(self._floor, version)
-        self._warnings.listed("EndpointSlice", slices, self._cluster.refused())
+    def replacing_slices(
+        self, slices: Collection[Slice], version: int, namespace: str | None = None
+    ) -> Steps[None]:
+        """Take the list of a namespace's slices, or of all, which holds up to a version."""
+        steps = self._cluster.replacing_slices(slices, namespace)
+        refused = yield from self._noting(steps, version)
+        yield from self._warnings.listing("EndpointSlice", slices, refused, namespace)
 
-    def replace_services(self, services: Collection[Service], version: int) -> None:
-        """Take a whole list of Services, which holds up to a resource version."""
-        self._cluster.replace_services(services)
-        self._floor = max(self._floor, version)
-        self._warnings.listed("Service", services, self._cluster.refused())
+    def replacing_services(
+        self, services: Collection[Service], version: int, namespace: str | None = None
+    ) -> Steps[None]:
+        """Take the list of a namespace's Services, or of all, which holds up to a version."""
+        steps = self._cluster.replacing_services(services, namespace)
+        refused = yield from self._noting(steps, version)
+        yield from self._warnings.listing("Service", services, refused, namespace)
 
-    def replace_pods(self, pods: Collection[Pod], version: int) -> None:
-        """Take a whole list of Pods, which holds up to a resource version."""
-        self._cluster.replace_pods(pods)
-        self._floor = max(self._floor, version)
-        self._warnings.listed("Pod", pods, self._cluster.refused())
+    def replacing_pods(
+        self, pods: Collection[Pod], version: int, namespace: str | None = None
+    ) -> Steps[None]:
+        """Take the list of a namespace's Pods, or of all, which holds up to a version."""
+        steps = self._cluster.replacing_pods(pods, namespace)
+        refused = yield from self._noting(steps, version)
+        yield from self._warnings.listing("Pod", pods, refused, namespace)
 
     def change_slices(self, updates: Sequence[ObjectUpdate[Slice]]) -> None:
         """Take what some slices have become."""
         for each in updates:
-            for slice_ in (each.old, each.new):
-                if slice_ is not None:
-                    self._touch(slice_.service, each.version)
             if each.new is not None:
                 self._cluster.set_slice(each.new)
             else:
                 self._cluster.remove_slice(*each.key)
+            self._note(each.version)
         self._warnings.followed("EndpointSlice", updates, self._cluster.refused())
 
     def change_services(self, updates: Sequence[ObjectUpdate[Service]]) -> None:
         """Take what some Services have become."""
         for each in updates:
-            key = ServiceKey(*each.key)
-            self._touch(key, each.version)
             if each.new is not None:
                 self._cluster.set_service(each.new)
             else:
-                self._cluster.remove_service(key)
+                self._cluster.remove_service(ServiceKey(*each.key))
+            self._note(each.version)
         self._warnings.followed("Service", updates, self._cluster.refused())
 
     def change_pods(self, updates: Sequence[ObjectUpdate[Pod]]) -> None:
         """Take what some Pods have become."""
         for each in updates:
-            # Which services a Pod touches is known to the cluster's index alone.
-            self._floor = max(self._floor, each.version)
             if each.new is not None:
                 self._cluster.set_pod(each.new)
             else:
                 self._cluster.remove_pod(*each.key)
+            self._note(each.version)
         self._warnings.followed("Pod", updates, self._cluster.refused())
 
     def absence(self, key: ServiceKey) -> str:
         """Return what there is of a service that isn't there, in words; "" for nothing."""
         return self._cluster.absence(key)
 
+    def touch(self, keys: Iterable[ServiceKey]) -> None:
+        """Have services rebuilt although nothing has changed."""
+        for key in keys:
+            self._versions.setdefault(key, 0)
+
     def take(self) -> dict[ServiceKey, int]:
         """Return the services that were touched since the last time, and by which version."""
-        versions = {
-            key: max(self._versions.get(key, 0), self._floor)
-            for key in self._cluster.take_touched()
-        }
-        self._versions, self._floor = {}, 0
+        versions, self._versions = self._versions, {}
         return versions
 
     def services(self) -> list[ServiceKey]:
@@ -120,5 +124,18 @@ class Index:
         """Return a service as it is when this begins, in steps; None for one that is gone."""
         return self._cluster.recording(key)
 
-    def _touch(self, key: ServiceKey, version: int) -> None:
-        self._versions[key] = max(self._versions.get(key, 0), version)
+    def _noting(self, steps: Steps[None], version: int) -> Steps[list[RefusedAnnotation]]:
+        """Do what a list changes; return what it has refused.
+
+        What a step touches is recorded after it: it may be published before the next.
+        """
+        refused: list[RefusedAnnotation] = []
+        for woken in chain(steps, (0,)):
+            self._note(version)
+            refused += self._cluster.refused()
+            yield woken
+        return refused
+
+    def _note(self, version: int) -> None:
+        for key in self._cluster.take_touched():
+            self._versions[key] = max(self._versions.get(key, 0), version)

@@ -5,6 +5,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from lookaside.registry.steps import Steps
 from lookaside.sources.kubernetes.api.client import Opener
 from lookaside.sources.kubernetes.objects.resources import Resource
 from lookaside.sources.kubernetes.reflector import Reflector
@@ -18,8 +19,11 @@ T = TypeVar("T")
 class Owner(Protocol):
     """Receives events of an informer. Times are in seconds of the source's clock."""
 
-    def listed(self, informer: object, *, at: float, rewound: bool) -> None:
-        """A resource was listed. `rewound`: its version went back unexpectedly."""
+    def rewound(self, informer: object) -> None:
+        """A list is about to be taken whose version went back, which was not to be expected."""
+
+    def listed(self, *, at: float) -> None:
+        """A list has been taken."""
 
     def followed(self, *, at: float) -> None:
         """Events or a bookmark came."""
@@ -38,7 +42,8 @@ class ResourceInformer(Generic[T]):
         resource: What it is.
         opener: The connection to the API server.
         owner: The source that it is a part of.
-        replace: Puts a whole list, which holds up to a version, into the index.
+        replace: Puts the list of a namespace, or of all, which holds up to a version, into the
+            index.
         change: Puts updates into the index.
         namespace: The namespace; None: all.
         selector: The label selector of the objects; "" for all.
@@ -49,6 +54,7 @@ class ResourceInformer(Generic[T]):
         name: The resource's name.
         namespace: Its namespace; None: all.
         synced: Whether it has been listed.
+        listing: Whether a list is half in.
         version: The resource version up to which it is known.
         last_contact: When it was confirmed last, in seconds of the clock.
         trouble: Why it has failed since, in words; "" if it has not.
@@ -60,7 +66,7 @@ class ResourceInformer(Generic[T]):
         opener: Opener,
         owner: Owner,
         *,
-        replace: Callable[[Collection[T], int], None],
+        replace: Callable[[Collection[T], int, str | None], Steps[None]],
         change: Callable[[Sequence[ObjectUpdate[T]]], None],
         namespace: str | None,
         selector: str = "",
@@ -69,7 +75,7 @@ class ResourceInformer(Generic[T]):
     ) -> None:
         self.name = resource.plural
         self.namespace = namespace
-        self.synced = False
+        self.synced = self.listing = False
         self.version = 0
         self.last_contact: float | None = None
         self.trouble = ""
@@ -107,14 +113,25 @@ class ResourceInformer(Generic[T]):
         self.version = min(self.version, version)
         self._reflector.distrust()
 
-    def replaced(self, items: Collection[T], version: int, *, rewound: bool, at: float) -> None:
-        """Take a whole list; its reflector calls this."""
+    def replacing(
+        self, items: Collection[T], version: int, *, rewound: bool, at: float
+    ) -> Steps[None]:
+        """Take a whole list; its reflector calls this. It vouches for it when it is in."""
         expected, self._awaits_rewind = self._awaits_rewind, False
-        self._replace(items, version)
+        if rewound:
+            self.version = version
+            if not expected:
+                self._owner.rewound(self)
+        self.listing = True
+        try:
+            yield from self._replace(items, version, self.namespace)
+        finally:
+            self.listing = False
         self.synced = True
-        self.version = version
+        if not self._awaits_rewind:
+            self.version = version
         self.contact(at=at)
-        self._owner.listed(self, at=at, rewound=rewound and not expected)
+        self._owner.listed(at=at)
 
     def changed(self, updates: Sequence[ObjectUpdate[T]], version: int, *, at: float) -> None:
         """Take some events; its reflector calls this."""

@@ -5,36 +5,45 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from lookaside.model import ServiceKey, ServiceRecord
 from lookaside.registry.grace import ListName, filled, keep, vanished
+from lookaside.registry.steps import Steps, portions
 from lookaside.sources import Feed
 from lookaside.sources.kubernetes.index import Batch
 from lookaside.sources.kubernetes.timing import CallLater, Timer
 
 EPOCH = "kubernetes"
 
+_PORTION = 100
+"""Services that one step of a whole view takes."""
+
 
 class _Grace:
-    """The grace of a list that has become empty.
+    """The grace of lists that have become empty at the same time.
 
     Args:
         seconds: How long.
         call_later: Schedules a call after a number of seconds.
-        end: Called when it is over.
+        end: Called with its services when it is over.
     """
 
-    __slots__ = ("_end", "_timer", "over")
+    __slots__ = ("_end", "_timer", "keys", "over")
 
-    def __init__(self, seconds: float, call_later: CallLater, end: Callable[[], None]) -> None:
+    def __init__(
+        self, seconds: float, call_later: CallLater, end: Callable[[Collection[ServiceKey]], None]
+    ) -> None:
         self.over = False
+        self.keys: dict[ServiceKey, None] = {}
         self._end = end
         self._timer: Timer = call_later(seconds, self._ring)
 
-    def cancel(self) -> None:
-        """Let it not end."""
-        self._timer.cancel()
+    def leave(self, key: ServiceKey) -> None:
+        """Remove a service; without any left, cancel the timer."""
+        self.keys.pop(key, None)
+        if not self.keys:
+            self._timer.cancel()
 
     def _ring(self) -> None:
         self.over = True
-        self._end()
+        self._end(list(self.keys))
 
 
 _Graces = dict[ListName, _Grace]
@@ -55,7 +64,7 @@ class Publisher:
         feed: Where records are put.
         empty_grace: How long a list keeps its endpoints, in seconds.
         call_later: Schedules a call after a number of seconds.
-        due: Called when a grace has ended: an `update` should follow.
+        due: Called with the services whose grace has ended: an `update` with them should follow.
 
     Attributes:
         started: Whether a whole view has been published.
@@ -69,7 +78,7 @@ class Publisher:
         *,
         empty_grace: float,
         call_later: CallLater,
-        due: Callable[[], None],
+        due: Callable[[Collection[ServiceKey]], None],
     ) -> None:
         self._feed = feed
         self._seconds = empty_grace
@@ -79,7 +88,7 @@ class Publisher:
         self._touched: dict[ServiceKey, int] = {}
         self._sent: dict[ServiceKey, int] = {}
         self._told: dict[ServiceKey, ServiceRecord] = {}
-        self._held: dict[ServiceKey, tuple[ServiceRecord | None, _Graces]] = {}
+        self._held: dict[ServiceKey, _Graces] = {}
         self.started = False
         self.version = 0
         self.epoch = EPOCH
@@ -90,52 +99,55 @@ class Publisher:
         self._known_base = 0
         self.epoch = f"{EPOCH}@{version}"
 
-    def replace(self, records: Iterable[ServiceRecord], *, base: int, at: float) -> None:
-        """Publish everything.
+    def replacing(self, records: Iterable[ServiceRecord], *, base: int, at: float) -> Steps[None]:
+        """Publish everything, in steps. An incomplete run can be repeated from the start.
 
         Args:
             records: All services.
             base: The version up to which they hold.
             at: When that was received, in seconds of the clock.
         """
-        whole: dict[ServiceKey, ServiceRecord | None] = dict.fromkeys(self._told)
-        whole.update((record.key, record) for record in records)
-        shown = {key: self._shown(key, record) for key, record in whole.items()}
-        self._told = {key: record for key, record in shown.items() if record is not None}
-        self._touched.clear()
-        self._sent.clear()
-        self._known_base = self.version = max(self.version, base)
+        new: list[_Grace] = []
+        told: dict[ServiceKey, ServiceRecord] = {}
+        listed: set[ServiceKey] = set()
+        for some in portions(records, _PORTION):
+            for record in some:
+                listed.add(record.key)
+                told[record.key] = self._shown(record.key, record, new) or record
+            yield 0
+        for keys in portions(list(self._told), _PORTION):
+            for key in keys:
+                if key not in listed and (shown := self._shown(key, None, new)) is not None:
+                    told[key] = shown
+            yield 0
+        version = max(self.version, base)
+        yield from self._feed.replacing(
+            list(told.values()), version=version, epoch=self.epoch, at=at
+        )
+        self._told = told
+        self._touched, self._sent = {}, {}
+        self._known_base = self.version = version
         self.started = True
-        self._feed.replace(list(self._told.values()), version=self.version, epoch=self.epoch, at=at)
 
-    def update(
-        self, batch: Batch, *, base: int, at: float, later: Collection[ServiceKey] = ()
-    ) -> bool:
+    def update(self, batch: Batch, *, base: int, at: float) -> bool:
         """Publish what has changed or whose grace has ended, and how far everything holds.
 
         Args:
-            batch: What has changed.
+            batch: That.
             base: The version up to which everything holds.
             at: When that was received, in seconds of the clock.
-            later: The services whose newer state follows: their graces end with that.
 
         Returns:
             Whether any service was published.
         """
         self._known_base = max(self._known_base, base)
-        for key in batch.changes:
-            touched = max(self._touched.get(key, 0), batch.version(key), self.version)
-            self._touched[key] = touched
-        ended = {
-            key: record
-            for key, (record, graces) in self._held.items()
-            if key not in later and any(grace.over for grace in graces.values())
-        }
+        new: list[_Grace] = []
         groups: defaultdict[int, dict[ServiceKey, ServiceRecord | None]] = defaultdict(dict)
-        for key, record in {**ended, **batch.changes}.items():
+        for key, record in batch.changes.items():
+            self._touched[key] = max(self._touched.get(key, 0), batch.version(key), self.version)
             told = self._told.get(key)
-            shown = self._shown(key, record)
-            version = max(self._touched.get(key, 0), self.version)
+            shown = self._shown(key, record, new)
+            version = self._touched[key]
             if key in self._held:
                 if told is not None and shown is not None and shown.serves_as(told):
                     continue
@@ -149,36 +161,50 @@ class Publisher:
 
     def close(self) -> None:
         """Forget what is held back."""
-        for _, graces in self._held.values():
-            for grace in graces.values():
-                grace.cancel()
-        self._held.clear()
+        for key in list(self._held):
+            self._let_go(key, {})
 
-    def _shown(self, key: ServiceKey, record: ServiceRecord | None) -> ServiceRecord | None:
-        """Return the state of a service to publish, and keep what is held back."""
+    def _shown(
+        self, key: ServiceKey, record: ServiceRecord | None, new: list[_Grace]
+    ) -> ServiceRecord | None:
+        """Return the state of a service to publish, and keep what is held back.
+
+        Args:
+            key: The service.
+            record: What it is now; None: it is gone.
+            new: The grace that this update has begun, if any: one for all its services.
+        """
         told = self._told.get(key)
-        _, before = self._held.pop(key, (None, {}))
-        graces = self._graces(told, record, before) if told is not None and self._seconds else {}
-        for grace in set(before.values()) - set(graces.values()):
-            grace.cancel()
+        graces: _Graces = {}
+        if told is not None and self._seconds:
+            graces = self._graces(key, told, record, new)
+        self._let_go(key, graces)
         if told is None or not graces:
             return record
-        self._held[key] = (record, graces)
+        self._held[key] = graces
         return told if record is None else keep(told, record, graces.keys())
 
     def _graces(
-        self, told: ServiceRecord, record: ServiceRecord | None, before: _Graces
+        self, key: ServiceKey, told: ServiceRecord, record: ServiceRecord | None, new: list[_Grace]
     ) -> _Graces:
         """Return the lists that are kept, and until when: those that were kept no longer."""
+        before = self._held.get(key, {})
         names = filled(told) if record is None else vanished(told, record)
-        new = names - before.keys()
-        found = {name: before[name] for name in names - new}
-        if new:
-            found |= dict.fromkeys(new, _Grace(self._seconds, self._call_later, self._due))
+        found = {name: before[name] for name in names if name in before}
+        if fresh := names - before.keys():
+            if not new:
+                new.append(_Grace(self._seconds, self._call_later, self._due))
+            new[0].keys[key] = None
+            found |= dict.fromkeys(fresh, new[0])
         if record is None:
             # A Service that is gone is so as a whole, with the last of its lists.
             return {} if all(grace.over for grace in found.values()) else found
         return {name: grace for name, grace in found.items() if not grace.over}
+
+    def _let_go(self, key: ServiceKey, graces: _Graces) -> None:
+        """End the graces of a service, except some that go on."""
+        for grace in set(self._held.pop(key, {}).values()) - set(graces.values()):
+            grace.leave(key)
 
     def _emit(
         self, changes: Mapping[ServiceKey, ServiceRecord | None], version: int, at: float

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, Protocol, TypeVar
 
+from lookaside.registry.steps import Steps, chunks
 from lookaside.sources.backoff import Backoff
 from lookaside.sources.kubernetes.api.client import Opener, Stream
 from lookaside.sources.kubernetes.api.decode import Change, Item
@@ -39,6 +40,10 @@ from lookaside.sources.kubernetes.reflector_policy import (
 from lookaside.sources.kubernetes.resource_store import Listed, ObjectUpdate, ResourceStore
 from lookaside.sources.kubernetes.source_settings import KubernetesSettings
 from lookaside.sources.kubernetes.timing import Alarm, Timing
+from lookaside.sources.turns import in_turns
+
+_OBJECTS = 100
+"""Objects of a page that are compared with those held in one go."""
 
 J = TypeVar("J")
 T = TypeVar("T")
@@ -47,8 +52,10 @@ T = TypeVar("T")
 class Handler(Protocol[T]):
     """Receives what a reflector sees. Times are in seconds of the reflector's clock."""
 
-    def replaced(self, items: Collection[T], version: int, *, rewound: bool, at: float) -> None:
-        """Take a whole list. `rewound`: its version is lower than one seen before."""
+    def replacing(
+        self, items: Collection[T], version: int, *, rewound: bool, at: float
+    ) -> Steps[None]:
+        """Take a whole list, in steps. `rewound`: its version is lower than one seen before."""
 
     def changed(self, updates: Sequence[ObjectUpdate[T]], version: int, *, at: float) -> None:
         """Take some events in their order; none is a bookmark."""
@@ -241,10 +248,12 @@ class Reflector(Generic[J, T]):
             size=self._settings.page_size,
             limit=self._settings.max_page,
         )
-        for item in items:
-            self._note_flaws(item)
-            self._store.collect(listed, item)
-        self._commit(listed, version)
+        for some in chunks(items, _OBJECTS):
+            for item in some:
+                self._note_flaws(item)
+                self._store.collect(listed, item)
+            await asyncio.sleep(0)
+        await self._commit(listed, version)
 
     async def _watch(
         self, query: dict[str, str] | None = None, listed: Listed[T] | None = None
@@ -272,10 +281,10 @@ class Reflector(Generic[J, T]):
                     self._resumed()
                 async for chunk in stream.chunks():
                     for some in portions(lines.feed(chunk)):
-                        listed = self._take(some, listed)
+                        listed = await self._take(some, listed)
                         await asyncio.sleep(0)
                 if lines.rest():
-                    listed = self._take([lines.rest()], listed)
+                    listed = await self._take([lines.rest()], listed)
             finally:
                 self._stream = None
                 self._settled.cancel()
@@ -320,7 +329,7 @@ class Reflector(Generic[J, T]):
             read_timeout=self._settings.read_timeout,
         )
 
-    def _take(self, lines: Sequence[bytes], listed: Listed[T] | None) -> Listed[T] | None:
+    async def _take(self, lines: Sequence[bytes], listed: Listed[T] | None) -> Listed[T] | None:
         """Take the events of some lines, as one change; return what is still being listed."""
         at = self._alive_at = self._timing.clock()
         before = len(listed or ())
@@ -341,7 +350,9 @@ class Reflector(Generic[J, T]):
                 elif isinstance(event, Change):
                     self._store.collect(listed, event.item, deleted=event.deleted)
                 elif event.initial_end:
-                    self._commit(listed, event.version)
+                    # The list has ended in time; taking it may last longer.
+                    self._extend(None)
+                    await self._commit(listed, event.version)
                     self._open_watch = True
                     listed = None
             self._extend(len(listed) - before if listed is not None else None)
@@ -369,7 +380,7 @@ class Reflector(Generic[J, T]):
         for _ in range(flaws):
             self._handler.failed("malformed")
 
-    def _commit(self, listed: Listed[T], version: str) -> None:
+    async def _commit(self, listed: Listed[T], version: str) -> None:
         """Replace what is held with a list, and report it.
 
         Raises:
@@ -377,7 +388,7 @@ class Reflector(Generic[J, T]):
         """
         store = self._store
         before, held, doubted = store.version, len(store), store.doubting
-        rewound = store.commit(listed, version)
+        rewound = await in_turns(store.committing(listed, version))
         if doubted:
             self._reflector_log.confirmed(held, len(store))
         if rewound:
@@ -389,4 +400,4 @@ class Reflector(Generic[J, T]):
         self._unverified = False
         self._reflector_log.recovered(self._store.position)
         at = self._alive_at = self._timing.clock()
-        self._handler.replaced(store.items, store.version, rewound=rewound, at=at)
+        await in_turns(self._handler.replacing(store.items, store.version, rewound=rewound, at=at))

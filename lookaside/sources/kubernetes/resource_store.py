@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from lookaside.registry.steps import Steps, portions
 from lookaside.sources.kubernetes.api.decode import Bookmark, Change, Item, Key
 from lookaside.sources.kubernetes.api.errors import SuspiciousList, VersionRegression
 
@@ -15,7 +16,7 @@ Listed = dict[Key, T]
 FEW = 20
 
 
-class ObjectUpdate(Struct, Generic[T], frozen=True):
+class ObjectUpdate(Struct, Generic[T], frozen=True, gc=False):
     """The change that an event made to the store.
 
     Attributes:
@@ -63,19 +64,24 @@ class ResourceStore(Generic[T]):
         """Put an object among those of a list. A malformed one leaves what is known of it."""
         if item.key is None:
             return
-        value = self._items.get(item.key) if item.malformed else item.value
+        held = self._items.get(item.key)
+        value = held if item.malformed else item.value
         if deleted or value is None:
             listed.pop(item.key, None)
         else:
-            listed[item.key] = value
+            # Keep the old object if it is equal: the next comparison is then one of identities.
+            listed[item.key] = held if held is not None and held == value else value
 
-    def commit(self, listed: Listed[T], version: str) -> bool:
-        """Replace what is held with a list, and return whether its version went back.
+    def committing(self, listed: Listed[T], version: str) -> Steps[bool]:
+        """Replace what is held with a list, in steps; return whether its version went back.
 
         Raises:
             SuspiciousList: It lacks most of what is held; the next one is believed.
         """
-        held, lost = len(self._items), sum(key not in listed for key in self._items)
+        held, lost = len(self._items), 0
+        for keys in portions(self._items):
+            lost += sum(key not in listed for key in keys)
+            yield 0
         if not self.doubting and self._is_mass_removal(held, lost):
             self.doubting = True
             raise SuspiciousList(f"the list lacks {lost} of {held} objects; it is read again")

@@ -25,7 +25,6 @@ from lookaside.sources.kubernetes.objects.resources import (
 from lookaside.sources.kubernetes.publisher import Publisher
 from lookaside.sources.kubernetes.source_settings import KubernetesSettings
 from lookaside.sources.kubernetes.timing import Alarm, Timing
-from lookaside.sources.kubernetes.union import Union
 
 _LONGEST_BETWEEN_CHECKS = 1.0
 
@@ -99,7 +98,7 @@ class KubernetesSource:
             feed,
             empty_grace=self._settings.empty_grace,
             call_later=self._timing.call_later,
-            due=lambda: self._debouncer.ask(self._timing.clock()),
+            due=self._make_anew,
         )
         self._informers = list(self._make_informers(namespaces or (None,)))
         feed.follow_absences(self._absence)
@@ -196,17 +195,17 @@ class KubernetesSource:
             self._publisher.close()
             await self._client.close()
 
-    def listed(self, informer: object, *, at: float, rewound: bool) -> None:
+    def rewound(self, informer: object) -> None:
+        """Begin a new epoch before a list of it is taken; an informer calls this."""
+        self._stop_publishing()
+        self._begin_epoch(informer)
+
+    def listed(self, *, at: float) -> None:
         """Publish after one resource was listed; its informer calls this.
 
         Args:
-            informer: Which.
             at: When, in seconds of the clock.
-            rewound: Its version went back, and that was not to be expected.
         """
-        if rewound:
-            self._stop_publishing()
-            self._begin_epoch(informer)
         if self._publisher.started:
             self._publish_missing(at)
         elif self._may_begin and not self._beginning:
@@ -214,6 +213,8 @@ class KubernetesSource:
 
     @property
     def _may_begin(self) -> bool:
+        if any(informer.listing for informer in self._informers):
+            return False
         unsynced = {informer.namespace for informer in self._informers if not informer.synced}
         some = any(informer.namespace not in unsynced for informer in self._informers)
         return not unsynced or (self._grace_over and some)
@@ -237,30 +238,35 @@ class KubernetesSource:
 
     def _publishing_all(self, number: int, at: float) -> Steps[None]:
         """Publish everything, and then what was touched while it was made."""
-        if number != self._beginnings:
-            return
+        try:
+            # Between two steps it may be stopped, and begun again.
+            for woken in self._publishing(at) if number == self._beginnings else ():
+                yield woken
+                if number != self._beginnings:
+                    return
+        except Exception as error:  # noqa: BLE001 (raised by `run`)
+            self._fail(error)
+
+    def _publishing(self, at: float) -> Steps[None]:
         self._index.take()
         self._vouched, missing = self._base(), self.missing
         records: list[ServiceRecord] = []
-        try:
-            for key in self._index.services():
-                record = yield from self._index.recording(key)
-                if record is not None:
-                    records.append(record)
-                yield 0
-                if number != self._beginnings:
-                    return
-            self._beginning = False
-            self._tell_missing(missing)
-            if missing:
-                self._log.warning("served without some namespaces", missing=dict(missing))
-            self._debouncer.published()
-            self._publisher.replace(records, base=self._vouched, at=at)
-            self._served = True
-            self._publish(at)
-            self._tell_no_longer_missing()
-        except Exception as error:  # noqa: BLE001 (raised by `run`)
-            self._fail(error)
+        for key in self._index.services():
+            record = yield from self._index.recording(key)
+            if record is not None:
+                records.append(record)
+            yield 0
+        # Before the first services: those of a missing namespace are neither there nor not.
+        self._tell_missing({**self._told_missing, **missing})
+        yield from self._publisher.replacing(records, base=self._vouched, at=at)
+        self._beginning = False
+        self._served = True
+        self._tell_missing(missing)
+        if missing:
+            self._log.warning("served without some namespaces", missing=dict(missing))
+        self._debouncer.published()
+        self._publish(at)
+        self._tell_no_longer_missing()
 
     def _publish_missing(self, at: float) -> None:
         """Publish what a list has changed, and then that its namespace is no longer missing."""
@@ -304,15 +310,12 @@ class KubernetesSource:
         self, namespaces: Sequence[str | None]
     ) -> Iterator[ResourceInformer[Slice] | ResourceInformer[Service] | ResourceInformer[Pod]]:
         settings, timing = self._settings, self._timing
-        slices = Union(self._index.replace_slices)
-        services = Union(self._index.replace_services)
-        pods = Union(self._index.replace_pods)
         for namespace in namespaces:
             yield ResourceInformer(
                 SLICES_RESOURCE,
                 self._client,
                 self,
-                replace=slices.add(),
+                replace=self._index.replacing_slices,
                 change=self._index.change_slices,
                 namespace=namespace,
                 settings=settings,
@@ -322,7 +325,7 @@ class KubernetesSource:
                 SERVICES_RESOURCE,
                 self._client,
                 self,
-                replace=services.add(),
+                replace=self._index.replacing_services,
                 change=self._index.change_services,
                 namespace=namespace,
                 settings=settings,
@@ -333,7 +336,7 @@ class KubernetesSource:
                     PODS_RESOURCE,
                     self._client,
                     self,
-                    replace=pods.add(),
+                    replace=self._index.replacing_pods,
                     change=self._index.change_pods,
                     namespace=namespace,
                     selector=settings.pod_selector,
@@ -352,15 +355,18 @@ class KubernetesSource:
             self._publish_made(Batch({}), at)
         except Exception as error:  # noqa: BLE001 (raised by `run`)
             self._fail(error)
-        return self._told_any or bool(self._merging.pending)
+        return self._told_any or self._merging.bound is not None
 
     def _publish_made(self, batch: Batch, at: float) -> None:
         """Publish services, and up to where all hold: as far as nothing newer is pending."""
         bound = self._merging.bound
         base = self._vouched if bound is None else min(self._vouched, bound)
-        self._told_any |= self._publisher.update(
-            batch, base=base, at=at, later=self._merging.pending
-        )
+        self._told_any |= self._publisher.update(batch, base=base, at=at)
+
+    def _make_anew(self, keys: Collection[ServiceKey]) -> None:
+        """Publish services as they are, after the grace of their lists."""
+        self._index.touch(keys)
+        self._debouncer.ask(self._timing.clock())
 
     def _fail(self, error: Exception) -> None:
         if self._failure is not None and not self._failure.done():

@@ -6,6 +6,7 @@ from structlog.testing import capture_logs
 from lookaside.model import ServiceKey
 from lookaside.registry.annotations import RefusedAnnotation
 from lookaside.registry.slices import Pod, Service, Slice
+from lookaside.registry.steps import finish
 from lookaside.sources.kubernetes.annotation_warnings import AnnotationWarnings
 from lookaside.sources.kubernetes.resource_store import ObjectUpdate
 from tests.faults.recording import RecordingObserver
@@ -33,7 +34,7 @@ class Stage:
         self.warnings.followed("Service", [ObjectUpdate(("shop", "cart"), None, now, 1)], refused)
 
     def listed(self, *now: Service, refused: tuple[RefusedAnnotation, ...] = ()) -> None:
-        self.warnings.listed("Service", now, refused)
+        finish(self.warnings.listing("Service", now, refused))
 
     @property
     def told(self) -> Counter[tuple[str, str]]:
@@ -111,13 +112,14 @@ def test_a_relist_shows_what_was_good_between(stage: Stage, listed: tuple[Servic
 def test_objects_of_other_kinds_have_names_of_their_own(stage: Stage) -> None:
     slice_ = Slice(KEY, "cart", "IPv4", (), (), weight="x")
     pod = Pod("shop", "cart", "u", {}, "x")
-    stage.warnings.listed(
-        "EndpointSlice",
-        [slice_],
-        [RefusedAnnotation("EndpointSlice", "shop", "cart", WEIGHT, "bad")],
+    bad = [RefusedAnnotation("EndpointSlice", "shop", "cart", WEIGHT, "bad")]
+    finish(stage.warnings.listing("EndpointSlice", [slice_], bad))
+    finish(
+        stage.warnings.listing(
+            "Pod", [pod], [RefusedAnnotation("Pod", "shop", "cart", WEIGHT, "bad")]
+        )
     )
-    stage.warnings.listed("Pod", [pod], [RefusedAnnotation("Pod", "shop", "cart", WEIGHT, "bad")])
-    stage.warnings.listed("EndpointSlice", [slice_], [])
+    finish(stage.warnings.listing("EndpointSlice", [slice_], []))
     stage.warnings.followed(
         "Pod",
         [ObjectUpdate(("shop", "cart"), pod, pod, 2)],

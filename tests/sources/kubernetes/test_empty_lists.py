@@ -1,6 +1,6 @@
 """What clients see while Services and slices are written one by one, with a clock that is told."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from random import Random
 from typing import Final
 
@@ -46,12 +46,12 @@ class Stage:
             self.store.feeds["source"],
             empty_grace=GRACE,
             call_later=self.time.call_later,
-            due=self.publish,
+            due=self.publish_anew,
         )
         self.services: dict[tuple[str, str], Service] = {}
         self.slices: dict[tuple[str, str], Slice] = {}
         self.version = 1
-        self.publisher.replace([], base=1, at=0)
+        finish(self.publisher.replacing([], base=1, at=0))
 
     def put(self, *objects: Service | Slice) -> None:
         """Have the API server send objects, each by itself."""
@@ -87,8 +87,12 @@ class Stage:
 
     def relist(self) -> None:
         """List everything anew."""
-        self.index.replace_slices(list(self.slices.values()), self.version)
-        self.index.replace_services(list(self.services.values()), self.version)
+        finish(self.index.replacing_slices(list(self.slices.values()), self.version))
+        finish(self.index.replacing_services(list(self.services.values()), self.version))
+        self.publish()
+
+    def publish_anew(self, keys: Collection[ServiceKey]) -> None:
+        self.index.touch(keys)
         self.publish()
 
     def publish(self) -> None:

@@ -37,9 +37,9 @@ def observer() -> RecordingObserver:
 @pytest.fixture
 def index(observer: RecordingObserver) -> Index:
     index = Index(Cluster(pods=True), AnnotationWarnings(observer))
-    index.replace_services([service(A), service(B)], 10)
-    index.replace_slices([a_slice(A)], 11)
-    index.replace_pods([pod()], 12)
+    finish(index.replacing_services([service(A), service(B)], 10))
+    finish(index.replacing_slices([a_slice(A)], 11))
+    finish(index.replacing_pods([pod()], 12))
     assert set(index.services()) == set(index.take()) == {A, B}
     return index
 
@@ -91,11 +91,11 @@ def test_a_pod_touches_the_services_that_it_stands_in(index: Index) -> None:
 
 
 def test_what_a_list_changes_has_the_version_of_the_list(index: Index) -> None:
-    index.replace_slices([a_slice(A, weight="5")], 30)
+    finish(index.replacing_slices([a_slice(A, weight="5")], 30))
     assert versions(index.take()) == {"a": 30}
-    index.replace_pods([pod("7")], 31)
+    finish(index.replacing_pods([pod("7")], 31))
     assert versions(index.take()) == {"a": 31}
-    index.replace_services([service(A)], 32)
+    finish(index.replacing_services([service(A)], 32))
     assert versions(index.take()) == {"b": 32}
 
 
@@ -105,9 +105,9 @@ def test_refused_annotations_of_every_kind_are_told(
     index.change_slices([ObjectUpdate(("shop", "one"), None, a_slice(A, weight="x"), 20)])
     index.change_services([ObjectUpdate(("shop", "b"), None, service(B, "x"), 21)])
     index.change_pods([ObjectUpdate(("shop", "pod"), None, pod("x"), 22)])
-    index.replace_slices([a_slice(A, weight="y")], 23)
-    index.replace_services([service(B, "x")], 24)
-    index.replace_pods([pod("z")], 25)
+    finish(index.replacing_slices([a_slice(A, weight="y")], 23))
+    finish(index.replacing_services([service(B, "x")], 24))
+    finish(index.replacing_pods([pod("z")], 25))
     assert observer.refusals == {
         ("EndpointSlice", "lookaside.dev/weight"): 2,
         ("Service", "lookaside.dev/weights"): 1,

@@ -7,6 +7,7 @@ import pytest
 
 from lookaside.model import ServiceKey
 from lookaside.registry.slices import Service
+from lookaside.registry.steps import Steps, finish
 from lookaside.sources.kubernetes.api.client import Stream
 from lookaside.sources.kubernetes.api.errors import Unreachable
 from lookaside.sources.kubernetes.informer import ResourceInformer
@@ -45,9 +46,12 @@ class Stage:
     ) -> AbstractAsyncContextManager[Stream]:
         raise Unreachable
 
-    def listed(self, informer: object, *, at: float, rewound: bool) -> None:
+    def rewound(self, informer: object) -> None:
         assert informer is self.informer
-        self.told.append(("listed", rewound, at))
+        self.told.append(("rewound", self.informer.version))
+
+    def listed(self, *, at: float) -> None:
+        self.told.append(("listed", at))
 
     def followed(self, *, at: float) -> None:
         self.told.append(("followed", at))
@@ -58,7 +62,11 @@ class Stage:
     def failed(self, reason: str) -> None:
         self.told.append(("failed", reason))
 
-    def _replace(self, items: Collection[Service], version: int) -> None:
+    def _replace(
+        self, items: Collection[Service], version: int, namespace: str | None
+    ) -> Steps[None]:
+        assert namespace is None
+        yield 0
         self.told.append(("replace", len(items), version))
 
     def _change(self, updates: Sequence[ObjectUpdate[Service]]) -> None:
@@ -68,7 +76,7 @@ class Stage:
 @pytest.fixture
 def stage() -> Stage:
     stage = Stage()
-    stage.informer.replaced([CART], 1000, rewound=False, at=1.0)
+    finish(stage.informer.replacing([CART], 1000, rewound=False, at=1.0))
     return stage
 
 
@@ -86,7 +94,7 @@ def test_nothing_is_known_before_the_first_list() -> None:
 
 
 def test_a_list_is_put_into_the_index_before_it_is_told(stage: Stage) -> None:
-    assert stage.told == [("replace", 1, 1000), ("contacted",), ("listed", False, 1.0)]
+    assert stage.told == [("replace", 1, 1000), ("contacted",), ("listed", 1.0)]
     assert (stage.informer.synced, stage.informer.version, stage.informer.last_contact) == (
         True,
         1000,
@@ -101,11 +109,12 @@ def test_events_are_put_into_the_index_before_they_are_told(stage: Stage) -> Non
 
 
 def test_a_version_that_goes_back_is_told_unless_it_was_expected(stage: Stage) -> None:
-    stage.informer.replaced([], 500, rewound=True, at=2.0)
-    assert stage.told[-1] == ("listed", True, 2.0)
+    finish(stage.informer.replacing([], 500, rewound=True, at=2.0))
+    assert ("rewound", 500) in stage.told
+    stage.told.clear()
     stage.informer.expect_rewind(400)
-    stage.informer.replaced([], 450, rewound=True, at=3.0)
-    assert stage.told[-1] == ("listed", False, 3.0)
+    finish(stage.informer.replacing([], 450, rewound=True, at=3.0))
+    assert [what for what, *_ in stage.told] == ["replace", "contacted", "listed"]
 
 
 def test_events_of_the_old_history_carry_no_version_of_it_into_the_new(stage: Stage) -> None:
@@ -113,7 +122,7 @@ def test_events_of_the_old_history_carry_no_version_of_it_into_the_new(stage: St
     changed(stage, 1002)
     assert stage.told[3] == ("change", [500])
     assert stage.informer.version == 500
-    stage.informer.replaced([], 501, rewound=True, at=3.0)
+    finish(stage.informer.replacing([], 501, rewound=True, at=3.0))
     changed(stage, 502)
     assert stage.told[-3] == ("change", [502])
     assert stage.informer.version == 502

@@ -7,6 +7,7 @@ import pytest
 from lookaside.model import ServiceKey, ServicePort
 from lookaside.registry.cluster import Cluster
 from lookaside.registry.slices import Service, Slice, SliceEndpoint, SlicePort
+from lookaside.registry.steps import finish
 from lookaside.sources.kubernetes.annotation_warnings import AnnotationWarnings
 from lookaside.sources.kubernetes.index import Batch, Index
 from lookaside.sources.kubernetes.merging import Merging
@@ -34,7 +35,7 @@ class Stage:
         self.merging = Merging(
             self.index, self.worker, publish=self._publish, fail=self.failures.append
         )
-        self.index.replace_services([self.service(LARGE), self.service(SMALL)], 1)
+        finish(self.index.replacing_services([self.service(LARGE), self.service(SMALL)], 1))
         self.index.take()
 
     @staticmethod
@@ -112,7 +113,7 @@ def test_a_small_service_that_grows_meanwhile_is_published_in_order(stage: Stage
     stage.change(SMALL, 30, 12)
     stage.worker.finish()
     assert [one["small"] for one in stage.published] == [(30, 12)]
-    assert stage.merging.pending == set()
+    assert stage.merging.bound is None
 
 
 def test_what_waits_for_publication_is_called_after_it_and_not_after_what_came_later(
@@ -147,11 +148,11 @@ def test_each_small_service_takes_a_step_of_its_own_and_many_are_published_in_po
     stage: Stage,
 ) -> None:
     keys = [ServiceKey("shop", f"s{n}") for n in range(120)]
-    stage.index.replace_services([stage.service(key) for key in keys], 20)
+    finish(stage.index.replacing_services([stage.service(key) for key in keys], 20))
     stage.merging.take(bound=19, at=20)
     steps = stage.worker.finish()
     assert steps > 120
-    assert [len(one) for one in stage.published] == [50, 50, 22]
+    assert [len(one) for one in stage.published] == [20] * 6 + [2]
 
 
 @pytest.mark.parametrize("key", [LARGE, SMALL], ids=["large", "small"])
@@ -164,4 +165,4 @@ def test_what_cant_be_made_is_told(monkeypatch: pytest.MonkeyPatch, key: Service
     monkeypatch.setattr(stage.index, "recording", broken)
     stage.worker.finish()
     assert [str(one) for one in stage.failures] == [key.name]
-    assert stage.merging.pending == {key}
+    assert stage.merging.bound == 10

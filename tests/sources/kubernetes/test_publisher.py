@@ -1,10 +1,11 @@
 """The publisher, with timers that ring when told to."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import pytest
 
 from lookaside.model import Endpoint, Explanation, ServiceKey, ServicePort, ServiceRecord
+from lookaside.registry.steps import Steps, finish
 from lookaside.sources.kubernetes.index import Batch
 from lookaside.sources.kubernetes.publisher import Publisher
 from tests.faults.recording import FakeTime
@@ -38,7 +39,14 @@ class Feed:
     def replace(
         self, records: Iterable[ServiceRecord], *, version: int, epoch: str, at: float
     ) -> None:
-        self.calls.append(("replace", [each.key.name for each in records], version, epoch, at))
+        raise AssertionError
+
+    def replacing(
+        self, records: Iterable[ServiceRecord], *, version: int, epoch: str, at: float
+    ) -> Steps[None]:
+        yield 0
+        names = sorted(each.key.name for each in records)
+        self.calls.append(("replace", names, version, epoch, at))
 
     def update(
         self, changes: Mapping[ServiceKey, ServiceRecord | None], *, version: int, at: float
@@ -73,10 +81,11 @@ class Stage:
         self.feed = Feed()
         self.time = FakeTime()
         self.base = 10
+        self.known: dict[ServiceKey, ServiceRecord | None] = {}
         self.publisher = Publisher(
             self.feed, empty_grace=grace, call_later=self.time.call_later, due=self._due
         )
-        self.publisher.replace([record(A, "x"), record(B, "y")], base=10, at=1.0)
+        finish(self.publisher.replacing([record(A, "x"), record(B, "y")], base=10, at=1.0))
 
     def update(
         self,
@@ -87,11 +96,13 @@ class Stage:
         at: float = 2.0,
     ) -> bool:
         self.base = max(self.base, base)
+        self.known.update(changes)
         batch = Batch(changes, dict.fromkeys(changes, version))
         return self.publisher.update(batch, base=base, at=at)
 
-    def _due(self) -> None:
-        self.publisher.update(Batch({}), base=self.base, at=99.0)
+    def _due(self, keys: Collection[ServiceKey]) -> None:
+        changes = {key: self.known.get(key) for key in keys}
+        self.publisher.update(Batch(changes), base=self.base, at=99.0)
 
 
 @pytest.fixture
@@ -132,7 +143,7 @@ def test_versions_never_go_back_within_an_epoch(stage: Stage) -> None:
     assert len(stage.feed.calls) == 1
     stage.update({A: record(A, "z")}, 9, base=9)
     assert stage.feed.last() == ("update", {"a": 1}, 10, 2.0)
-    stage.publisher.replace([record(A, "z"), record(B, "y")], base=8, at=3.0)
+    finish(stage.publisher.replacing([record(A, "z"), record(B, "y")], base=8, at=3.0))
     assert stage.feed.last() == ("replace", ["a", "b"], 10, "kubernetes", 3.0)
 
 
@@ -147,7 +158,7 @@ def test_a_service_that_two_resources_touch_keeps_the_higher_version(stage: Stag
 def test_a_new_epoch_begins_lower(stage: Stage) -> None:
     stage.update({A: record(A, "x", "z")}, 15)
     stage.publisher.begin_epoch(5)
-    stage.publisher.replace([record(A, "x"), record(B, "y")], base=5, at=2.0)
+    finish(stage.publisher.replacing([record(A, "x"), record(B, "y")], base=5, at=2.0))
     assert stage.feed.last() == ("replace", ["a", "b"], 5, "kubernetes@5", 2.0)
     stage.update({A: record(A, "x", "y")}, 7, base=6)
     assert stage.feed.calls[-2:] == [("update", {"a": 2}, 7, 2.0), ("advance", 6)]
@@ -241,7 +252,7 @@ def test_a_service_that_is_made_anew_has_its_endpoints_until_the_first_grace_end
 
 
 def test_a_whole_view_empties_no_list_before_the_grace_either(stage: Stage) -> None:
-    stage.publisher.replace([record(B, "y")], base=12, at=3.0)
+    finish(stage.publisher.replacing([record(B, "y")], base=12, at=3.0))
     assert stage.feed.last() == ("replace", ["a", "b"], 12, "kubernetes", 3.0)
     stage.time.advance(1.0)
     assert stage.feed.last() == ("update", {"a": None}, 12, 99.0)
@@ -256,8 +267,8 @@ def test_no_grace_holds_nothing_back() -> None:
 def test_a_grace_that_has_ended_is_not_begun_again_before_it_is_published() -> None:
     time = FakeTime()
     feed = Feed()
-    publisher = Publisher(feed, empty_grace=1.0, call_later=time.call_later, due=lambda: None)
-    publisher.replace([record(A, "x")], base=10, at=1.0)
+    publisher = Publisher(feed, empty_grace=1.0, call_later=time.call_later, due=lambda keys: None)
+    finish(publisher.replacing([record(A, "x")], base=10, at=1.0))
     publisher.update(Batch({A: record(A)}, {A: 11}), base=10, at=2.0)
     time.advance(1.0)
     publisher.update(Batch({A: record(A)}, {A: 12}), base=12, at=3.0)

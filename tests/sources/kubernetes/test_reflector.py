@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from lookaside.registry.slices import Service
+from lookaside.registry.steps import Steps
 from lookaside.sources.kubernetes.api.client import Stream
 from lookaside.sources.kubernetes.api.errors import (
     ConnectionBroken,
@@ -46,8 +47,8 @@ class Body:
                 raise chunk
             yield chunk
 
-    async def read(self, limit: int) -> bytes:
-        body = b"".join([chunk async for chunk in self.chunks()])
+    async def read(self, limit: int) -> bytearray:
+        body = bytearray(b"".join([chunk async for chunk in self.chunks()]))
         if len(body) > limit:
             raise ResponseTooLarge
         return body
@@ -106,9 +107,10 @@ class Stage:
             raise answer
         yield Body(answer)
 
-    def replaced(
+    def replacing(
         self, items: Collection[Service], version: int, *, rewound: bool, at: float
-    ) -> None:
+    ) -> Steps[None]:
+        yield 0
         self.told.append(("replaced", [item.key.name for item in items], version, rewound))
 
     def changed(self, updates: Sequence[ObjectUpdate[Service]], version: int, *, at: float) -> None:

@@ -1,5 +1,6 @@
 import pytest
 
+from lookaside.registry.steps import finish
 from lookaside.sources.kubernetes.api.decode import Bookmark, Change, Item
 from lookaside.sources.kubernetes.api.errors import SuspiciousList, VersionRegression
 from lookaside.sources.kubernetes.resource_store import ObjectUpdate, ResourceStore
@@ -10,7 +11,7 @@ A, B = ("default", "a"), ("default", "b")
 @pytest.fixture
 def store() -> ResourceStore[str]:
     store: ResourceStore[str] = ResourceStore()
-    assert not store.commit({A: "one"}, "10")
+    assert not finish(store.committing({A: "one"}, "10"))
     return store
 
 
@@ -77,26 +78,26 @@ def test_an_event_that_goes_back_is_not_taken(
 def test_a_list_says_whether_it_went_back(
     store: ResourceStore[str], version: str, number: int, rewound: bool
 ) -> None:
-    assert store.commit({A: "other"}, version) is rewound
+    assert finish(store.committing({A: "other"}, version)) is rewound
     assert (store.position, store.version, list(store.items)) == (version, number, ["other"])
 
 
 def test_an_empty_list_is_believed_the_second_time(store: ResourceStore[str]) -> None:
     with pytest.raises(SuspiciousList, match="lacks 1 of 1 objects"):
-        store.commit({}, "11")
+        finish(store.committing({}, "11"))
     assert (store.position, store.doubting, list(store.items)) == ("10", True, ["one"])
-    store.commit({}, "12")
+    finish(store.committing({}, "12"))
     assert (store.position, store.doubting, len(store)) == ("12", False, 0)
-    store.commit({}, "13")
+    finish(store.committing({}, "13"))
     assert store.position == "13"
 
 
 def test_a_doubt_ends_with_a_list_that_lacks_nothing(store: ResourceStore[str]) -> None:
     with pytest.raises(SuspiciousList):
-        store.commit({}, "11")
-    store.commit({A: "one", B: "other"}, "12")
+        finish(store.committing({}, "11"))
+    finish(store.committing({A: "one", B: "other"}, "12"))
     with pytest.raises(SuspiciousList):
-        store.commit({}, "13")
+        finish(store.committing({}, "13"))
 
 
 @pytest.mark.parametrize(
@@ -122,28 +123,28 @@ def test_a_list_that_lacks_most_of_what_is_held_is_doubted(
 ) -> None:
     store: ResourceStore[str] = ResourceStore(share)
     keys = [("default", str(number)) for number in range(held)]
-    store.commit(dict.fromkeys(keys, "old"), "10")
+    finish(store.committing(dict.fromkeys(keys, "old"), "10"))
     # New objects do not make up for those that are lacking.
     new = dict.fromkeys(keys[lost:], "old") | ({B: "new"} if lost < held else {})
     if not doubted:
-        store.commit(new, "11")
+        finish(store.committing(new, "11"))
         assert len(store) == len(new)
         return
     with pytest.raises(SuspiciousList, match=f"lacks {lost} of {held} objects"):
-        store.commit(new, "11")
+        finish(store.committing(new, "11"))
     assert (len(store), store.position) == (held, "10")
-    store.commit(new, "12")
+    finish(store.committing(new, "12"))
     assert (len(store), store.position) == (len(new), "12")
 
 
 def test_a_list_of_other_objects_alone_is_doubted(store: ResourceStore[str]) -> None:
     with pytest.raises(SuspiciousList):
-        store.commit({B: "other"}, "11")
+        finish(store.committing({B: "other"}, "11"))
 
 
 def test_the_first_list_is_never_doubted() -> None:
     store: ResourceStore[str] = ResourceStore()
-    store.commit({}, "10")
+    finish(store.committing({}, "10"))
     assert store.position == "10"
 
 

@@ -6,15 +6,22 @@ and decoded piece by piece, so that what is malformed is set aside alone.
 Whatever one object holds, nothing but `Unreadable` comes of it, and that stays in here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Generic, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
+from lookaside.registry.steps import Steps, finish
 from lookaside.sources.kubernetes.api.errors import ApiStatus, MalformedResponse
-from lookaside.sources.kubernetes.api.jsontext import Malformed, elements, members, shallow
+from lookaside.sources.kubernetes.api.jsontext import (
+    Malformed,
+    elements,
+    framed,
+    members,
+    shallow,
+)
 
 T = TypeVar("T")
 J = TypeVar("J")
@@ -22,7 +29,7 @@ J = TypeVar("J")
 Key = tuple[str, str]
 
 
-class Item(Struct, Generic[T], frozen=True):
+class Item(Struct, Generic[T], frozen=True, gc=False):
     """One object of a list or an event.
 
     Attributes:
@@ -40,7 +47,7 @@ class Item(Struct, Generic[T], frozen=True):
     malformed: bool = False
 
 
-class Page(Struct, Generic[T], frozen=True):
+class Page(Struct, Generic[T], frozen=True, gc=False):
     """A list, or a part of one.
 
     Attributes:
@@ -54,7 +61,7 @@ class Page(Struct, Generic[T], frozen=True):
     token: str = ""
 
 
-class Change(Struct, Generic[T], frozen=True):
+class Change(Struct, Generic[T], frozen=True, gc=False):
     """An object was added, changed or deleted."""
 
     item: Item[T]
@@ -66,7 +73,7 @@ class Change(Struct, Generic[T], frozen=True):
         return self.item.version
 
 
-class Bookmark(Struct, frozen=True):
+class Bookmark(Struct, frozen=True, gc=False):
     """Everything up to a resource version has been sent.
 
     Attributes:
@@ -133,12 +140,6 @@ class _BookmarkEvent(Struct, gc=False, tag_field="type", tag="BOOKMARK"):
     object: _BookmarkObject
 
 
-class _List(Struct, Generic[J], gc=False):
-    metadata: _ListMeta
-    items: list[J] | None
-    kind: str | None = None
-
-
 class Unreadable(ValueError):
     """A piece of JSON is not what it should be."""
 
@@ -147,6 +148,7 @@ _STATUS = msgspec.json.Decoder(_Status)
 _LIST_META = msgspec.json.Decoder(_ListMeta)
 _BOOKMARK = msgspec.json.Decoder(_BookmarkObject)
 _TEXT = msgspec.json.Decoder(str)
+_RAWS = msgspec.json.Decoder(list[Raw])
 
 
 def decode(decoder: msgspec.json.Decoder[T], raw: bytes | Raw) -> T:
@@ -213,7 +215,7 @@ class Codec(Generic[J, T]):
     ) -> None:
         self._convert = convert
         self._salvage = salvage
-        self._list: msgspec.json.Decoder[_List[J]] = msgspec.json.Decoder(_List[strict])  # type: ignore[valid-type]
+        self._objects: msgspec.json.Decoder[list[J]] = msgspec.json.Decoder(list[strict])  # type: ignore[valid-type]
         self._object = msgspec.json.Decoder(strict)
         self._event: msgspec.json.Decoder[_Put[J] | _Deleted[J] | _BookmarkEvent] = (
             msgspec.json.Decoder(
@@ -221,19 +223,38 @@ class Codec(Generic[J, T]):
             )
         )
 
-    def page(self, body: bytes) -> Page[T]:
-        """Read a list.
+    def page(self, body: bytes | bytearray) -> Page[T]:
+        """Do what `reading` does, at once."""
+        return finish(self.reading(body))
+
+    def reading(self, body: bytes | bytearray) -> Steps[Page[T]]:
+        """Read a list, in steps.
 
         Raises:
             ApiStatus: It is a Status.
             MalformedResponse: It is not a list, or has no resource version.
         """
+        items: list[Item[T]] = []
         try:
-            strict = decode(self._list, body)
-            items = [self._convert(json) for json in strict.items or ()]
-        except Exception:  # noqa: BLE001 (one object may hold anything)
-            return self._loose_page(body)
-        return _page(items, strict.metadata)
+            found = framed(body)
+            if found is None:
+                meta, raws = self._taken_apart(body)
+            else:
+                meta, raws = decode(_LIST_META, found.metadata), ()
+                for start, end in found.pieces():
+                    try:
+                        items += self._items(bytes(body[start:end]))
+                    except Unreadable:
+                        # From here on by the brackets alone.
+                        raws = elements(b"[" + bytes(body[start : found.end]) + b"]")
+                        break
+                    yield 0
+            for raw in raws:
+                items.append(self._item(raw))
+                yield 0
+        except (Malformed, Unreadable) as error:
+            raise MalformedResponse(f"the list can't be read: {error}: {_excerpt(body)}") from error
+        return _page(items, meta)
 
     def event(self, line: bytes) -> Change[T] | Bookmark | None:
         """Read a line of a watch. None: an event of no known type.
@@ -250,19 +271,29 @@ class Codec(Generic[J, T]):
         except Exception:  # noqa: BLE001 (one object may hold anything)
             return self._loose_event(line)
 
-    def _loose_page(self, body: bytes) -> Page[T]:
+    def _items(self, text: bytes) -> list[Item[T]]:
+        """Read some objects, which commas part.
+
+        Raises:
+            Unreadable: The end of one can't be found.
+        """
+        array = b"[" + text + b"]"
         try:
-            parts = members(body)
+            return [self._convert(json) for json in decode(self._objects, array)]
+        except Exception:  # noqa: BLE001 (one object may hold anything)
+            return [self._item(bytes(raw)) for raw in decode(_RAWS, array)]
+
+    def _taken_apart(self, body: bytes | bytearray) -> tuple[_ListMeta, Iterable[bytes]]:
+        """Return the metadata and the objects of a list that is written in no usual way."""
+        try:
+            parts = members(bytes(body))
             if parts.get(b"kind") == b'"Status"':
-                raise decode(_STATUS, body).error(in_stream=False)
+                raise decode(_STATUS, bytes(body)).error(in_stream=False)
             meta = decode(_LIST_META, parts[b"metadata"])
-            listed = parts.get(b"items", b"null")
-            items = [] if listed == b"null" else [self._item(raw) for raw in elements(listed)]
         except KeyError as error:
             raise MalformedResponse(f"the list has no metadata: {_excerpt(body)}") from error
-        except (Malformed, Unreadable) as error:
-            raise MalformedResponse(f"the list can't be read: {error}: {_excerpt(body)}") from error
-        return _page(items, meta)
+        listed = parts.get(b"items", b"null")
+        return meta, () if listed == b"null" else elements(listed)
 
     def _loose_event(self, line: bytes) -> Change[T] | Bookmark | None:
         try:
@@ -317,6 +348,6 @@ def _page(items: list[Item[T]], meta: _ListMeta) -> Page[T]:
     return Page(items, meta.resource_version, meta.token or "")
 
 
-def _excerpt(body: bytes) -> str:
+def _excerpt(body: bytes | bytearray) -> str:
     text = body[:200].decode("utf-8", "replace").strip()
     return text or "no text"

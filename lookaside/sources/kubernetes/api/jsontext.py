@@ -8,6 +8,11 @@ it. Here nothing recurses, and what stands between two brackets is not looked at
 import re
 from collections.abc import Iterator
 
+from msgspec import Struct
+
+PIECE = 128 * 1024
+"""Bytes of a list that are read in one go: some 3 ms."""
+
 DEEPEST = 64
 """Maximum depth of nested values. The fields in use are nested less than 20."""
 
@@ -19,9 +24,55 @@ _BRACKETS = re.compile(
     rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+(?:([\[{]++)|([\]}]++))', re.DOTALL
 )
 
+_HEAD = re.compile(
+    rb'\{(?:"(?:kind|apiVersion)":"[^"\\]*+",)*+"metadata":(\{[^{}\[\]]*+\}),"items":\['
+)
+_TAIL = re.compile(rb"\]\}\s*\Z")
+# No string has a quote within that no backslash precedes, so that it is not in the midst of one.
+_NEXT = re.compile(rb'\},(?=\{"(?:metadata|kind|apiVersion)":)')
+
 
 class Malformed(ValueError):
     """The text is not JSON: a bracket or a quote has no partner, or something is missing."""
+
+
+class Frame(Struct, frozen=True):
+    """A list as the API server writes it: its metadata, and where its objects stand.
+
+    Attributes:
+        body: The list.
+        metadata: The text of its metadata.
+        start: Where its first object begins.
+        end: Where its last one ends.
+    """
+
+    body: bytes | bytearray
+    metadata: bytes
+    start: int
+    end: int
+
+    def pieces(self) -> Iterator[tuple[int, int]]:
+        """Yield where pieces of some objects begin and end, each of `PIECE` bytes or little more.
+
+        One may end within an object, behind another that it holds in an array, and begin there: it
+        is no list of values then, nor is the one before.
+        """
+        at = self.start
+        while at < self.end:
+            found = _NEXT.search(self.body, min(at + PIECE, self.end), self.end)
+            yield at, found.start() + 1 if found else self.end
+            at = found.end() if found else self.end
+
+
+def framed(body: bytes | bytearray) -> Frame | None:
+    """Return where the objects of a list stand; None where it is written in another way.
+
+    Go writes the fields of a list in the order of their declaration, without blanks.
+    """
+    head, tail = _HEAD.match(body), _TAIL.search(body, max(0, len(body) - 8))
+    if head is None or tail is None or tail.start() < head.end():
+        return None
+    return Frame(body, bytes(head[1]), head.end(), tail.start())
 
 
 def members(text: bytes) -> dict[bytes, bytes]:

@@ -7,6 +7,7 @@ from typing import TypeVar
 from lookaside.sources.kubernetes.api.client import Stream
 from lookaside.sources.kubernetes.api.decode import Codec, Item
 from lookaside.sources.kubernetes.api.errors import ApiStatus
+from lookaside.sources.turns import in_turns
 
 J = TypeVar("J")
 T = TypeVar("T")
@@ -44,7 +45,7 @@ async def read_pages(
                 items, query = [], {}
                 continue
             raise
-        page = codec.page(body)
+        page = await in_turns(codec.reading(body))
         items += page.items
         if not page.token:
             return items, page.version

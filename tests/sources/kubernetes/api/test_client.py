@@ -106,7 +106,7 @@ async def get(client: Client, *, limit: int = 1000, read_timeout: float = 5.0) -
     async with client.open(
         "/api/v1/services", query, connect_timeout=20, read_timeout=read_timeout
     ) as stream:
-        return await stream.read(limit)
+        return bytes(await stream.read(limit))
 
 
 async def test_a_request_is_as_it_must_be(site: Site) -> None:
