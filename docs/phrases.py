@@ -62,17 +62,6 @@ _FOLDERS: Final = (
 )  # fmt: skip
 _SUFFIXES: Final = (".md", ".py", ".yaml", ".yml", ".tpl", ".txt", ".proto")
 _SKIPPED: Final = frozenset({"_pb", "__pycache__", "results", "requirements"})
-_SHELLS: Final = "client_resolver/client_resolver"
-# Their texts are still to be mended.
-_UNMENDED: Final = frozenset(
-    f"{_SHELLS}/{name}.py"
-    for name in (
-        "aio/calls", "aio/multicallables", "aio/runner",
-        "call/accounting", "call/machine", "call/repeats", "call/suspects",
-        "sync/attempts", "sync/blocking", "sync/calls", "sync/driver", "sync/hedging",
-        "sync/multicallables", "sync/requests", "sync/runner",
-    )
-)  # fmt: skip
 _ITSELF: Final = Path(__file__).resolve()
 
 _FENCE: Final = re.compile(r"^ *(?P<mark>```|~~~).*?^ *(?P=mark)", re.MULTILINE | re.DOTALL)
@@ -129,8 +118,7 @@ def files() -> Iterator[Path]:
         for path in sorted((ROOT / folder).rglob("*")):
             parts = path.relative_to(ROOT).parts
             hidden = any(part in _SKIPPED or part.startswith(".") for part in parts)
-            known = path == _ITSELF or path.relative_to(ROOT).as_posix() in _UNMENDED
-            if path.suffix in _SUFFIXES and path.is_file() and not (hidden or known):
+            if path.suffix in _SUFFIXES and path.is_file() and not hidden and path != _ITSELF:
                 yield path
 
 

@@ -1,6 +1,6 @@
 """What the application holds of an RPC: one class for each kind, in grpc.aio's own terms.
 
-A call is put on a backend at once where one is ready: it is that connection's own call behind a
+A call starts on a backend at once if one is ready: it is that connection's own call behind a
 thin face. Only if that fails, or if there is no backend, or if several attempts may run at once, is
 there a `Runner`, and then its outcome is what everything is asked of.
 """
@@ -172,7 +172,7 @@ class _Asked(grpc.aio.Call):
 
 
 class _Call(_Asked):
-    """What the four kinds of call have in common."""
+    """Base of the four kinds of call."""
 
     def __init__(
         self,
@@ -326,7 +326,7 @@ class _Call(_Asked):
         inner = self._inner
         attempt.call, attempt.connection = inner, self._channel
         self._runner = runner = self._make_runner(rpc, deadline, self._sent_request())
-        # Whoever awaits the call may have been cancelled, and grpc's call with him.
+        # The task that awaits the call may have been cancelled, and grpc's call with it.
         cancelled = self._cancelled or peek(inner.details()) == LOCALLY_CANCELLED
         runner.machine.cancelled = cancelled and self._why is None
         runner.resume(attempt, self._why, final=final)
@@ -556,7 +556,7 @@ class UnaryUnaryCall(_UnaryResponse, grpc.aio.UnaryUnaryCall[Req, Res]):
 
     _began = 0.0
     _accounts = False
-    """Something is to be told of its end, whatever that is."""
+    """Its end must be reported, whatever it is."""
     _deadline: float | None = None
     _rpc: Rpc[Connection] | None = None
     _attempt: Attempt
@@ -604,7 +604,7 @@ class UnaryUnaryCall(_UnaryResponse, grpc.aio.UnaryUnaryCall[Req, Res]):
             raise
 
     def _accounted(self, inner: Any) -> None:
-        # The connection's own call has ended, and something is to be told of that.
+        # The connection's own call has ended, and that must be reported.
         backend, method = self._backend, self._method
         backend.in_flight.discard(self)
         if backend.draining and not backend.in_flight:

@@ -1,7 +1,7 @@
-"""Does on the event loop what the machine of one call decides, for all four kinds of RPC.
+"""Runs the call machine on the event loop, for all four kinds of RPC.
 
-No task is made for an RPC: grpc's own done callbacks, timers and the driver's news move it on. Only
-an attempt at a stream of responses has one, which waits for the first of them.
+No task is made for an RPC: grpc's own done callbacks, timers and the driver's events move it on.
+Only an attempt at a stream of responses has one, which waits for the first of them.
 """
 
 # grpc has four kinds of call that have no type in common.
@@ -29,7 +29,7 @@ __all__ = ["NOTHING", "Attempt", "Carried", "Runner", "ended_call", "status_of"]
 Attempt = attempts.Attempt[Connection, Any]
 
 NOTHING: Final = object()
-"""In the place of a response: none was read."""
+"""A response was not read."""
 
 _OK = grpc.StatusCode.OK
 _OWN = frozenset({None, _OK, grpc.StatusCode.CANCELLED})
@@ -138,7 +138,7 @@ class Runner:
     """Makes the attempts at an RPC that its machine decides on.
 
     Everything runs on the event loop. grpc calls back in the middle of `cancel`, and at once where
-    a call has ended: such an event is taken in, and what follows is left to the loop in `_go_on`
+    a call has ended: such an event is recorded, and what follows is left to the loop in `_go_on`
     that is under way below it.
 
     Args:
@@ -202,7 +202,7 @@ class Runner:
             TypeError: grpc can't use the arguments. It may raise other errors as well.
         """
         try:
-            # Whoever starts a later attempt can't tell the application of what grpc refuses.
+            # The starter of a later attempt can't report to the application what grpc refuses.
             check_arguments(self._arguments.credentials, self._arguments.compression)
             self._go_on()
         except BaseException:
@@ -262,7 +262,7 @@ class Runner:
         self.advance()
 
     def advance(self) -> None:
-        """Do what is to be done now, where the application can't be told what is raised."""
+        """Act on the machine's state; an exception becomes INTERNAL: no caller can receive it."""
         try:
             self._go_on()
         except Exception as error:  # noqa: BLE001 (a picker or a callable of the user's)
@@ -297,7 +297,7 @@ class Runner:
             self._going = False
         self._adopt()
         if machine.outcome is None and (placeless or not machine.running):
-            # The driver tells of news, and of the channel's end.
+            # The driver reports changes, and the channel's end.
             driver.pending.add(self)
         else:
             driver.pending.remove(self)
@@ -415,7 +415,7 @@ def ended_call(status: Status, *, locally: bool = False) -> EndedCall[Any, Any]:
 
     Args:
         status: How it ended.
-        locally: Whoever awaits the call is cancelled.
+        locally: Awaiting the call raises `asyncio.CancelledError`.
     """
     initial, trailing = grpc.aio.Metadata(*status.initial), grpc.aio.Metadata(*status.trailing)
     code = grpc.StatusCode[status.code]

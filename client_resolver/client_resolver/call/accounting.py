@@ -1,6 +1,6 @@
 """One RPC over all of its attempts, where it is more than a plain call on a picked connection.
 
-Neither shell waits or sends anything here: they tell what happens and are told what follows.
+Neither shell waits or sends anything here: they report what happens, and get what follows.
 """
 
 from collections.abc import Callable
@@ -49,7 +49,7 @@ class Rpc(Generic[H]):
         request: The request, or the iterator of the requests.
 
     Attributes:
-        key: What keyed policies go by. 0: the policy isn't keyed.
+        key: The key of keyed policies. 0: the policy isn't keyed.
         tried: The backends of the attempts so far: the next is to go to another.
         asked: The idle backend that this RPC has had connected. None: it has asked for none.
     """
@@ -111,7 +111,7 @@ class Rpc(Generic[H]):
         return failure
 
     def waits(self) -> Failure | None:
-        """Take in that there is no backend at this moment. Return why the RPC can't wait."""
+        """There is no backend at this moment. Return why the RPC can't wait."""
         if self._waiting is not None:
             return None
         begun = self._rpcs.breaker.begin_pending()
@@ -121,7 +121,7 @@ class Rpc(Generic[H]):
         return None
 
     def resume(self, backend: Backend[H], began: float) -> Trial[H]:
-        """Take in that an attempt was made without this, and that it has failed.
+        """An attempt was made without this object, and failed.
 
         `enter` is to have returned None. `end` is to follow.
 
@@ -134,7 +134,7 @@ class Rpc(Generic[H]):
         return trial
 
     def begin(self, backend: Backend[H], *, hedge: bool = False) -> Trial[H]:
-        """Take in that an attempt is put on a backend. `end` is to follow."""
+        """An attempt started on a backend. `end` follows."""
         rpcs = self._rpcs
         number, self.attempts = self.attempts, self.attempts + 1
         self.tried.append(backend)
@@ -185,7 +185,7 @@ class Rpc(Generic[H]):
         details: str = "",
         ours: bool = False,
     ) -> bool:
-        """Take in how an attempt ended. Return whether that is new.
+        """An attempt ended. Return whether that is new.
 
         Args:
             trial: The attempt.
@@ -220,14 +220,14 @@ class Rpc(Generic[H]):
         return True
 
     def succeeded(self) -> None:
-        """Take in that the RPC has its response, or the first of its responses."""
+        """The RPC has its response, or the first of its responses."""
         if self._repeats is not None:
             self._repeats.succeeded()
         elif self._rpcs.throttles and self.config.retry is not None:
             self._rpcs.throttle.succeeded()
 
     def finish(self, code: str) -> None:
-        """Take in how the RPC ended for the application."""
+        """The RPC ended for the application."""
         if self._finished:
             return
         self._finished = True

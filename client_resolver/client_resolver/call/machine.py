@@ -26,7 +26,7 @@ H = TypeVar("H")
 C = TypeVar("C")
 
 CHANNEL_CLOSED = "Channel closed!"
-"""What grpc says of a call whose channel was closed."""
+"""grpc's text for a call whose channel was closed."""
 
 _EARLY = "the deadline passed before the next attempt"
 
@@ -184,7 +184,7 @@ class _Decisions(_Outcome[H, C]):
             self._settle(self._last)
 
     def _judge(self, attempt: Attempt[H, C], status: Status, now: float) -> None:
-        """Decide over an attempt that has failed, and that a server may have taken up."""
+        """Decide over an attempt that has failed, and that a server may have processed."""
         self._account(attempt, status)
         self._last = attempt
         if status.initial:
@@ -291,7 +291,7 @@ class CallMachine(_Decisions[H, C]):
         retry = rpc.config.retry
         limit = None if retry is None else retry.per_attempt_timeout
         if limit is not None and self._streams:
-            # Only a first response ends that time, of which grpc knows nothing.
+            # Only a first response ends that time; grpc doesn't know that.
             attempt.expires_at = now + limit
             limit = None
         attempt.bound(left, limit)

@@ -50,7 +50,7 @@ class Repeats:
 
     @property
     def previous(self) -> int:
-        """How many attempts that a server took up there were before the newest."""
+        """The number of attempts before the newest that a server may have processed."""
         counts = self.retries or self.hedges
         return 0 if counts is None else counts.attempts - 1
 

@@ -42,7 +42,7 @@ _OK = grpc.StatusCode.OK
 
 
 class RetriedCall(PickedCall):
-    """A call with one response that goes by the whole service config."""
+    """A call with one response, by the whole service config."""
 
     _streams = False
     """Whether anything streams: then grpc's thread may bring initial metadata after the status."""
@@ -66,7 +66,7 @@ class RetriedCall(PickedCall):
         super().__init__(method, request, timeout, None, credentials, wait_for_ready, compression)
 
     def _begin(self, timeout: float | None) -> None:
-        # Before observers are told of the RPC.
+        # Before observers receive the RPC.
         self._method.driver.start()
         refused = self._rpc.enter()
         if refused is not None:

@@ -141,7 +141,7 @@ def whole(
     with_call: bool = False,
     first: Failed | None = None,
 ) -> Any:
-    """Make an RPC that goes by the whole service config, hedging aside.
+    """Make an RPC by the whole service config, except hedging.
 
     Args:
         method: The method.
@@ -158,7 +158,7 @@ def whole(
         grpc.RpcError: It failed.
     """
     config = method.config
-    # Before observers are told of the RPC.
+    # Before observers receive the RPC.
     if not method.driver.started or method.driver.closed:
         method.driver.start()
     rpc: Rpc[Handle] = Rpc(method.driver.rpcs, method.path, config, metadata, request)

@@ -1,8 +1,8 @@
 """Calls that pick their backend and return before they end: futures and streams.
 
-A call is put on a ready backend at once where there is one: it is then the backend channel's own
+A call starts on a ready backend at once if there is one: it is then the backend channel's own
 call behind a thin face. Otherwise the driver starts it when there is one. Another backend is tried
-when an attempt was never taken up by a server.
+when no server processed an attempt.
 
 As with grpc's own, a call that nobody refers to any more is cancelled: so what grpc calls back
 holds it weakly.
@@ -62,7 +62,7 @@ _PATIENCE = 1.0
 
 
 class RpcCall(Protocol):
-    """What grpc returns for a call that is under way: a `grpc.Call` that is a future as well."""
+    """grpc's object for a call that is under way: a `grpc.Call` that is a future as well."""
 
     def code(self) -> grpc.StatusCode: ...
     def details(self) -> str: ...
@@ -109,7 +109,7 @@ def suspected(backend: Backend, failed: _Status) -> Evidence:
 def may_repeat(
     driver: Driver, backend: Backend, failed: _Status, used: Handle | None = None
 ) -> bool:
-    """Whether a failed attempt was never taken up by a server, so that another may be made.
+    """Whether no server processed a failed attempt, so that another may be made.
 
     It may wait for grpc's thread, so it is not to be asked there unless `suspected` is `NONE`.
 
@@ -117,7 +117,7 @@ def may_repeat(
         driver: The channel's driver.
         backend: Where the attempt was put.
         failed: How it ended.
-        used: Which of the backend's connections it was put on. None: it has but one.
+        used: The backend's connection that it used. None: it has only one.
     """
     evidence = suspected(backend, failed)
     if evidence is Evidence.NONE or driver.closed:
@@ -136,7 +136,7 @@ def may_repeat(
 
 
 def count_failure(driver: Driver, backend: Backend, failed: RpcCall | grpc.RpcError) -> None:
-    """Take in that the only attempt at an RPC of a plain method has failed on a backend."""
+    """The only attempt at an RPC of a plain method failed on a backend."""
     code, details = failed.code().name, failed.details() or ""
     # grpc's stubs have another type for an error's metadata than for a call's; both are pairs.
     driver.rpcs.failed(backend, code, details, cast("Metadata", failed.trailing_metadata()))
@@ -198,7 +198,7 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
 
     def _begin_later(self) -> None:
         self._method.driver.start()
-        # Whoever starts it can't tell the application of what grpc refuses.
+        # The starter can't report to the application what grpc refuses.
         self._method.check(self._request, self._credentials, self._compression)
         with self._settled:
             self._search_on()
@@ -228,7 +228,7 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
     def advance(self) -> bool:
         """See `Pending.advance`. It waits for nobody."""
         if not self._settled.acquire(blocking=False):
-            # Whoever is at it goes on with it then; if he is gone by now, this thread does.
+            # The holder continues with it; if it has released the lock by now, this thread does.
             self._poked = True
             if not self._settled.acquire(blocking=False):
                 self.seen = self._method.driver.outlook
@@ -312,7 +312,7 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
         self._keep(inner)
 
     def _keep(self, inner: RpcCall) -> None:
-        """See that the call stays for as long as somebody is to be told of its end."""
+        """Keep the call alive for as long as someone waits for its end."""
         if self._callbacks:
             inner.add_callback(partial(_hold, self))
 
@@ -326,11 +326,11 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
         self._changed.set()
 
     def _conclude(self, outcome: RpcCall) -> None:  # noqa: ARG002
-        """Take in that the call has its outcome. Called with `_settled`."""
+        """The call has its outcome. Called with `_settled` held."""
         self._done = True
 
     def finished(self, inner: RpcCall) -> None:
-        """Take in, on grpc's own thread, that an attempt has ended."""
+        """An attempt ended. Called on grpc's own thread."""
         if self._waits(inner):
             judge = partial(self._is_final, inner)
             threading.Thread(target=judge, name="lookaside-judge", daemon=True).start()
@@ -359,7 +359,7 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
     def _is_final(self, inner: RpcCall) -> bool:
         """Judge an attempt that has ended, as `_settle`. May wait: not for grpc's own thread."""
         if owned(self._settled):
-            # Who interrupts a step of the call is told what there is.
+            # Code that interrupts a step of the call gets the present state.
             return True
         if not self._done and self._waits(inner):
             # Before the lock is taken, which grpc's thread may want.
@@ -407,7 +407,7 @@ class PickedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]
     def _leave(self) -> None:
         """Do what is to be done without `_settled`, after each step."""
         if owned(self._settled):
-            # Whoever is at a step below this does it.
+            # The step further down on this thread does it.
             return
         if self._cancel_wanted:
             self._cancel_wanted = False
@@ -625,7 +625,7 @@ class StreamCall(PickedCall):
         return response
 
     def _commit(self) -> None:
-        """Take in that a response has come: there is no other attempt."""
+        """A response came: there is no other attempt."""
 
 
 class RequestStreamCall(PickedCall):
@@ -665,4 +665,4 @@ def _finished(call: "ref[PickedCall]", inner: "ref[RpcCall]", driver: Driver, pl
 
 
 def _hold(_call: PickedCall) -> None:
-    """Keep a call alive whose end somebody is to be told."""
+    """Keep a call alive whose end someone waits for."""

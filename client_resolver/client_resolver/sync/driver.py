@@ -41,14 +41,14 @@ class Driver:
     and is replaced as a whole. `docs/threads.md` has the locks of the others.
 
     Attributes:
-        outlook: The published state of the channel, which picks go by.
+        outlook: The published state of the channel, for picks.
         closed: Nothing is begun any more.
         started: The channel has been used, so that its backends are looked up and connected.
         pending: The calls and threads that wait.
         rpcs: What the channel's RPCs have in common.
         binding: Held while a multicallable of grpc's is made.
         runner: Has the state machine and the connections.
-        subscriptions: Who is told of the channel's state.
+        subscriptions: Receivers of the channel's state.
         load_reader: Reads load reports out of band.
         lifecycle: Starts and ends all of it. `start` and `close` are its methods, `observe` and
             `drained` those of `runner`, `sleep` and `undefer` those of `pending`.
@@ -125,7 +125,7 @@ class Driver:
         """Pick as `pick` does, by an RPC's key, and a backend that it wasn't tried on.
 
         Where backends are connected when they are picked, one that is idle is asked to connect, and
-        the RPC is put on one that is ready, if there is any.
+        the RPC is sent to one that is ready, if there is any.
         """
         outlook = self.outlook
         idle = outlook.idle_picker
@@ -153,7 +153,7 @@ class Driver:
             if place is not None:
                 return place
             if backend in refused:
-                # The driver's thread is to take in first what was seen here.
+                # The driver's thread must process first what was seen here.
                 return None
             refused.append(backend)
         return None

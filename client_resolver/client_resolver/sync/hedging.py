@@ -1,4 +1,4 @@
-"""Calls that may have several attempts under way at once, of which the first to answer counts.
+"""Calls with several attempts under way at once: the first answer counts.
 
 Also streams whose attempts are given up when no first response comes in time, for that takes the
 same: somebody who waits for the first response, whether the application asks for it or not. grpc
@@ -248,7 +248,7 @@ class RacingStreamCall(RacingCall, RetriedStreamCall):
             self._is_final(inner)
 
     def finished(self, inner: RpcCall) -> None:
-        """Take in, on grpc's own thread, that an attempt has ended."""
+        """An attempt ended. Called on grpc's own thread."""
         # Before it is decided, the thread that reads judges.
         if self._inner is inner:
             super().finished(inner)

@@ -1,4 +1,4 @@
-"""What the channel's factories return: one callable per method and kind of RPC."""
+"""Multicallables: one callable per method and kind of RPC."""
 
 # The arguments are those of grpc, in its order, and its methods return what a serializer makes.
 # ruff: noqa: ANN401, PLR0917

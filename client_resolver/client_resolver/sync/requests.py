@@ -46,8 +46,8 @@ class Requests:
     An attempt reads what is kept without waiting for the source, for a source may itself wait for
     the attempt's responses. One thread at a time asks the source.
 
-    grpc's threads take requests, and those that are at the call begin and end attempts. Whoever
-    interrupts one of these on its own thread passes the lock: each step leaves it as it is to be.
+    grpc's threads take requests, and those that are at the call begin and end attempts. Code that
+    interrupts one of these on its own thread passes the lock: each step leaves a consistent state.
 
     Args:
         source: The requests.
@@ -95,7 +95,7 @@ class Requests:
         return attempt
 
     def only(self, attempt: Iterator[Kept]) -> None:
-        """Take in that there will be no other attempt than this."""
+        """There will be no other attempt than this."""
         with self._lock:
             self._live = {one for one in self._live if one is attempt}
             self._limit = 0
@@ -103,7 +103,7 @@ class Requests:
             self._changed.set()
 
     def end(self) -> None:
-        """Take in that the RPC has ended. Nobody waits any longer, but who asks the source."""
+        """The RPC ended. No thread waits any longer, except one that reads the source."""
         with self._lock:
             self._live.clear()
             self._kept.clear()

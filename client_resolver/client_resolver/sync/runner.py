@@ -1,4 +1,4 @@
-"""Makes the attempts at an RPC that its own thread waits for, as the machine of the call decides.
+"""Runs the call machine of an RPC that its own thread waits for.
 
 All of it runs on the application's thread, so that there is no lock: the machine is this thread's
 alone. A signal handler may raise between any two steps here. What is counted is given back on the
@@ -30,7 +30,7 @@ __all__ = ["BlockingRunner", "Failed"]
 Attempt: TypeAlias = attempts.Attempt[Handle, None]
 
 _FAILED: Final = object()
-"""In the place of a response: the attempt has failed."""
+"""Returned instead of a response: the attempt failed."""
 
 
 @dataclass(frozen=True, slots=True)
