@@ -56,11 +56,13 @@ FOREIGN: Final = {
     "tests/client_resolver/aio": {"grpc.aio._call"},
     "tests/client_resolver/sync": {"channel._channel", "condition._lock"},
     "tests/conformance": {"details._replace"},
+    "tests/faults": {"events.Handle._run"},
 }
-"""What others name as we do: members of grpc's, of `threading.Condition` and of named tuples."""
+"""What others name as we do: members of grpc's, asyncio's and of the standard library's classes."""
 
 PENDING: Final = {
     "tests/api": {"balancer.server._bind"},
+    "tests/api/xds": {"self.session._types"},
     "tests/client_resolver": {
         "metrics._adding",
         "metrics._attempts_ended",
