@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, Protocol, TypeVar
 
-from lookaside.registry.steps import Steps, chunks
+from lookaside.registry.steps import Steps
 from lookaside.sources.backoff import Backoff
 from lookaside.sources.kubernetes.api.client import Opener, Stream
 from lookaside.sources.kubernetes.api.decode import Change, Item
@@ -248,8 +248,11 @@ class Reflector(Generic[J, T]):
             size=self._settings.page_size,
             limit=self._settings.max_page,
         )
-        for some in chunks(items, _OBJECTS):
-            for item in some:
+        items.reverse()
+        while items:
+            for _ in range(min(_OBJECTS, len(items))):
+                # Popped, so that what is not kept of it is freed here, and not all in one go.
+                item = items.pop()
                 self._note_flaws(item)
                 self._store.collect(listed, item)
             await asyncio.sleep(0)
