@@ -165,7 +165,7 @@ def test_what_cannot_be_empty_is_missed_when_it_is_taken_away() -> None:
     numbers = {path for path, value in _leaves(defaults()) if type(value) in (bool, int)}
     assert {path for path in lacking & numbers if path[0] not in _WHOLE} == {
         ("autoscaling", "targetCPUUtilizationPercentage"),
-        ("service", "grpclbPort"),
+        ("service", "headless", "grpclbPort"),
     }
 
 
