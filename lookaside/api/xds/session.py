@@ -76,10 +76,6 @@ class Session(Protocol):
     def wanted(self, kind: Type) -> Collection[str]:
         """Return the names that are asked for of a type."""
 
-    @property
-    def due(self) -> bool:
-        """Whether there may be something to send."""
-
 
 class _Wanted:
     """What is known of one type on one stream.
@@ -169,13 +165,6 @@ class _Stream:
     def wanted(self, kind: Type) -> Collection[str]:
         """Return the names that are asked for of a type."""
         return self._types[kind].names
-
-    @property
-    def due(self) -> bool:
-        """Whether there may be something to send."""
-        return any(
-            wanted.marked or (wanted.fresh and wanted.wildcard) for wanted in self._types.values()
-        )
 
     def mark(self, name: str) -> None:
         """Say that what is known under a name may have changed."""

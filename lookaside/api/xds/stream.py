@@ -168,9 +168,7 @@ class Stream:
         for name in change.removed:
             if not any(name in self._session.wanted(each) for each in Type):
                 self._part(name)
-        # Most requests accept a response, and ask for nothing.
-        if self._session.due:
-            self._wake()
+        self._wake()
 
     def next(self) -> bytes | None:
         """Return what is to be sent now; None: nothing."""

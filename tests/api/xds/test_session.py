@@ -36,15 +36,11 @@ class World:
 
 def sent(session: Session, world: World) -> list[Response]:
     """Return all that a session has to send."""
-    found = list[Response]()
-    while True:
-        due = session.due
-        response = session.next(world.look)
-        if response is None:
-            return found
-        assert due
+    found = []
+    while (response := session.next(world.look)) is not None:
         found.append(response)
         assert len(found) < 100
+    return found
 
 
 def told(responses: list[Response]) -> list[tuple[Type, list[str], list[str]]]:
