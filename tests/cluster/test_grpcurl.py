@@ -16,7 +16,9 @@ PodAddress = Callable[[], str]
 Run = Callable[..., str]
 
 _SERVICES: Final = [
+    "envoy.service.discovery.v3.AggregatedDiscoveryService",
     "grpc.health.v1.Health",
+    "grpc.lb.v1.LoadBalancer",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
     "lookaside.LoadBalancer",

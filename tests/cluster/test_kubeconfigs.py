@@ -188,7 +188,7 @@ TEXTS: dict[str, Case] = {
     "a key twice": yaml(
         "    token: TOKEN\n",
         "    token: TOKEN\n    token: other\n",
-        "the key 'token' stands here and",
+        "the key 'token' is given here and",
     ),
     "a tag": yaml("TOKEN", "!!str TOKEN", "tags are not supported"),
     "CA data that is folded": yaml(
