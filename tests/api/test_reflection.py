@@ -78,9 +78,10 @@ async def test_reflection_can_be_off() -> None:
     balancer = Balancer(describe=False)
     await balancer.server.start()
     async with grpc.aio.insecure_channel(balancer.address) as channel:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await ask(channel, "v1", pb.ServerReflectionRequest(list_services="*"))
-        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        # Nothing is written: grpc.aio loses the status of a call that ends while it writes.
+        path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+        call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(path)()
+        assert await call.code() is grpc.StatusCode.UNIMPLEMENTED
     await balancer.server.stop(0)
 
 
