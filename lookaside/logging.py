@@ -7,13 +7,16 @@ import logging
 import logging.config
 import re
 import sys
-from collections.abc import Callable
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from typing import TextIO, cast
 
 import orjson
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
+_MINUTE = 60.0
 _SECRET = re.compile(r"token|password|secret|authorization|api_?key", re.IGNORECASE)
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[^\s'\"]+")
 
@@ -25,6 +28,30 @@ def get_logger(name: str) -> FilteringBoundLogger:
         name: The subject, such as ``sources.file``.
     """
     return cast("FilteringBoundLogger", structlog.get_logger(logger_name=name))
+
+
+class OncePerMinute:
+    """Limits log lines that others can cause at will: one of each kind a minute.
+
+    It keeps the kinds of the last minute alone.
+
+    Args:
+        clock: Seconds of a monotonic clock.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._logged: OrderedDict[Hashable, float] = OrderedDict()
+
+    def allows(self, kind: Hashable) -> bool:
+        """Return whether a line of this kind may be logged now. If so, it counts as logged."""
+        now = self._clock()
+        while self._logged and next(iter(self._logged.values())) <= now - _MINUTE:
+            self._logged.popitem(last=False)
+        if kind in self._logged:
+            return False
+        self._logged[kind] = now
+        return True
 
 
 def configure(level: str = "info", form: str = "auto", stream: TextIO | None = None) -> None:

@@ -151,3 +151,13 @@ def test_secrets_are_hidden() -> None:
     assert "t0p" not in stream.getvalue()
     assert "abc.def" not in stream.getvalue()
     assert lines(stream)[0]["token"] == "(hidden)"
+
+
+def test_a_kind_of_line_may_be_logged_once_a_minute_and_is_forgotten_after_it() -> None:
+    now = 0.0
+    lines = logging.OncePerMinute(lambda: now)
+    assert [lines.allows(kind) for kind in ("a", "a", "b")] == [True, False, True]
+    now = 59.9
+    assert not lines.allows("a")
+    now = 60.0
+    assert [lines.allows(kind) for kind in ("a", "b", "a")] == [True, True, False]

@@ -14,7 +14,7 @@ from google.protobuf.descriptor import FileDescriptor
 from grpc.aio import ServicerContext
 
 from lookaside.api.authorization import Authorizer
-from lookaside.api.calls import XDS, Calls, NameBounds
+from lookaside.api.calls import XDS, Calls, NameBounds, host
 from lookaside.api.servicer import CODES, ApiObserver
 from lookaside.api.watch import Watch, WatchLimits
 from lookaside.api.worker import LoopWorker
@@ -100,7 +100,9 @@ class XdsDoor:
                 grant = await self._authorizer.grant(context)
                 self._store.require_synced()
                 streams = await self._loaded()
-                stream = streams.open(grant, watch.wake, delta=method == DELTA)
+                stream = streams.open(
+                    host(context.peer()), grant, watch.wake, delta=method == DELTA
+                )
                 try:
                     await self._talk(stream, watch, context)
                 finally:

@@ -21,6 +21,9 @@ from lookaside.registry.store import Store
 _AT_ONCE = 50
 """Names that one step adds."""
 
+_SHOWN = 20
+"""Names that a log line has at most."""
+
 _log = get_logger("api.xds")
 
 
@@ -56,10 +59,11 @@ class Streams:
         self._observer = observer
         self._parse = parse
 
-    def open(self, grant: Grant, wake: Callable[[], None], *, delta: bool) -> "Stream":
+    def open(self, host: str, grant: Grant, wake: Callable[[], None], *, delta: bool) -> "Stream":
         """Open a stream.
 
         Args:
+            host: Where the caller calls from.
             grant: What the caller may ask for.
             wake: Called whenever there may be something to send.
             delta: Whether it is of the delta variant.
@@ -68,6 +72,7 @@ class Streams:
             self._topics,
             self._names,
             self._observer,
+            host=host,
             grant=grant,
             parse=self._parse,
             wake=wake,
@@ -110,6 +115,7 @@ class Stream:
         topics: What is known.
         names: How many names are asked for.
         observer: Receives refused resources, for metrics.
+        host: Where the caller calls from.
         grant: What the caller may ask for.
         parse: Reads a service name as the client wrote it.
         wake: Called whenever there may be something to send.
@@ -122,6 +128,7 @@ class Stream:
         names: Names,
         observer: StreamObserver,
         *,
+        host: str,
         grant: Grant,
         parse: Callable[[str], ServiceName],
         wake: Callable[[], None],
@@ -130,6 +137,7 @@ class Stream:
         self._topics = topics
         self._names = names
         self._observer = observer
+        self._host = host
         self._grant = grant
         self._parse = parse
         self._wake = wake
@@ -202,7 +210,9 @@ class Stream:
         except RequestError as error:
             code: int = CODES[type(error)].value[0]
             self._joined[name] = Absent(str(error), code)
-            _log.info("a name is refused", client=quoted(self._client.id), error=str(error))
+            # Anyone may ask for anything, again and again.
+            if self._topics.lines.allows(("name", self._host)):
+                _log.info("a name is refused", client=quoted(self._client.id), error=str(error))
             return
         who = self._client
         asked = Asked(name, service, who.kind, who.place, who.listeners.get(name, 0))
@@ -216,12 +226,14 @@ class Stream:
 
     def _refused(self, ask: Ask, change: Change) -> None:
         self._observer.xds_refused(self._client.kind, ask.kind.name.lower())
+        if not self._topics.lines.allows(("resources", self._host, ask.kind)):
+            return
         _log.warning(
             "a client refused resources, and goes on with those before",
             client=quoted(self._client.id),
             kind=self._client.kind,
             type=ask.kind.name.lower(),
-            services=change.refused,
+            services=change.refused[:_SHOWN],
             version=ask.nonce,
             reason=shortened(ask.refusal),
         )

@@ -19,7 +19,7 @@ from lookaside.api.xds.resource import UNKNOWN, Absent, Outcome, Type, Unknown
 from lookaside.api.xds.resources import Translation, deciding, translating
 from lookaside.api.xds.validation import InvalidResource
 from lookaside.errors import NotSynced, RequestError, ServiceNotFound
-from lookaside.logging import get_logger
+from lookaside.logging import OncePerMinute, get_logger
 from lookaside.model import ServiceName, State
 from lookaside.policy.topology import Place
 from lookaside.policy.view import View
@@ -79,6 +79,7 @@ class Topics:
         self.store = store
         self.worker = worker
         self.observer = observer
+        self.lines = OncePerMinute()
         self.made = WeakValueDictionary[object, Translation]()
         self._topics: dict[Asked, Topic] = {}
 
@@ -154,12 +155,13 @@ class Topic:
             known = Absent(str(error), _number(error))
         except InvalidResource as error:
             self._topics.observer.xds_withheld(self.asked.kind)
-            _log.error(
-                "a resource is not sent, since clients might refuse it: the one before stays",
-                service=self.asked.name,
-                client=self.asked.kind,
-                error=str(error),
-            )
+            if self._topics.lines.allows(("withheld", self.asked)):
+                _log.error(
+                    "a resource is not sent, since clients might refuse it: the one before stays",
+                    service=self.asked.name,
+                    client=self.asked.kind,
+                    error=str(error),
+                )
             known = self._known or Absent(str(error), grpc.StatusCode.INTERNAL.value[0])
         if known == self._known:
             return

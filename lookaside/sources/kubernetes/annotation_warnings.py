@@ -5,10 +5,9 @@ may write it as often as it likes.
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
-from lookaside.logging import get_logger
+from lookaside.logging import OncePerMinute, get_logger
 from lookaside.policy.service_config import SERVICE_CONFIG
 from lookaside.policy.weights import WEIGHT, WEIGHTS
 from lookaside.registry.annotations import RefusedAnnotation
@@ -20,7 +19,6 @@ from lookaside.sources.kubernetes.resource_store import ObjectUpdate
 Annotated = Service | Slice | Pod
 Name = tuple[str, str, str]
 
-_MINUTE = 60.0
 _LINES = 20
 """Lines of the log that one step writes."""
 
@@ -39,8 +37,7 @@ class AnnotationWarnings:
         self, observer: SourceObserver, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._observer = observer
-        self._clock = clock
-        self._logged: OrderedDict[tuple[Name, str], float] = OrderedDict()
+        self._lines = OncePerMinute(clock)
         self._told: dict[Name, dict[str, str]] = {}
 
     def followed(
@@ -112,7 +109,7 @@ class AnnotationWarnings:
             return
         told[refusal.annotation] = changed.get(name, {}).get(refusal.annotation, "")
         self._observer.refused(refusal.kind, refusal.annotation)
-        if self._may_log((name, refusal.annotation)):
+        if self._lines.allows((name, refusal.annotation)):
             _log.warning(
                 "annotation refused",
                 kind=refusal.kind,
@@ -120,15 +117,6 @@ class AnnotationWarnings:
                 annotation=refusal.annotation,
                 reason=refusal.reason,
             )
-
-    def _may_log(self, which: tuple[Name, str]) -> bool:
-        now = self._clock()
-        while self._logged and next(iter(self._logged.values())) <= now - _MINUTE:
-            self._logged.popitem(last=False)
-        if which in self._logged:
-            return False
-        self._logged[which] = now
-        return True
 
 
 def _key(item: Annotated) -> tuple[str, str]:

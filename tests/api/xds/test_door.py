@@ -1,12 +1,12 @@
 """The door over a real connection, message by message; real clients are in test_clients.py."""
 
-import logging
 import subprocess
 import sys
 
 import grpc
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from lookaside._pb.xds import discovery_pb2 as pb
 from lookaside.api.authorization import Authorizer
@@ -161,9 +161,7 @@ async def test_what_a_lost_source_no_longer_knows_is_not_said_to_be_gone(
         assert (response.type_url, len(response.resources)) == (Type.CLUSTER.url, 0)
 
 
-async def test_a_refusal_is_logged_with_its_reason_and_counted(
-    balancer: Balancer, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_refusal_is_logged_with_its_reason_and_counted(balancer: Balancer) -> None:
     balancer.sync(record("10.0.0.1"))
     async with (
         state_of_the_world(balancer.address) as ads,
@@ -173,14 +171,30 @@ async def test_a_refusal_is_logged_with_its_reason_and_counted(
             await each.send(ask(Type.ENDPOINTS, "greeter"))
             response = await each.read()
         nonce = response.nonce
-        with caplog.at_level(logging.WARNING):
+        with capture_logs() as lines:
             await ads.send(ask(Type.ENDPOINTS, "greeter", nonce=nonce, error="too green"))
             await balancer.until(lambda: bool(balancer.observer.xds))
+            await balancer.until(lambda: bool(lines))
+        assert [line["reason"] for line in lines] == ["too green"]
         assert balancer.observer.xds == [("refused", "c-core", "endpoints")]
         # It is not sent again, and neither is the other stream disturbed.
         balancer.update(record("10.0.0.2"))
         for each in (ads, other):
             assert addresses(await each.read()) == ["10.0.0.2"]
+
+
+async def test_a_host_writes_no_more_than_a_line_a_minute_into_the_log(balancer: Balancer) -> None:
+    balancer.sync(record("10.0.0.1"))
+    with capture_logs() as lines:
+        for number, name in enumerate(("Bad_Name", "Other_Name"), 1):
+            async with state_of_the_world(balancer.address) as ads:
+                await ads.send(ask(Type.ENDPOINTS, name, "greeter"))
+                nonce = (await ads.read()).nonce
+                await ads.send(ask(Type.ENDPOINTS, "greeter", nonce=nonce, error="no"))
+                await balancer.until(lambda count=number: len(balancer.observer.xds) == count)  # type: ignore[misc]
+    events = [line["event"] for line in lines]
+    assert events.count("a name is refused") == 1
+    assert events.count("a client refused resources, and goes on with those before") == 1
 
 
 async def test_a_list_that_a_client_might_refuse_is_withheld_and_the_one_before_stays(
